@@ -1,0 +1,13 @@
+//! `ipvsd`: the userspace half of a layer-4 load balancer whose forwarding is the kernel's IPVS.
+//!
+//! The rooms, from the bottom up. `main` uses `cli`, `cli` uses `daemon`, `daemon` uses hands and thinking,
+//! and all of them use words; hands and thinking never import each other. `tests/rooms.rs` holds this.
+//!
+//! | kind | rooms | what happens there |
+//! |---|---|---|
+//! | words | [`model`] | nouns that are shown, parsed, encoded and compared |
+//!
+//! The shape to learn first: `let actions = director.handle(event, now);`, and a thin task that turns the world
+//! into events and actions into calls.
+
+pub mod model;

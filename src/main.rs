@@ -1,0 +1,3 @@
+//! The `ipvsd` binary.
+
+fn main() {}
