@@ -1,3 +1,17 @@
-//! The `ipvsd` binary.
+//! The `ipvsd` binary: parses the command line, runs the verb, prints what went wrong.
 
-fn main() {}
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match ipvsd::cli::run(ipvsd::cli::Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            // Nobody is left to tell where standard error itself is closed.
+            let _ = writeln!(std::io::stderr(), "ipvsd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

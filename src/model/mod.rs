@@ -1,1 +1,43 @@
-//! words
+//! The words of the project: what every other room talks about.
+//!
+//! Nouns and values only. They can be shown, parsed, ordered and compared; nothing here reads a clock, a file or a
+//! socket, and nothing here decides. Names are those of ipvsadm(8), keepalived.conf(5) and RFC 9568.
+//!
+//! | file | what |
+//! |---|---|
+//! | `service` | the key and the settings of a virtual service |
+//! | `destination` | the key and the settings of a real server inside a service, forwarding methods |
+//! | `scheduler` | schedulers and the flags that fit them |
+//! | `table` | snapshots of the kernel's tables, with and without figures |
+//! | `step` | one change of the kernel's table, and what the kernel said to it |
+//! | `sync` | sync daemons, kernel timeouts, kernel information |
+//! | `check` | check settings, outcomes and causes |
+//! | `config` | a validated configuration |
+//! | `event`, `action` | what happens to the director and what it wants done |
+//! | `instant` | our own point in time, so that thinking rooms never ask a clock |
+
+mod action;
+mod check;
+mod config;
+mod destination;
+mod event;
+mod instant;
+mod scheduler;
+mod service;
+mod step;
+mod sync;
+mod table;
+
+pub use action::{Action, CheckState, ServerId, ServerState, Transition};
+pub use check::{CheckSpec, FailureCause, Initial, LocalTrouble, ProbeKind, ProbeOutcome};
+pub use config::{
+    Config, HostSettings, IpvsSettings, RealServer, SorryServer, Sysctl, TimeoutSettings, VirtualAddress, VirtualServer,
+};
+pub use destination::{DestinationKey, DestinationSpec, Forwarding, Tunnel, TunnelChecksum, TunnelKind};
+pub use event::{Event, ProbeId};
+pub use instant::Instant;
+pub use scheduler::{Scheduler, ServiceFlags};
+pub use service::{Family, Netmask, ParseKeyError, Protocol, ServiceKey, ServiceSpec};
+pub use step::{Refusal, RefusalKind, Step, StepOutcome};
+pub use sync::{KernelInfo, SyncDaemon, SyncRole, Timeouts};
+pub use table::{ListedDestination, ListedService, Service, Statistics, Table};

@@ -1,0 +1,28 @@
+//! The verbs: one file each, with its arguments and what it does with them.
+//!
+//! Wiring only. A verb reads its arguments, calls the rooms below, prints, and answers with an exit code: 0 done,
+//! 1 failed, 2 usage (clap's own), 3 changes pending (`plan`). Errors go to standard error once, with their chain.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The command line of `ipvsd`.
+#[derive(Debug, Parser)]
+#[command(name = "ipvsd", version, about, long_about = None, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// One variant a verb; each carries that verb's own arguments.
+#[derive(Debug, Subcommand)]
+enum Verb {}
+
+/// Runs the verb on the command line.
+///
+/// # Errors
+/// What the verb could not do, with place and remedy, ready to be printed once with its chain.
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.verb {}
+}

@@ -1,0 +1,137 @@
+//! What the director wants done, and how it tells of changes.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{FailureCause, LocalTrouble, ProbeId, ProbeKind, ServiceKey, Step, VirtualAddress};
+
+/// Something the director wants done, in the imperative.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Start a probe and report its end as [`super::Event::ProbeFinished`].
+    StartProbe {
+        /// The name to report under.
+        probe: ProbeId,
+        /// What is tried.
+        kind: ProbeKind,
+        /// Where.
+        target: SocketAddr,
+        /// How long it may take.
+        timeout: Duration,
+    },
+    /// Read the kernel's table and report [`super::Event::TableRead`].
+    ReadTable,
+    /// Write these steps in this order, in one batch, and report [`super::Event::StepsApplied`].
+    ApplySteps(Vec<Step>),
+    /// Put on record what ipvsd owns from now on, before anything that follows is done.
+    RecordOwned {
+        /// The services.
+        services: BTreeSet<ServiceKey>,
+        /// The addresses.
+        addresses: BTreeSet<VirtualAddress>,
+    },
+    /// Put an address on its device and tell the neighbours; nothing to do where it is there.
+    AddAddress(VirtualAddress),
+    /// Take an address off its device; nothing to do where it is gone.
+    RemoveAddress(VirtualAddress),
+    /// Tell the operator of a change.
+    Report(Transition),
+    /// The table is as wanted for the first time: tell the service manager that the daemon is ready.
+    AnnounceReady,
+}
+
+/// Names one member of a pool in logs and reports.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServerId {
+    /// The virtual server's name.
+    pub virtual_server: String,
+    /// The real server's address and port as configured.
+    pub server: String,
+}
+
+/// The state of one check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckState {
+    /// No verdict yet.
+    Unknown,
+    /// Passing.
+    Up,
+    /// Failing.
+    Down,
+}
+
+/// The state of one real server: the worst of its checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerState {
+    /// Not every check has reached a verdict, and none has failed.
+    Unknown,
+    /// All checks pass, or there are none.
+    Up,
+    /// At least one check fails.
+    Down,
+}
+
+impl fmt::Display for ServerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Down => "down",
+        })
+    }
+}
+
+/// A change that an operator wants to know of; one line of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transition {
+    /// A real server changed its state.
+    ServerChanged {
+        /// Which.
+        server: ServerId,
+        /// Before.
+        from: ServerState,
+        /// Now.
+        to: ServerState,
+        /// The check that decided, and how the last probe failed; `None` where it passed.
+        check: String,
+        /// Why it is down.
+        cause: Option<FailureCause>,
+        /// How long the state before had lasted.
+        lasted: Duration,
+    },
+    /// Another tier of a pool serves now; `None` where nobody is left.
+    TierChanged {
+        /// The virtual server's name.
+        virtual_server: String,
+        /// Before; `None` at start and where nobody served.
+        from: Option<String>,
+        /// Now: `tier 0`, `sorry server 192.0.2.20:80`.
+        to: Option<String>,
+        /// How long the state before had lasted.
+        lasted: Duration,
+    },
+    /// This host was at fault; the server's state is left as it is. Said once until a probe succeeds in starting.
+    LocalTrouble {
+        /// Whose probe.
+        server: ServerId,
+        /// What is wrong.
+        trouble: LocalTrouble,
+    },
+    /// The kernel refused a step.
+    StepRefused {
+        /// The step in words, the reason and the remedy.
+        message: String,
+    },
+    /// The kernel's table was not as last written.
+    TableDrifted {
+        /// What had to be done to repair it.
+        steps: Vec<Step>,
+    },
+    /// The kernel's table could not be read.
+    TableUnreadable {
+        /// Why and what to do.
+        message: String,
+    },
+}

@@ -1,0 +1,145 @@
+//! A validated configuration: what the file means, defaults filled in, ranges written out.
+//!
+//! The `config` room makes these values; everybody else only reads them.
+
+use std::net::IpAddr;
+
+use super::{CheckSpec, DestinationKey, DestinationSpec, ServiceKey, ServiceSpec};
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Config {
+    /// The virtual servers in the order of the file.
+    pub virtual_servers: Vec<VirtualServer>,
+    /// The kernel's IPVS settings.
+    pub ipvs: IpvsSettings,
+    /// What ipvsd may set on its own host.
+    pub host: HostSettings,
+}
+
+/// One pool of real servers behind one or more services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VirtualServer {
+    /// Its name, unique in the configuration.
+    pub name: String,
+    /// The services that share the pool: one an address and port of `address`, or one firewall mark.
+    pub services: Vec<ServiceKey>,
+    /// The settings of each of them.
+    pub spec: ServiceSpec,
+    /// The pool in the order of the file.
+    pub real_servers: Vec<RealServer>,
+    /// Who serves when nobody of the pool can.
+    pub sorry_server: Option<SorryServer>,
+    /// A failed server stays in the table with weight 0 instead of being removed.
+    pub inhibit_on_failure: bool,
+    /// The virtual addresses that ipvsd itself puts on a device and keeps there.
+    pub device: Option<String>,
+}
+
+impl VirtualServer {
+    /// The virtual addresses ipvsd keeps on [`VirtualServer::device`], each once.
+    pub fn virtual_addresses(&self) -> Vec<VirtualAddress> {
+        let Some(device) = &self.device else { return Vec::new() };
+        let mut addresses: Vec<_> = self
+            .services
+            .iter()
+            .filter_map(ServiceKey::address)
+            .map(|address| VirtualAddress {
+                device: device.clone(),
+                address,
+            })
+            .collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses
+    }
+}
+
+/// A virtual address on a device of this host, always as /32 or /128.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct VirtualAddress {
+    /// The interface, at most 15 bytes.
+    pub device: String,
+    /// The address.
+    pub address: IpAddr,
+}
+
+/// One member of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RealServer {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port; `None` for the port of each service.
+    pub port: Option<u16>,
+    /// Forwarding, weight and thresholds while it is up.
+    pub spec: DestinationSpec,
+    /// 0 serves first; servers of a higher tier serve only while nobody of the lower ones can.
+    pub tier: u32,
+    /// Configured but kept out of the pool, as if it were not there.
+    pub disabled: bool,
+    /// Its checks; all must pass. None at all: taken as up.
+    pub checks: Vec<CheckSpec>,
+}
+
+impl RealServer {
+    /// The destination that this server is in one service of its pool.
+    pub fn destination(&self, service: &ServiceKey) -> DestinationKey {
+        DestinationKey::new(self.address, self.port.or(service.port()).unwrap_or(0))
+    }
+}
+
+/// Who serves when nobody of the pool can: a last tier of one, without checks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SorryServer {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port; `None` for the port of each service.
+    pub port: Option<u16>,
+    /// Forwarding and weight (1) while it serves.
+    pub spec: DestinationSpec,
+    /// It stays in the table with weight 0 while it does not serve (`sorry_server_inhibit`).
+    pub inhibit: bool,
+}
+
+impl SorryServer {
+    /// The destination that this server is in one service of its pool.
+    pub fn destination(&self, service: &ServiceKey) -> DestinationKey {
+        DestinationKey::new(self.address, self.port.or(service.port()).unwrap_or(0))
+    }
+}
+
+/// Settings of the kernel's IPVS; what is not set here is left as the kernel has it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IpvsSettings {
+    /// Connection timeouts.
+    pub timeouts: TimeoutSettings,
+    /// `net.ipv4.vs.*` settings in the order of the file.
+    pub sysctls: Vec<Sysctl>,
+}
+
+/// Connection timeouts in seconds; `None` leaves the kernel's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TimeoutSettings {
+    /// Established TCP connections.
+    pub tcp: Option<u32>,
+    /// TCP connections after a FIN.
+    pub tcp_fin: Option<u32>,
+    /// UDP.
+    pub udp: Option<u32>,
+}
+
+/// One kernel setting, by its dotted name as sysctl(8) takes it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sysctl {
+    /// For example `net.ipv4.vs.conntrack`.
+    pub name: String,
+    /// The text that is written.
+    pub value: String,
+}
+
+/// What ipvsd may set on its own host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HostSettings {
+    /// Set what the forwarding modes in use need (`ip_forward`, `send_redirects`), instead of only saying so.
+    pub prepare: bool,
+}

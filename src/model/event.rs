@@ -1,0 +1,39 @@
+//! What happens to the director.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{Config, ProbeOutcome, ServiceKey, StepOutcome, Table, VirtualAddress};
+
+/// Names one running probe, so that its result finds its way back. Never used twice in one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProbeId(pub u64);
+
+/// Something that happened, told to the director in the past tense.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A configuration was read and found good: the first one, or one that replaces it.
+    ConfigLoaded(Arc<Config>),
+    /// The record of what an earlier ipvsd wrote was read; comes before the first [`Event::TableRead`].
+    OwnedLoaded {
+        /// The services that it had written.
+        services: BTreeSet<ServiceKey>,
+        /// The addresses that it had put on devices.
+        addresses: BTreeSet<VirtualAddress>,
+    },
+    /// The kernel's table was read.
+    TableRead(Table),
+    /// The kernel's table could not be read; the text says why and what to do.
+    TableReadFailed(String),
+    /// The kernel has answered the steps of one [`super::Action::ApplySteps`].
+    StepsApplied(Vec<StepOutcome>),
+    /// A probe has ended.
+    ProbeFinished {
+        /// Which.
+        probe: ProbeId,
+        /// What it found.
+        outcome: ProbeOutcome,
+    },
+    /// The time has come that the director had asked to be woken at.
+    TimeReached,
+}
