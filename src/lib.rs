@@ -12,4 +12,7 @@
 //! into events and actions into calls.
 
 pub mod cli;
+pub mod director;
+pub mod health;
 pub mod model;
+pub mod plan;
