@@ -6,12 +6,19 @@
 //! | kind | rooms | what happens there |
 //! |---|---|---|
 //! | words | [`model`] | nouns that are shown, parsed, encoded and compared |
+//! | thinking | [`plan`] | desired × actual → steps |
+//! | thinking | [`health`] | results → verdicts → who serves |
+//! | thinking | [`director`] | `handle(event, now)` |
+//! | hands | [`checkers`] | the probes |
+//! | wiring | [`daemon`] | tasks, signals, reload |
 //! | wiring | [`cli`] | the verbs |
 //!
 //! The shape to learn first: `let actions = director.handle(event, now);`, and a thin task that turns the world
 //! into events and actions into calls.
 
+pub mod checkers;
 pub mod cli;
+pub mod daemon;
 pub mod director;
 pub mod health;
 pub mod model;

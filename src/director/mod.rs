@@ -35,6 +35,8 @@ pub struct Settings {
     pub refused_for: Duration,
     /// How long to wait before the table is read again after trouble that may pass.
     pub retry_after: Duration,
+    /// Steps are only shown, so nothing is put on record, no address is held and nothing is read back.
+    pub observe: bool,
 }
 
 impl Default for Settings {
@@ -43,6 +45,7 @@ impl Default for Settings {
             reconcile_interval: Some(Duration::from_secs(5)),
             refused_for: Duration::from_secs(30),
             retry_after: Duration::from_secs(1),
+            observe: false,
         }
     }
 }
@@ -305,7 +308,7 @@ impl Director {
     /// Writes what differs, if the table is known and no other batch is under way.
     fn write(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let Some(believed) = &self.believed else { return };
-        if self.kernel != Kernel::Idle || !(self.compare_all || !self.dirty.is_empty()) {
+        if self.kernel != Kernel::Idle || (!self.compare_all && self.dirty.is_empty()) {
             return;
         }
         let full = std::mem::take(&mut self.compare_all);
@@ -333,7 +336,7 @@ impl Director {
             return;
         }
         self.kernel = Kernel::Writing;
-        if full {
+        if full && !self.settings.observe {
             // What a comparison led to is looked at once more, at once unless somebody else keeps writing.
             self.writes_in_a_row += 1;
             let pause = if self.writes_in_a_row > 3 {
@@ -355,6 +358,9 @@ impl Director {
     /// What goes with a comparison of the whole table: what will be owned is put on record before it is written,
     /// and addresses are asked for once the table behind them is right.
     fn full_comparison(&mut self, steps: &[Step], actions: &mut Vec<Action>) {
+        if self.settings.observe {
+            return self.announce_ready(actions);
+        }
         let servers = &self.config.virtual_servers;
         let configured: BTreeSet<_> = servers
             .iter()
@@ -381,6 +387,10 @@ impl Director {
         if !hold.is_empty() || !release.is_empty() {
             actions.push(Action::HoldAddresses { hold, release });
         }
+        self.announce_ready(actions);
+    }
+
+    fn announce_ready(&mut self, actions: &mut Vec<Action>) {
         if !std::mem::replace(&mut self.ready_announced, true) {
             actions.push(Action::AnnounceReady);
         }
