@@ -9,6 +9,7 @@
 //! | thinking | [`plan`] | desired × actual → steps |
 //! | thinking | [`health`] | results → verdicts → who serves |
 //! | thinking | [`director`] | `handle(event, now)` |
+//! | thinking, hands | [`doctor`] | what this host lacks |
 //! | hands | [`checkers`] | the probes |
 //! | wiring | [`daemon`] | tasks, signals, reload |
 //! | wiring | [`cli`] | the verbs |
@@ -20,6 +21,7 @@ pub mod checkers;
 pub mod cli;
 pub mod daemon;
 pub mod director;
+pub mod doctor;
 pub mod health;
 pub mod model;
 pub mod plan;

@@ -6,6 +6,8 @@
 //! |---|---|
 //! | `instance` | one daemon a network namespace |
 //! | `record` | what ipvsd owns, under the run directory |
+//! | `report` | the log
 
 pub mod instance;
 pub mod record;
+pub mod report;
