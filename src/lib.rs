@@ -10,6 +10,7 @@
 //! | thinking | [`health`] | results → verdicts → who serves |
 //! | thinking | [`director`] | `handle(event, now)` |
 //! | thinking, hands | [`doctor`] | what this host lacks |
+//! | hands | [`ipvs`] | the kernel's tables over netlink |
 //! | hands | [`checkers`] | the probes |
 //! | wiring | [`daemon`] | tasks, signals, reload |
 //! | wiring | [`cli`] | the verbs |
@@ -23,5 +24,6 @@ pub mod daemon;
 pub mod director;
 pub mod doctor;
 pub mod health;
+pub mod ipvs;
 pub mod model;
 pub mod plan;

@@ -78,6 +78,7 @@ pub fn apply(options: &Options) -> anyhow::Result<Applied> {
     let _instance = Instance::claim().context("`apply` would work against it")?;
     let Comparison { config, mut client, record, owned, difference } = compare(options)?;
     let configured = services_of(&config);
+    let details = director::services_with_thresholds(&config);
     let hold = addresses_of(&config);
     let mut problems = set_host(&config, &mut client);
     let intended = Owned { services: &configured | &owned.services, addresses: &hold | &owned.addresses };
@@ -91,7 +92,7 @@ pub fn apply(options: &Options) -> anyhow::Result<Applied> {
                 problems.push(refusal.message);
             }
         }
-        let found = client.table(&expected_details(&config)).context("cannot read the kernel's table back")?;
+        let found = client.table(|key| details.contains(key)).context("cannot read the kernel's table back")?;
         let wanted = director::table_without_checks(&config, &found);
         let still = plan::steps(&wanted, &found, &intended.services);
         if problems.is_empty() && !still.is_empty() {
@@ -112,7 +113,8 @@ fn compare(options: &Options) -> anyhow::Result<Comparison> {
     let mut warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
     let config = loaded.config;
     let mut client = Client::connect()?;
-    let found = client.table(&expected_details(&config)).context("cannot read the kernel's table")?;
+    let details = director::services_with_thresholds(&config);
+    let found = client.table(|key| details.contains(key)).context("cannot read the kernel's table")?;
     let record = Record::open(&options.run_dir)?;
     let owned = record.load().unwrap_or_else(|problem| {
         warnings.push(format!("{problem:#}"));

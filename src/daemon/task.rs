@@ -217,10 +217,10 @@ impl Shell {
                 let outcome = checkers::probe(&kind, target, timeout).await;
                 Event::ProbeFinished { probe, outcome }
             }),
-            Action::ReadTable => {
+            Action::ReadTable { details } => {
                 let kernel = self.kernel.clone();
                 self.later(async move {
-                    match kernel.read_table().await {
+                    match kernel.read_table(details).await {
                         Ok(table) => Event::TableRead(table),
                         Err(error) => Event::TableReadFailed(format!("cannot read the kernel's table: {error}")),
                     }
