@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ipvsd_lab::{
     Client, Failure, Forwarding, Lab, Nginx, Prober, Responder, Segment, Topology, prepare_director_by_hand,
-    prepare_real_server_by_hand, require_kernel,
+    prepare_real_server_by_hand, require_kernel, wait_until,
 };
 
 /// Programs the director with ipvsadm and starts nginx on the real servers, then asks from the client.
@@ -22,13 +22,21 @@ fn forwards(lab: &Lab, forwarding: Forwarding, letter: &str, vip: IpAddr) {
             IpAddr::V4(_) => real_server.address4(Segment::Server).into(),
             IpAddr::V6(_) => real_server.address6(Segment::Server).into(),
         };
-        rules.push_str(&format!("-a -t {service} -r {} {letter}\n", SocketAddr::new(address, 80)));
+        rules.push_str(&format!(
+            "-a -t {service} -r {} {letter}\n",
+            SocketAddr::new(address, 80)
+        ));
         servers.push(Nginx::start(real_server, &[wildcard], real_server.name()).unwrap());
     }
     director.exec_ok_with_input(&["ipvsadm", "-R"], &rules).unwrap();
     let counts = Client::new(lab.client(0)).spread(service, 10).unwrap();
     let expected = [("real-server-1".to_owned(), 5), ("real-server-2".to_owned(), 5)];
-    assert_eq!(counts, expected.into(), "{}", director.exec_ok(&["ipvsadm", "-Ln", "--stats"]).unwrap());
+    assert_eq!(
+        counts,
+        expected.into(),
+        "{}",
+        director.exec_ok(&["ipvsadm", "-Ln", "--stats"]).unwrap()
+    );
 }
 
 #[test]
@@ -74,6 +82,30 @@ fn tunnels_forward_through_a_router_over_ipv6() {
 }
 
 #[test]
+fn marked_packets_reach_a_service_by_firewall_mark() {
+    require_kernel();
+    let lab = Topology::two_segments().build("fwmark").unwrap();
+    let (director, client) = (lab.director(0), lab.client(0));
+    prepare_director_by_hand(director, "eth0", &[]).unwrap();
+    director.own_network("198.18.0.0/15").unwrap();
+    director.mark_incoming(Segment::Client, "198.18.0.0/15", 7).unwrap();
+    let mut rules = "-A -f 7 -s rr\n".to_owned();
+    let mut servers = Vec::new();
+    for real_server in lab.real_servers() {
+        let address = SocketAddr::new(real_server.address4(Segment::Server).into(), 80);
+        rules.push_str(&format!("-a -f 7 -r {} -m\n", address.ip()));
+        servers.push(Responder::start(real_server, &[address], real_server.name()).unwrap());
+    }
+    director.exec_ok_with_input(&["ipvsadm", "-R"], &rules).unwrap();
+    for last in 1..=6 {
+        Client::new(client)
+            .get(SocketAddr::new(IpAddr::from([198, 18, 3, last]), 80))
+            .unwrap();
+    }
+    assert_eq!(servers.iter().map(Responder::answered).collect::<Vec<_>>(), [3, 3]);
+}
+
+#[test]
 fn a_client_tells_refusal_silence_and_a_dead_cable_apart() {
     require_kernel();
     let lab = Topology::one_segment().real_servers(1).build("failures").unwrap();
@@ -87,9 +119,9 @@ fn a_client_tells_refusal_silence_and_a_dead_cable_apart() {
     assert_eq!(client.get(address), Err(Failure::Refused));
     nginx.restart().unwrap();
     assert_eq!(client.get(address).as_deref(), Ok("web"));
-    server.drop_tcp_port(80).unwrap();
+    server.drop_tcp_port(Segment::Server, 80).unwrap();
     assert_eq!(client.get(address), Err(Failure::TimedOut));
-    server.drop_nothing().unwrap();
+    server.drop_nothing(Segment::Server).unwrap();
     assert_eq!(client.get(address).as_deref(), Ok("web"));
     server.link_down(Segment::Server).unwrap();
     assert_eq!(client.get(address), Err(Failure::TimedOut));
@@ -103,7 +135,12 @@ fn responders_answer_on_networks_of_addresses_and_hold_connections() {
     let lab = Topology::one_segment().real_servers(1).build("responders").unwrap();
     let (server, client) = (lab.real_server(0), lab.client(0));
     server.own_network("198.18.0.0/15").unwrap();
-    client.ip(&[&format!("route add 198.18.0.0/15 via {}", server.address4(Segment::Server))]).unwrap();
+    client
+        .ip(&[&format!(
+            "route add 198.18.0.0/15 via {}",
+            server.address4(Segment::Server)
+        )])
+        .unwrap();
     let responder = Responder::start(server, &["0.0.0.0:80".parse().unwrap()], "many").unwrap();
     let asker = Client::new(client);
     for last in [1, 77, 200] {
@@ -114,7 +151,10 @@ fn responders_answer_on_networks_of_addresses_and_hold_connections() {
     assert!(held.is_open());
     assert_eq!(responder.answered(), 4);
     responder.stop();
-    assert!(!held.is_open());
+    wait_until("the held connection is closed", Duration::from_secs(5), || {
+        !held.is_open()
+    })
+    .unwrap();
     let named: SocketAddr = "198.18.0.9:53".parse().unwrap();
     let _datagrams = Responder::start_udp(server, &[named], "names").unwrap();
     assert_eq!(asker.ask_udp(named).as_deref(), Ok("names"));
@@ -139,7 +179,10 @@ fn a_prober_sees_when_a_server_was_away() {
     let report = prober.stop().unwrap();
     assert!(report.failures().len() >= 5, "{report}");
     assert!(report.longest_gap() >= Duration::from_millis(250), "{report}");
-    assert!(report.longest_gap() <= back - killed + Duration::from_millis(200), "{report}");
+    assert!(
+        report.longest_gap() <= back - killed + Duration::from_millis(200),
+        "{report}"
+    );
     assert!(report.since(back).failures().is_empty(), "{report}");
     assert!(report.answered_by()["web"] >= 10, "{report}");
 }

@@ -46,6 +46,9 @@ pub fn prepare_real_server_by_hand(host: &Host, forwarding: Forwarding, vips: &[
 }
 
 /// Puts virtual addresses on a director's device and lets it forward; the table stays empty.
+///
+/// An IPv6 one gets no preferred lifetime, or the kernel takes it for the outer source of tunnelled packets, and the
+/// real server, which has the same address, drops them.
 pub fn prepare_director_by_hand(host: &Host, device: &str, vips: &[IpAddr]) -> Result<()> {
     host.set_sysctl("net/ipv4/ip_forward", "1")?;
     host.set_sysctl("net/ipv4/conf/all/send_redirects", "0")?;
@@ -54,7 +57,7 @@ pub fn prepare_director_by_hand(host: &Host, device: &str, vips: &[IpAddr]) -> R
         .iter()
         .map(|vip| match vip {
             IpAddr::V4(vip) => format!("addr add {vip}/32 dev {device}"),
-            IpAddr::V6(vip) => format!("addr add {vip}/128 dev {device} nodad"),
+            IpAddr::V6(vip) => format!("addr add {vip}/128 dev {device} nodad preferred_lft 0"),
         })
         .collect();
     host.ip(&lines.iter().map(String::as_str).collect::<Vec<_>>())

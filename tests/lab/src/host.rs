@@ -260,17 +260,28 @@ impl Host {
         self.ip(&[&format!("route add local {network} dev lo")])
     }
 
-    /// Drops TCP packets to a port without an answer, so that a connection to it times out.
-    pub fn drop_tcp_port(&self, port: u16) -> Result<()> {
-        let rules = format!(
-            "table inet lab {{ chain input {{ type filter hook input priority 0; tcp dport {port} drop; }}; }}\n"
-        );
-        self.exec_ok_with_input(&["nft", "-f", "-"], &rules).map(drop)
+    /// Makes the segment lose all TCP packets to a port of this host, so that a connection to it times out.
+    ///
+    /// The switch drops them: Debian's user-mode kernels know nftables for bridges only. Packets in a tunnel pass.
+    pub fn drop_tcp_port(&self, segment: Segment, port: u16) -> Result<()> {
+        self.switch.drop_tcp_port(&self.interface(segment).port, port)
     }
 
-    /// Takes back what [`Host::drop_tcp_port`] did.
-    pub fn drop_nothing(&self) -> Result<()> {
-        self.exec_ok(&["nft", "delete", "table", "inet", "lab"]).map(drop)
+    /// Takes back what [`Host::drop_tcp_port`] did on a segment.
+    pub fn drop_nothing(&self, segment: Segment) -> Result<()> {
+        self.switch.drop_nothing(&self.interface(segment).port)
+    }
+
+    /// Marks what comes in on a segment for a network (`198.18.0.0/15`), for services by firewall mark.
+    pub fn mark_incoming(&self, segment: Segment, network: &str, mark: u32) -> Result<()> {
+        let device = self.device(segment);
+        let protocol = if network.contains(':') { "ipv6" } else { "ip" };
+        // Another mark of this host may have put the discipline there.
+        self.exec(&["tc", "qdisc", "add", "dev", device, "ingress"])?;
+        let filter = format!(
+            "tc filter add dev {device} ingress protocol {protocol} flower dst_ip {network} action skbedit mark {mark}"
+        );
+        self.exec_ok(&filter.split(' ').collect::<Vec<_>>()).map(drop)
     }
 
     /// Whether an address is one of the host's on its cables.

@@ -283,10 +283,10 @@ fn hold(stream: &mut TcpStream) {
 fn answer_datagrams(socket: &UdpSocket, shared: &Shared, line: &str) {
     let mut buffer = [0; 2048];
     while !shared.stopped.load(Ordering::Relaxed) {
-        if let Ok((_, client)) = socket.recv_from(&mut buffer) {
-            if socket.send_to(line.as_bytes(), client).is_ok() {
-                shared.answered.fetch_add(1, Ordering::Relaxed);
-            }
+        if let Ok((_, client)) = socket.recv_from(&mut buffer)
+            && socket.send_to(line.as_bytes(), client).is_ok()
+        {
+            shared.answered.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

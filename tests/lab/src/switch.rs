@@ -33,6 +33,29 @@ impl Switch {
         self.ip(&[format!("link set {port} {state}")])
     }
 
+    pub(crate) fn drop_tcp_port(&self, port: &str, tcp_port: u16) -> Result<()> {
+        self.nft(&format!(
+            "table bridge {port} {{ chain forward {{ type filter hook forward priority 0; \
+             oifname \"{port}\" ether type ip tcp dport {tcp_port} drop; \
+             oifname \"{port}\" ether type ip6 tcp dport {tcp_port} drop; }}; }}"
+        ))
+    }
+
+    pub(crate) fn drop_nothing(&self, port: &str) -> Result<()> {
+        self.nft(&format!("delete table bridge {port}"))
+    }
+
+    fn nft(&self, rule: &str) -> Result<()> {
+        let output = self
+            .namespace
+            .enter(|| Command::new("nft").arg(rule).output())?
+            .context("cannot start nft")?;
+        if !output.status.success() {
+            bail!("nft refuses {rule}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+
     /// A port forwards only a moment after it came up, on user-mode Linux up to a second; before, frames are lost.
     pub(crate) fn wait_until_forwarding(&self, ports: &[&str]) -> Result<()> {
         let mut seen = String::new();
