@@ -13,6 +13,8 @@ use nix::unistd::Pid;
 use crate::namespace::Namespace;
 use crate::wait_until;
 
+const GONE_LIMIT: Duration = Duration::from_secs(5);
+
 /// A running program of a host. Dropping it kills it and everything it started.
 #[derive(Debug)]
 pub struct Process {
@@ -110,11 +112,13 @@ impl Process {
         })
     }
 
-    /// Kills it and everything it started, at once and without a chance to clean up.
+    /// Kills it and everything it started, without a chance to clean up, and returns when all of them are gone:
+    /// a worker that lives a moment longer would still hold the listening socket.
     pub fn kill(&mut self) {
-        // A group that is gone already is what was wanted.
+        // A group that is gone already is what was wanted; one that lingers is the kernel's affair.
         let _ = killpg(self.group(), Signal::SIGKILL);
         let _ = self.child.wait();
+        let _ = wait_until("the end of a group", GONE_LIMIT, || killpg(self.group(), None).is_err());
     }
 
     fn group(&self) -> Pid {
