@@ -1,0 +1,5 @@
+//! Tests on a real kernel with IPVS, run by `make test` inside the lab; outside of it they fail with the remedy.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
+mod lab;
