@@ -6,6 +6,8 @@
 //! | kind | rooms | what happens there |
 //! |---|---|---|
 //! | words | [`model`] | nouns that are shown, parsed, encoded and compared |
+//! | hands | [`net`] | addresses, interfaces, neighbours and settings of this host |
+//! | thinking, with its own words and a hand | [`realserver`] | what a host needs to be a real server |
 //! | wiring | [`cli`] | the verbs |
 //!
 //! The shape to learn first: `let actions = director.handle(event, now);`, and a thin task that turns the world
@@ -13,3 +15,5 @@
 
 pub mod cli;
 pub mod model;
+pub mod net;
+pub mod realserver;
