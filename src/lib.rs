@@ -6,14 +6,26 @@
 //! | kind | rooms | what happens there |
 //! |---|---|---|
 //! | words | [`model`] | nouns that are shown, parsed, encoded and compared |
-//! | hands | [`net`] | addresses, interfaces, neighbours and settings of this host |
-//! | thinking, with its own words and a hand | [`realserver`] | what a host needs to be a real server |
+//! | thinking | [`plan`] | desired × actual → steps |
+//! | thinking | [`health`] | results → verdicts → who serves |
+//! | thinking | [`director`] | `handle(event, now)` |
+//! | thinking, hands | [`doctor`] | what this host lacks |
+//! | thinking, hands | [`realserver`] | what a host needs to be a real server |
+//! | hands | [`checkers`] | the probes |
+//! | hands | [`net`] | interfaces, addresses, neighbours and settings of this host |
+//! | wiring | [`daemon`] | tasks, signals, reload |
 //! | wiring | [`cli`] | the verbs |
 //!
 //! The shape to learn first: `let actions = director.handle(event, now);`, and a thin task that turns the world
 //! into events and actions into calls.
 
+pub mod checkers;
 pub mod cli;
+pub mod daemon;
+pub mod director;
+pub mod doctor;
+pub mod health;
 pub mod model;
 pub mod net;
+pub mod plan;
 pub mod realserver;

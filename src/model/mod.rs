@@ -14,6 +14,7 @@
 //! | `check` | check settings, outcomes and causes |
 //! | `config` | a validated configuration |
 //! | `host` | interfaces and addresses of this host |
+//! | `facts` | what is known of this host |
 //! | `event`, `action` | what happens to the director and what it wants done |
 //! | `instant` | our own point in time, so that thinking rooms never ask a clock |
 
@@ -22,6 +23,7 @@ mod check;
 mod config;
 mod destination;
 mod event;
+mod facts;
 mod host;
 mod instant;
 mod scheduler;
@@ -37,6 +39,7 @@ pub use config::{
 };
 pub use destination::{DestinationKey, DestinationSpec, Forwarding, Tunnel, TunnelChecksum, TunnelKind};
 pub use event::{Event, ProbeId};
+pub use facts::HostFacts;
 pub use host::{AddressScope, HostAddress, Link, Mac};
 pub use instant::Instant;
 pub use scheduler::{Scheduler, ServiceFlags};
