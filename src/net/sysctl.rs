@@ -3,6 +3,7 @@
 //! `/proc/sys/net` shows the network namespace of the calling thread. A name may contain the name of an interface
 //! that itself contains a dot (`net.ipv4.conf.eth0/100.arp_ignore`): as with sysctl(8), its dot is written `/`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -18,6 +19,24 @@ pub fn read(name: &str) -> Result<String, NetError> {
         Ok(text) => Ok(text.trim_end_matches('\n').to_owned()),
         Err(error) => Err(explain(error, name, None)),
     }
+}
+
+/// The values of those settings that this kernel has.
+///
+/// # Errors
+/// As [`read`], a missing setting aside.
+pub fn read_present<'a>(names: impl IntoIterator<Item = &'a String>) -> Result<BTreeMap<String, String>, NetError> {
+    let mut values = BTreeMap::new();
+    for name in names {
+        match read(name) {
+            Ok(value) => {
+                values.insert(name.clone(), value);
+            }
+            Err(NetError::NoSuchSysctl { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(values)
 }
 
 /// Sets a setting.
