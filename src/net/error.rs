@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::model::Mac;
 
-/// Why something about this host's network could not be done.
+/// Why something about this host's network could not be done; the whole sentence, the kernel's own words included.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
     /// No such interface here.
@@ -35,7 +35,9 @@ pub enum NetError {
         capability: &'static str,
     },
     /// IPv6 is switched off on the interface.
-    #[error("cannot {action}: IPv6 is off on {device} (`sysctl net.ipv6.conf.{device}.disable_ipv6=0`)")]
+    #[error(
+        "cannot {action}: IPv6 is off on {device} (`sysctl -w net.ipv6.conf.{device}.disable_ipv6=0`; is the kernel's ipv6 module there?)"
+    )]
     Ipv6Off {
         /// What was tried.
         action: String,
@@ -62,22 +64,22 @@ pub enum NetError {
         name: String,
     },
     /// The kernel does not take this value.
-    #[error("kernel setting {name} does not take `{value}`: {source}")]
+    #[error("kernel setting {name} does not take `{value}`: {cause}")]
     BadSysctlValue {
         /// Its dotted name.
         name: String,
         /// What was to be written.
         value: String,
         /// The kernel's answer.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The kernel said no for another reason.
-    #[error("cannot {action}: {source}")]
+    #[error("cannot {action}: {cause}")]
     Kernel {
         /// What was tried.
         action: String,
         /// The kernel's answer.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The kernel did not answer within the deadline.
     #[error("cannot {action}: the kernel gave no answer within {seconds} s")]
@@ -91,9 +93,9 @@ pub enum NetError {
 
 impl NetError {
     /// An error of the kernel's, put into words: what was tried, on which interface, with which capability.
-    pub(super) fn from_io(source: io::Error, action: String, device: &str, capability: &'static str) -> Self {
+    pub(super) fn from_io(cause: io::Error, action: String, device: &str, capability: &'static str) -> Self {
         use nix::libc;
-        match source.raw_os_error() {
+        match cause.raw_os_error() {
             Some(libc::EPERM) => Self::NotPermitted { action, capability },
             Some(libc::ENODEV | libc::ENXIO) => Self::NoSuchDevice {
                 device: device.to_owned(),
@@ -101,7 +103,7 @@ impl NetError {
             Some(libc::ENETDOWN) => Self::DeviceDown {
                 device: device.to_owned(),
             },
-            _ => Self::Kernel { action, source },
+            _ => Self::Kernel { action, cause },
         }
     }
 
@@ -110,8 +112,8 @@ impl NetError {
         use nix::libc;
         match self {
             Self::NoAnswer { .. } | Self::AddressInUse { .. } | Self::DeviceDown { .. } => true,
-            Self::Kernel { source, .. } => matches!(
-                source.raw_os_error(),
+            Self::Kernel { cause, .. } => matches!(
+                cause.raw_os_error(),
                 Some(
                     libc::EAGAIN
                         | libc::EBUSY

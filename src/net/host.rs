@@ -15,7 +15,7 @@ use nix::libc;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec};
 use tokio::task::JoinHandle;
 
-use super::NetError;
+use super::{NetError, module};
 use crate::model::{AddressScope, Family, HostAddress, Link, Mac, VirtualAddress};
 
 /// How long the kernel may take for one answer.
@@ -81,9 +81,9 @@ impl HostNetwork {
     /// # Errors
     /// [`NetError::Kernel`] where no netlink socket can be had.
     pub async fn connect() -> Result<Self, NetError> {
-        let (connection, handle, _) = rtnetlink::new_connection().map_err(|source| NetError::Kernel {
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(|cause| NetError::Kernel {
             action: "open a route netlink socket".to_owned(),
-            source,
+            cause,
         })?;
         Ok(Self {
             handle,
@@ -166,6 +166,13 @@ impl HostNetwork {
     pub async fn add_address(&self, vip: &VirtualAddress, options: &AddOptions) -> Result<Change, NetError> {
         let VirtualAddress { device, address } = vip;
         let link = self.link(device).await?;
+        let action = format!("put {address} on {device}");
+        if address.is_ipv6() && !module::summon_ipv6() {
+            return Err(NetError::Ipv6Off {
+                action,
+                device: device.clone(),
+            });
+        }
         let prefix = Family::of(*address).host_prefix();
         let mut request = self.handle.address().add(link.index, *address, prefix);
         let message = request.message_mut();
@@ -188,7 +195,6 @@ impl HostNetwork {
                 }
             }
         }
-        let action = format!("put {address} on {device}");
         match answer(&action, device, request.execute()).await {
             Ok(()) => Ok(Change::Made),
             Err(error) => match (os_error(&error), address) {
@@ -243,17 +249,17 @@ async fn answer<T>(
         });
     };
     result.map_err(|error| {
-        let source = match error {
+        let cause = match error {
             rtnetlink::Error::NetlinkError(message) => message.to_io(),
             other => std::io::Error::other(other),
         };
-        NetError::from_io(source, action.to_owned(), device, CAPABILITY)
+        NetError::from_io(cause, action.to_owned(), device, CAPABILITY)
     })
 }
 
 fn os_error(error: &NetError) -> Option<i32> {
     match error {
-        NetError::Kernel { source, .. } => source.raw_os_error(),
+        NetError::Kernel { cause, .. } => cause.raw_os_error(),
         NetError::NoSuchDevice { .. }
         | NetError::DeviceDown { .. }
         | NetError::NotEthernet { .. }

@@ -28,6 +28,11 @@ pub fn summon_device(device: &str) -> bool {
     nix::net::if_::if_nametoindex(device).is_ok()
 }
 
+/// Says whether this kernel has IPv6; where it is a module, opening a socket has the kernel load it.
+pub fn summon_ipv6() -> bool {
+    socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::DGRAM, None).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

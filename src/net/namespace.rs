@@ -37,9 +37,9 @@ pub struct NamespaceId {
 /// # Errors
 /// [`NetError::Kernel`] where `/proc` is not mounted or no socket can be had.
 pub fn current() -> Result<NamespaceId, NetError> {
-    let explain = |source: io::Error| NetError::Kernel {
+    let explain = |cause: io::Error| NetError::Kernel {
         action: "tell which network namespace this is (is /proc mounted?)".to_owned(),
-        source,
+        cause,
     };
     let inode = fs::metadata("/proc/thread-self/ns/net").map_err(explain)?.ino();
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(explain)?;

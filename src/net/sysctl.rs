@@ -70,8 +70,8 @@ fn path(name: &str) -> Result<PathBuf, NetError> {
     }
 }
 
-fn explain(source: io::Error, name: &str, value: Option<&str>) -> NetError {
-    match (source.kind(), value) {
+fn explain(cause: io::Error, name: &str, value: Option<&str>) -> NetError {
+    match (cause.kind(), value) {
         (io::ErrorKind::NotFound, _) => NetError::NoSuchSysctl { name: name.to_owned() },
         (io::ErrorKind::PermissionDenied, Some(value)) => NetError::NotPermitted {
             action: format!("set kernel setting {name} to {value}"),
@@ -84,15 +84,15 @@ fn explain(source: io::Error, name: &str, value: Option<&str>) -> NetError {
         (io::ErrorKind::InvalidInput, Some(value)) => NetError::BadSysctlValue {
             name: name.to_owned(),
             value: value.to_owned(),
-            source,
+            cause,
         },
         (_, Some(value)) => NetError::Kernel {
             action: format!("set kernel setting {name} to {value}"),
-            source,
+            cause,
         },
         (_, None) => NetError::Kernel {
             action: format!("read kernel setting {name}"),
-            source,
+            cause,
         },
     }
 }

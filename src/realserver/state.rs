@@ -21,25 +21,25 @@ const VERSION: u32 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The file system said no.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {cause}", path.display())]
     Io {
         /// What was tried.
         action: &'static str,
         /// The file.
         path: PathBuf,
         /// Its answer.
-        source: io::Error,
+        cause: io::Error,
     },
     /// What stands in the file is no record.
     #[error(
-        "{} is damaged: {source} (put the host back by hand as far as needed, then remove the file)",
+        "{} is damaged: {cause} (put the host back by hand as far as needed, then remove the file)",
         path.display()
     )]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: serde_json::Error,
+        cause: serde_json::Error,
     },
     /// A newer ipvsd wrote it.
     #[error("{} has form {version}, this ipvsd knows {VERSION} (use the ipvsd that wrote it)", path.display())]
@@ -81,9 +81,9 @@ impl State {
     /// [`StateError::Io`].
     pub fn lock(run_dir: &Path, namespace: NamespaceId) -> Result<Self, StateError> {
         let folder = run_dir.join(format!("netns-{}", namespace.inode));
-        fs::create_dir_all(&folder).map_err(|source| failed("make", &folder, source))?;
+        fs::create_dir_all(&folder).map_err(|cause| failed("make", &folder, cause))?;
         let path = folder.join("realserver.lock");
-        let file = File::create(&path).map_err(|source| failed("open", &path, source))?;
+        let file = File::create(&path).map_err(|cause| failed("open", &path, cause))?;
         let lock =
             Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| failed("lock", &path, errno.into()))?;
         Ok(Self {
@@ -119,7 +119,7 @@ impl State {
             file.sync_all()?;
             fs::rename(&fresh, &self.path)
         };
-        write().map_err(|source| failed("write", &self.path, source))
+        write().map_err(|cause| failed("write", &self.path, cause))
     }
 
     /// Forgets the record: everything is undone.
@@ -146,9 +146,9 @@ pub fn peek(run_dir: &Path, namespace: &NamespaceId) -> Result<Record, StateErro
 }
 
 fn read(path: &Path, namespace: &NamespaceId) -> Result<Record, StateError> {
-    let damaged = |source| StateError::Damaged {
+    let damaged = |cause| StateError::Damaged {
         path: path.to_owned(),
-        source,
+        cause,
     };
     let text = match fs::read(path) {
         Ok(text) => text,
@@ -169,11 +169,11 @@ fn read(path: &Path, namespace: &NamespaceId) -> Result<Record, StateError> {
     })
 }
 
-fn failed(action: &'static str, path: &Path, source: io::Error) -> StateError {
+fn failed(action: &'static str, path: &Path, cause: io::Error) -> StateError {
     StateError::Io {
         action,
         path: path.to_owned(),
-        source,
+        cause,
     }
 }
 
