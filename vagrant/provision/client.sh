@@ -16,6 +16,16 @@ ask() {
 		sed "1,/^\r*$/d" <&3' ask "$1" 2>/dev/null
 }
 
+requests() {
+	local request answer missing=0
+	for ((request = 0; request < ${REQUESTS:-20}; request++)); do
+		answer=$(ask "$1")
+		echo "$1: ${answer:-no answer}"
+		[ -n "$answer" ] || missing=1
+	done
+	return "$missing"
+}
+
 failed=0
 for vip in ${VIP4-192.0.2.200} ${VIP6-}; do
 	until [ -n "$(ask "$vip")" ]; do
@@ -26,10 +36,6 @@ for vip in ${VIP4-192.0.2.200} ${VIP6-}; do
 		fi
 		sleep 0.2
 	done
-	for ((request = 0; request < ${REQUESTS:-20}; request++)); do
-		answer=$(ask "$vip")
-		echo "$vip: ${answer:-no answer}"
-		[ -n "$answer" ] || failed=1
-	done | sort | uniq -c
+	requests "$vip" | sort | uniq -c || failed=1
 done
 exit "$failed"
