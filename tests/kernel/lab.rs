@@ -22,13 +22,21 @@ fn forwards(lab: &Lab, forwarding: Forwarding, letter: &str, vip: IpAddr) {
             IpAddr::V4(_) => real_server.address4(Segment::Server).into(),
             IpAddr::V6(_) => real_server.address6(Segment::Server).into(),
         };
-        rules.push_str(&format!("-a -t {service} -r {} {letter}\n", SocketAddr::new(address, 80)));
+        rules.push_str(&format!(
+            "-a -t {service} -r {} {letter}\n",
+            SocketAddr::new(address, 80)
+        ));
         servers.push(Nginx::start(real_server, &[wildcard], real_server.name()).unwrap());
     }
     director.exec_ok_with_input(&["ipvsadm", "-R"], &rules).unwrap();
     let counts = Client::new(lab.client(0)).spread(service, 10).unwrap();
     let expected = [("real-server-1".to_owned(), 5), ("real-server-2".to_owned(), 5)];
-    assert_eq!(counts, expected.into(), "{}", director.exec_ok(&["ipvsadm", "-Ln", "--stats"]).unwrap());
+    assert_eq!(
+        counts,
+        expected.into(),
+        "{}",
+        director.exec_ok(&["ipvsadm", "-Ln", "--stats"]).unwrap()
+    );
 }
 
 #[test]
@@ -103,7 +111,12 @@ fn responders_answer_on_networks_of_addresses_and_hold_connections() {
     let lab = Topology::one_segment().real_servers(1).build("responders").unwrap();
     let (server, client) = (lab.real_server(0), lab.client(0));
     server.own_network("198.18.0.0/15").unwrap();
-    client.ip(&[&format!("route add 198.18.0.0/15 via {}", server.address4(Segment::Server))]).unwrap();
+    client
+        .ip(&[&format!(
+            "route add 198.18.0.0/15 via {}",
+            server.address4(Segment::Server)
+        )])
+        .unwrap();
     let responder = Responder::start(server, &["0.0.0.0:80".parse().unwrap()], "many").unwrap();
     let asker = Client::new(client);
     for last in [1, 77, 200] {
@@ -139,7 +152,10 @@ fn a_prober_sees_when_a_server_was_away() {
     let report = prober.stop().unwrap();
     assert!(report.failures().len() >= 5, "{report}");
     assert!(report.longest_gap() >= Duration::from_millis(250), "{report}");
-    assert!(report.longest_gap() <= back - killed + Duration::from_millis(200), "{report}");
+    assert!(
+        report.longest_gap() <= back - killed + Duration::from_millis(200),
+        "{report}"
+    );
     assert!(report.since(back).failures().is_empty(), "{report}");
     assert!(report.answered_by()["web"] >= 10, "{report}");
 }

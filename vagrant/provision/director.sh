@@ -4,7 +4,7 @@
 #   IPVSD         the ipvsd binary                 PROJECT   the project's folder (needed with systemd only)
 #   VIP4 VIP6     the virtual addresses, either may be empty
 #   REAL_SERVERS  the real servers' IPv4 addresses; their IPv6 ones end alike, in the network PREFIX6
-#   PREFIX6       2001:db8:0:2: unless told
+#   PREFIX6       2001:db8:2: unless told
 #   MODE          dr (unless told) or tun          STATE     active (unless told) or standby: configured, not started
 #   CONF_DIR      /etc/ipvsd unless told           RUN_DIR   /run/ipvsd unless told
 #
@@ -13,7 +13,7 @@
 set -euo pipefail
 
 : "${IPVSD:?the path of the ipvsd binary}" "${REAL_SERVERS:?the addresses of the real servers}"
-vip4=${VIP4-192.0.2.200} vip6=${VIP6-} mode=${MODE:-dr} state=${STATE:-active} prefix6=${PREFIX6:-2001:db8:0:2:}
+vip4=${VIP4-192.0.2.200} vip6=${VIP6-} mode=${MODE:-dr} state=${STATE:-active} prefix6=${PREFIX6:-2001:db8:2:}
 conf_dir=${CONF_DIR:-/etc/ipvsd} run_dir=${RUN_DIR:-/run/ipvsd}
 conf=$conf_dir/ipvsd.toml
 
