@@ -11,7 +11,9 @@
 //! | thinking | [`director`] | `handle(event, now)` |
 //! | thinking, hands | [`doctor`] | what this host lacks |
 //! | hands | [`ipvs`] | the kernel's tables over netlink |
+//! | thinking, hands | [`realserver`] | what a host needs to be a real server |
 //! | hands | [`checkers`] | the probes |
+//! | hands | [`net`] | interfaces, addresses, neighbours and settings of this host |
 //! | wiring | [`daemon`] | tasks, signals, reload |
 //! | wiring | [`cli`] | the verbs |
 //!
@@ -26,4 +28,6 @@ pub mod doctor;
 pub mod health;
 pub mod ipvs;
 pub mod model;
+pub mod net;
 pub mod plan;
+pub mod realserver;

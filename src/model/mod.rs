@@ -13,6 +13,7 @@
 //! | `sync` | sync daemons, kernel timeouts, kernel information |
 //! | `check` | check settings, outcomes and causes |
 //! | `config` | a validated configuration |
+//! | `host` | interfaces and addresses of this host |
 //! | `facts` | what is known of this host |
 //! | `event`, `action` | what happens to the director and what it wants done |
 //! | `instant` | our own point in time, so that thinking rooms never ask a clock |
@@ -23,6 +24,7 @@ mod config;
 mod destination;
 mod event;
 mod facts;
+mod host;
 mod instant;
 mod scheduler;
 mod service;
@@ -38,6 +40,7 @@ pub use config::{
 pub use destination::{DestinationKey, DestinationSpec, Forwarding, Tunnel, TunnelChecksum, TunnelKind};
 pub use event::{Event, ProbeId};
 pub use facts::HostFacts;
+pub use host::{AddressScope, HostAddress, Link, Mac};
 pub use instant::Instant;
 pub use scheduler::{Scheduler, ServiceFlags};
 pub use service::{Family, Netmask, ParseKeyError, Protocol, ServiceKey, ServiceSpec};
