@@ -14,5 +14,6 @@
 pub mod cli;
 pub mod director;
 pub mod health;
+pub mod listing;
 pub mod model;
 pub mod plan;

@@ -12,6 +12,7 @@
 //! | `step` | one change of the kernel's table, and what the kernel said to it |
 //! | `sync` | sync daemons, kernel timeouts, kernel information |
 //! | `check` | check settings, outcomes and causes |
+//! | `connection` | one entry of the kernel's connection table |
 //! | `config` | a validated configuration |
 //! | `event`, `action` | what happens to the director and what it wants done |
 //! | `instant` | our own point in time, so that thinking rooms never ask a clock |
@@ -19,6 +20,7 @@
 mod action;
 mod check;
 mod config;
+mod connection;
 mod destination;
 mod event;
 mod instant;
@@ -33,6 +35,7 @@ pub use check::{CheckSpec, FailureCause, Initial, LocalTrouble, ProbeKind, Probe
 pub use config::{
     Config, HostSettings, IpvsSettings, RealServer, SorryServer, Sysctl, TimeoutSettings, VirtualAddress, VirtualServer,
 };
+pub use connection::{ConnectionEntry, PersistenceData};
 pub use destination::{DestinationKey, DestinationSpec, Forwarding, Tunnel, TunnelChecksum, TunnelKind};
 pub use event::{Event, ProbeId};
 pub use instant::Instant;
