@@ -14,6 +14,7 @@
 //! | `check` | check settings, outcomes and causes |
 //! | `connection` | one entry of the kernel's connection table |
 //! | `config` | a validated configuration |
+//! | `facts` | what is known of this host |
 //! | `event`, `action` | what happens to the director and what it wants done |
 //! | `instant` | our own point in time, so that thinking rooms never ask a clock |
 
@@ -23,6 +24,7 @@ mod config;
 mod connection;
 mod destination;
 mod event;
+mod facts;
 mod instant;
 mod scheduler;
 mod service;
@@ -38,6 +40,7 @@ pub use config::{
 pub use connection::{ConnectionEntry, PersistenceData};
 pub use destination::{DestinationKey, DestinationSpec, Forwarding, Tunnel, TunnelChecksum, TunnelKind};
 pub use event::{Event, ProbeId};
+pub use facts::HostFacts;
 pub use instant::Instant;
 pub use scheduler::{Scheduler, ServiceFlags};
 pub use service::{Family, Netmask, ParseKeyError, Protocol, ServiceKey, ServiceSpec};
