@@ -9,6 +9,7 @@
 //! | thinking | [`plan`] | desired × actual → steps |
 //! | thinking | [`health`] | results → verdicts → who serves |
 //! | thinking | [`director`] | `handle(event, now)` |
+//! | thinking | [`listing`] | the table as ipvsadm shows it, and as JSON |
 //! | thinking, hands | [`doctor`] | what this host lacks |
 //! | hands | [`checkers`] | the probes |
 //! | wiring | [`daemon`] | tasks, signals, reload |
