@@ -4,6 +4,7 @@
 //! 1 failed, 2 usage (clap's own), 3 changes pending (`plan`). Errors go to standard error once, with their chain.
 
 mod realserver;
+pub mod docs;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,9 @@ pub struct Cli {
 enum Verb {
     /// Prepare this host to be a real server, undo it, or say whether it would work.
     Realserver(realserver::RealserverArgs),
+    /// Write man pages and shell completions
+    #[command(hide = true)]
+    Generate(docs::GenerateArgs),
 }
 
 /// Runs the verb on the command line.
@@ -31,5 +35,6 @@ enum Verb {
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.verb {
         Verb::Realserver(args) => realserver::run(&args),
+        Verb::Generate(args) => docs::run(&args),
     }
 }

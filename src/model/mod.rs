@@ -12,6 +12,7 @@
 //! | `step` | one change of the kernel's table, and what the kernel said to it |
 //! | `sync` | sync daemons, kernel timeouts, kernel information |
 //! | `check` | check settings, outcomes and causes |
+//! | `connection` | one entry of the kernel's connection table |
 //! | `config` | a validated configuration |
 //! | `host` | interfaces and addresses of this host |
 //! | `facts` | what is known of this host |
@@ -21,6 +22,7 @@
 mod action;
 mod check;
 mod config;
+mod connection;
 mod destination;
 mod event;
 mod facts;
@@ -37,6 +39,7 @@ pub use check::{CheckSpec, FailureCause, Initial, LocalTrouble, ProbeKind, Probe
 pub use config::{
     Config, HostSettings, IpvsSettings, RealServer, SorryServer, Sysctl, TimeoutSettings, VirtualAddress, VirtualServer,
 };
+pub use connection::{ConnectionEntry, PersistenceData};
 pub use destination::{DestinationKey, DestinationSpec, Forwarding, Tunnel, TunnelChecksum, TunnelKind};
 pub use event::{Event, ProbeId};
 pub use facts::HostFacts;
