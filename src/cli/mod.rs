@@ -3,8 +3,10 @@
 //! Wiring only. A verb reads its arguments, calls the rooms below, prints, and answers with an exit code: 0 done,
 //! 1 failed, 2 usage (clap's own), 3 changes pending (`plan`). Errors go to standard error once, with their chain.
 
-mod realserver;
 pub mod docs;
+mod list;
+mod names;
+mod realserver;
 
 use std::process::ExitCode;
 
@@ -21,6 +23,8 @@ pub struct Cli {
 /// One variant a verb; each carries that verb's own arguments.
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Show the kernel's table as ipvsadm -L does, or as JSON
+    List(list::ListArgs),
     /// Prepare this host to be a real server, undo it, or say whether it would work.
     Realserver(realserver::RealserverArgs),
     /// Write man pages and shell completions
@@ -34,6 +38,7 @@ enum Verb {
 /// What the verb could not do, with place and remedy, ready to be printed once with its chain.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.verb {
+        Verb::List(args) => list::run(&args),
         Verb::Realserver(args) => realserver::run(&args),
         Verb::Generate(args) => docs::run(&args),
     }

@@ -13,8 +13,8 @@ use super::explain;
 use super::proc;
 use super::socket::{Socket, Transport};
 use crate::model::{
-    Forwarding, KernelInfo, ListedDestination, ListedService, Refusal, RefusalKind, Service, ServiceFlags, ServiceKey,
-    Step, StepOutcome, SyncDaemon, SyncRole, Table, Timeouts,
+    ConnectionEntry, Forwarding, KernelInfo, ListedDestination, ListedService, Refusal, RefusalKind, Service,
+    ServiceFlags, ServiceKey, Step, StepOutcome, SyncDaemon, SyncRole, Table, Timeouts,
 };
 
 /// How many requests go into one datagram. Refusals echo their requests, and 256 of them fit a default receive buffer.
@@ -26,6 +26,7 @@ const DEADLINE: Duration = Duration::from_secs(15);
 /// How often a dump that was changed under way is read again.
 const DUMP_TRIES: u32 = 5;
 const PROC_TABLE: &str = "/proc/thread-self/net/ip_vs";
+const PROC_CONNECTIONS: &str = "/proc/thread-self/net/ip_vs_conn";
 
 /// A connection to the kernel's IPVS in one network namespace.
 pub struct Client<T = Socket> {
@@ -309,18 +310,35 @@ impl<T: Transport> Client<T> {
     /// # Errors
     /// As [`Client::services`].
     pub fn cheap_listing(&mut self, needs_all: impl Fn(&ServiceKey) -> bool) -> Result<Vec<ListedService>, IpvsError> {
+        self.listing_by_proc(|key, destinations| needs_all(key) || destinations.iter().any(is_tunnel))
+    }
+
+    /// Everything with the columns of the plain listing, at the least cost: forwarding method (a tunnel without its
+    /// options), weight, active and inactive connections.
+    ///
+    /// As [`Client::cheap_listing`], but tunnels do not make it dearer. All else of a destination is zero.
+    ///
+    /// # Errors
+    /// As [`Client::services`].
+    pub fn plain_listing(&mut self) -> Result<Vec<ListedService>, IpvsError> {
+        self.listing_by_proc(|_, _| false)
+    }
+
+    /// The services with the destinations of `/proc/net/ip_vs`, or by a dump where `needs_all` says so of them and
+    /// where the file does not have them.
+    fn listing_by_proc(
+        &mut self,
+        needs_all: impl Fn(&ServiceKey, &[ListedDestination]) -> bool,
+    ) -> Result<Vec<ListedService>, IpvsError> {
         let mut services = self.services()?;
         if services.is_empty() {
             return Ok(services);
         }
-        let text = fs::read(PROC_TABLE).map_err(|source| IpvsError::Proc {
-            path: PROC_TABLE,
-            source,
-        })?;
+        let text = read_proc(PROC_TABLE)?;
         let mut found: BTreeMap<_, _> = proc::destinations(&text).into_iter().collect();
         for service in &mut services {
             let destinations = match found.remove(&service.key) {
-                Some(destinations) if !needs_all(&service.key) && !destinations.iter().any(is_tunnel) => destinations,
+                Some(destinations) if !needs_all(&service.key, &destinations) => destinations,
                 _ => self.destinations(&service.key)?,
             };
             service.destinations = destinations;
@@ -441,6 +459,20 @@ impl<T: Transport> Client<T> {
     pub fn flush(&mut self) -> Result<(), IpvsError> {
         self.ask(&Request::Flush, |_| Ok(()))
     }
+}
+
+/// The connection table of the calling thread's network namespace, in the kernel's order.
+///
+/// It costs the kernel a walk through all connections.
+///
+/// # Errors
+/// [`IpvsError::Proc`] where the file cannot be read, such as without IPVS in the kernel.
+pub fn read_connections() -> Result<Vec<ConnectionEntry>, IpvsError> {
+    Ok(proc::connections(&read_proc(PROC_CONNECTIONS)?))
+}
+
+fn read_proc(path: &'static str) -> Result<Vec<u8>, IpvsError> {
+    fs::read(path).map_err(|source| IpvsError::Proc { path, source })
 }
 
 fn is_tunnel(destination: &ListedDestination) -> bool {

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 mod lab;
+mod listing;
 mod realserver;
 mod vagrant;
