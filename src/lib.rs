@@ -6,10 +6,12 @@
 //! | kind | rooms | what happens there |
 //! |---|---|---|
 //! | words | [`model`] | nouns that are shown, parsed, encoded and compared |
+//! | thinking | [`config`] | TOML to a configuration, every problem at its place |
 //! | wiring | [`cli`] | the verbs |
 //!
 //! The shape to learn first: `let actions = director.handle(event, now);`, and a thin task that turns the world
 //! into events and actions into calls.
 
 pub mod cli;
+pub mod config;
 pub mod model;
