@@ -7,11 +7,23 @@
 //! |---|---|---|
 //! | words | [`model`] | nouns that are shown, parsed, encoded and compared |
 //! | thinking | [`config`] | TOML to a configuration, every problem at its place |
+//! | thinking | [`plan`] | desired × actual → steps |
+//! | thinking | [`health`] | results → verdicts → who serves |
+//! | thinking | [`director`] | `handle(event, now)` |
+//! | thinking, hands | [`doctor`] | what this host lacks |
+//! | hands | [`checkers`] | the probes |
+//! | wiring | [`daemon`] | tasks, signals, reload |
 //! | wiring | [`cli`] | the verbs |
 //!
 //! The shape to learn first: `let actions = director.handle(event, now);`, and a thin task that turns the world
 //! into events and actions into calls.
 
+pub mod checkers;
 pub mod cli;
 pub mod config;
+pub mod daemon;
+pub mod director;
+pub mod doctor;
+pub mod health;
 pub mod model;
+pub mod plan;

@@ -29,7 +29,9 @@ fn parse_file(path: &Path) -> Outcome {
     let read = |name: &str| Source::new(name, std::fs::read(directory.join(name)).unwrap());
     let mut sources = Sources::new(read(path.file_name().unwrap().to_str().unwrap()));
     for _ in 0..20 {
-        let Outcome::Needs(patterns) = parse(&sources) else { return parse(&sources) };
+        let Outcome::Needs(patterns) = parse(&sources) else {
+            return parse(&sources);
+        };
         for pattern in patterns {
             if !has_wildcard(&pattern) {
                 let file = read(&pattern);
@@ -107,17 +109,35 @@ fn show_config(out: &mut String, config: &Config) {
         }
         if let Some(sorry) = &server.sorry_server {
             let inhibit = if sorry.inhibit { " inhibit" } else { "" };
-            writeln!(out, "  sorry_server {} port {:?} {}{inhibit}", sorry.address, sorry.port, sorry.spec).unwrap();
+            writeln!(
+                out,
+                "  sorry_server {} port {:?} {}{inhibit}",
+                sorry.address, sorry.port, sorry.spec
+            )
+            .unwrap();
         }
         for real in &server.real_servers {
             let disabled = if real.disabled { " disabled" } else { "" };
-            let tier = if real.tier == 0 { String::new() } else { format!(" tier {}", real.tier) };
-            writeln!(out, "  real_server {} port {:?} {}{tier}{disabled}", real.address, real.port, real.spec).unwrap();
+            let tier = if real.tier == 0 {
+                String::new()
+            } else {
+                format!(" tier {}", real.tier)
+            };
+            writeln!(
+                out,
+                "  real_server {} port {:?} {}{tier}{disabled}",
+                real.address, real.port, real.spec
+            )
+            .unwrap();
             show_checks(out, &real.checks);
         }
     }
     let timeouts = config.ipvs.timeouts;
-    for (name, value) in [("tcp", timeouts.tcp), ("tcpfin", timeouts.tcp_fin), ("udp", timeouts.udp)] {
+    for (name, value) in [
+        ("tcp", timeouts.tcp),
+        ("tcpfin", timeouts.tcp_fin),
+        ("udp", timeouts.udp),
+    ] {
         if let Some(seconds) = value {
             writeln!(out, "timeout {name} {seconds}s").unwrap();
         }

@@ -3,6 +3,8 @@
 //! Wiring only. A verb reads its arguments, calls the rooms below, prints, and answers with an exit code: 0 done,
 //! 1 failed, 2 usage (clap's own), 3 changes pending (`plan`). Errors go to standard error once, with their chain.
 
+mod check_config;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -17,12 +19,16 @@ pub struct Cli {
 
 /// One variant a verb; each carries that verb's own arguments.
 #[derive(Debug, Subcommand)]
-enum Verb {}
+enum Verb {
+    CheckConfig(check_config::Arguments),
+}
 
 /// Runs the verb on the command line.
 ///
 /// # Errors
 /// What the verb could not do, with place and remedy, ready to be printed once with its chain.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    match cli.verb {}
+    match cli.verb {
+        Verb::CheckConfig(arguments) => check_config::run(&arguments),
+    }
 }

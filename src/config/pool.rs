@@ -242,7 +242,7 @@ fn fit(
             "give the server's own address; packets would come back to this director",
         );
     }
-    let Some(port) = port else { return None };
+    let port = port?;
     if front.is_fwmark() {
         if keeps_port && port != 0 {
             reader.error(

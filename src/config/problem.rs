@@ -85,6 +85,11 @@ impl Problems {
         self.shown.is_empty()
     }
 
+    /// The problems that are shown.
+    pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
+        self.shown.iter()
+    }
+
     /// Whether one of them keeps the configuration from being used.
     pub fn has_errors(&self) -> bool {
         self.shown.iter().any(|problem| problem.severity == Severity::Error)
@@ -104,6 +109,15 @@ impl fmt::Display for Problems {
             1 => f.write_str("\nand 1 more problem"),
             more => write!(f, "\nand {more} more problems"),
         }
+    }
+}
+
+impl<'p> IntoIterator for &'p Problems {
+    type Item = &'p Problem;
+    type IntoIter = std::slice::Iter<'p, Problem>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }
 

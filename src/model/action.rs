@@ -32,10 +32,13 @@ pub enum Action {
         /// The addresses.
         addresses: BTreeSet<VirtualAddress>,
     },
-    /// Put an address on its device and tell the neighbours; nothing to do where it is there.
-    AddAddress(VirtualAddress),
-    /// Take an address off its device; nothing to do where it is gone.
-    RemoveAddress(VirtualAddress),
+    /// Keep these addresses on their devices and take those off; asked again and again, mostly with nothing to do.
+    HoldAddresses {
+        /// The addresses that have to be there.
+        hold: BTreeSet<VirtualAddress>,
+        /// The addresses that ipvsd had put there and that the configuration no longer has.
+        release: BTreeSet<VirtualAddress>,
+    },
     /// Tell the operator of a change.
     Report(Transition),
     /// The table is as wanted for the first time: tell the service manager that the daemon is ready.

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use super::{CheckSpec, DestinationKey, DestinationSpec, ServiceKey, ServiceSpec};
+use super::{CheckSpec, DestinationKey, DestinationSpec, ServiceKey, ServiceSpec, Timeouts};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -126,6 +126,18 @@ pub struct TimeoutSettings {
     pub tcp_fin: Option<u32>,
     /// UDP.
     pub udp: Option<u32>,
+}
+
+impl TimeoutSettings {
+    /// What to ask of the kernel; `None` where nothing is set.
+    pub fn wanted(&self) -> Option<Timeouts> {
+        let timeouts = Timeouts {
+            tcp: self.tcp.unwrap_or(0),
+            tcp_fin: self.tcp_fin.unwrap_or(0),
+            udp: self.udp.unwrap_or(0),
+        };
+        (timeouts != Timeouts::default()).then_some(timeouts)
+    }
 }
 
 /// One kernel setting, by its dotted name as sysctl(8) takes it.

@@ -27,6 +27,8 @@ pub enum Event {
     TableReadFailed(String),
     /// The kernel has answered the steps of one [`super::Action::ApplySteps`].
     StepsApplied(Vec<StepOutcome>),
+    /// These addresses are off their devices now, as [`super::Action::HoldAddresses`] asked.
+    AddressesReleased(BTreeSet<VirtualAddress>),
     /// A probe has ended.
     ProbeFinished {
         /// Which.

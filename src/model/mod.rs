@@ -13,6 +13,7 @@
 //! | `sync` | sync daemons, kernel timeouts, kernel information |
 //! | `check` | check settings, outcomes and causes |
 //! | `config` | a validated configuration |
+//! | `facts` | what is known of this host |
 //! | `event`, `action` | what happens to the director and what it wants done |
 //! | `instant` | our own point in time, so that thinking rooms never ask a clock |
 
@@ -21,6 +22,7 @@ mod check;
 mod config;
 mod destination;
 mod event;
+mod facts;
 mod instant;
 mod scheduler;
 mod service;
@@ -35,6 +37,7 @@ pub use config::{
 };
 pub use destination::{DestinationKey, DestinationSpec, Forwarding, Tunnel, TunnelChecksum, TunnelKind};
 pub use event::{Event, ProbeId};
+pub use facts::HostFacts;
 pub use instant::Instant;
 pub use scheduler::{Scheduler, ServiceFlags};
 pub use service::{Family, Netmask, ParseKeyError, Protocol, ServiceKey, ServiceSpec};

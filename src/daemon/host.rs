@@ -1,0 +1,53 @@
+//! This host before the director starts: file limits, kernel settings, what the modes in use need.
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tracing::{error, info, warn};
+
+use crate::doctor;
+use crate::ipvs;
+use crate::model::{Config, Sysctl};
+use crate::net;
+
+/// Raises the soft limit of open files to the hard one: each running probe is one.
+pub(super) fn raise_file_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        warn!("cannot raise the limit of open files: {error}");
+    }
+}
+
+/// Sets what the configuration asks for, then says what is still missing; with `observe` it only says.
+pub(super) async fn prepare(config: &Config, kernel: &ipvs::Handle, observe: bool) {
+    if !observe {
+        set_all(&config.ipvs.sysctls);
+        if let Some(timeouts) = config.ipvs.timeouts.wanted() {
+            if let Err(problem) = kernel.set_timeouts(timeouts).await {
+                error!("cannot set the kernel's connection timeouts: {problem}");
+            }
+        }
+    }
+    let facts = match doctor::gather::facts(doctor::rules::wanted_sysctls).await {
+        Ok(facts) => facts,
+        Err(problem) => {
+            warn!("cannot look at this host's network: {problem}");
+            return;
+        }
+    };
+    for finding in doctor::rules::director(config, &facts) {
+        if config.host.prepare && !finding.fixes.is_empty() && !observe {
+            set_all(&finding.fixes);
+        } else {
+            warn!(rule = finding.rule, "{finding}");
+        }
+    }
+}
+
+fn set_all(sysctls: &[Sysctl]) {
+    for sysctl in sysctls {
+        match net::sysctl::write(&sysctl.name, &sysctl.value) {
+            Ok(()) => info!("set {} = {}", sysctl.name, sysctl.value),
+            Err(problem) => error!("{problem}"),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! `plan` and `apply`: the kernel is compared with a configuration once, without a daemon.
+//!
+//! Nobody probes here, so every real server counts as up.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use super::files;
+use super::instance::Instance;
+use super::record::{Owned, Record};
+use crate::ipvs::Client;
+use crate::model::{Config, ServiceKey, Step, Table, VirtualAddress, VirtualServer};
+use crate::net::{self, HostNetwork};
+use crate::{director, plan};
+
+/// What `plan` and `apply` were asked to do.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// Where the record of what is owned lies.
+    pub run_dir: PathBuf,
+}
+
+/// What differs between a configuration and this host.
+#[derive(Debug)]
+pub struct Difference {
+    /// Warnings about the configuration and the record.
+    pub warnings: Vec<String>,
+    /// Changes of the kernel's table, in order.
+    pub steps: Vec<Step>,
+    /// Virtual addresses that are missing on their devices.
+    pub missing: BTreeSet<VirtualAddress>,
+    /// Virtual addresses that ipvsd had put on devices and that are no longer configured.
+    pub superfluous: BTreeSet<VirtualAddress>,
+}
+
+impl Difference {
+    /// Whether nothing is to do.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.missing.is_empty() && self.superfluous.is_empty()
+    }
+}
+
+/// What `apply` has done.
+#[derive(Debug)]
+pub struct Applied {
+    /// What had differed.
+    pub difference: Difference,
+    /// What could not be done, each with its reason and remedy.
+    pub problems: Vec<String>,
+}
+
+struct Comparison {
+    config: Config,
+    client: Client,
+    record: Record,
+    owned: Owned,
+    difference: Difference,
+}
+
+/// What `apply` would change; changes nothing.
+///
+/// # Errors
+/// A bad configuration, no IPVS in this kernel, no privilege.
+pub fn difference(options: &Options) -> anyhow::Result<Difference> {
+    Ok(compare(options)?.difference)
+}
+
+/// Makes the kernel match the configuration.
+///
+/// # Errors
+/// As [`difference`], and where a daemon manages this network namespace. What single entries met with is in
+/// [`Applied::problems`]: the others are in.
+pub fn apply(options: &Options) -> anyhow::Result<Applied> {
+    let _instance = Instance::claim().context("`apply` would work against it")?;
+    let Comparison { config, mut client, record, owned, difference } = compare(options)?;
+    let configured = services_of(&config);
+    let hold = addresses_of(&config);
+    let mut problems = set_host(&config, &mut client);
+    let intended = Owned { services: &configured | &owned.services, addresses: &hold | &owned.addresses };
+    if intended != owned {
+        record.save(&intended)?;
+    }
+    let mut left_over = BTreeSet::new();
+    if !difference.steps.is_empty() {
+        for outcome in client.apply(&difference.steps) {
+            if let Err(refusal) = outcome.result {
+                problems.push(refusal.message);
+            }
+        }
+        let found = client.table(&expected_details(&config)).context("cannot read the kernel's table back")?;
+        let wanted = director::table_without_checks(&config, &found);
+        let still = plan::steps(&wanted, &found, &intended.services);
+        if problems.is_empty() && !still.is_empty() {
+            problems.extend(still.iter().map(|step| format!("somebody else changed the table meanwhile; still to do: {step}")));
+        }
+        left_over.extend(found.services.into_keys().filter(|key| owned.services.contains(key) && !configured.contains(key)));
+    }
+    let kept = change_addresses(&difference, &mut problems)?;
+    let now_owned = Owned { services: &configured | &left_over, addresses: &hold | &kept };
+    if now_owned != intended {
+        record.save(&now_owned)?;
+    }
+    Ok(Applied { difference, problems })
+}
+
+fn compare(options: &Options) -> anyhow::Result<Comparison> {
+    let loaded = files::load(&options.config)?;
+    let mut warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
+    let config = loaded.config;
+    let mut client = Client::connect()?;
+    let found = client.table(&expected_details(&config)).context("cannot read the kernel's table")?;
+    let record = Record::open(&options.run_dir)?;
+    let owned = record.load().unwrap_or_else(|problem| {
+        warnings.push(format!("{problem:#}"));
+        Owned::default()
+    });
+    let wanted = director::table_without_checks(&config, &found);
+    let steps = plan::steps(&wanted, &found, &owned.services);
+    let hold = addresses_of(&config);
+    let superfluous: BTreeSet<_> = owned.addresses.difference(&hold).cloned().collect();
+    let missing = if hold.is_empty() { BTreeSet::new() } else { &hold - &addresses_here()? };
+    let difference = Difference { warnings, steps, missing, superfluous };
+    Ok(Comparison { config, client, record, owned, difference })
+}
+
+/// Sets the kernel's own settings that the configuration has; answers with what could not be set.
+fn set_host(config: &Config, client: &mut Client) -> Vec<String> {
+    let mut problems = Vec::new();
+    for sysctl in &config.ipvs.sysctls {
+        if let Err(problem) = net::sysctl::write(&sysctl.name, &sysctl.value) {
+            problems.push(problem.to_string());
+        }
+    }
+    if let Some(timeouts) = config.ipvs.timeouts.wanted() {
+        if let Err(problem) = client.set_timeouts(&timeouts) {
+            problems.push(problem.to_string());
+        }
+    }
+    problems
+}
+
+fn services_of(config: &Config) -> BTreeSet<ServiceKey> {
+    config.virtual_servers.iter().flat_map(|server| server.services.iter().copied()).collect()
+}
+
+fn addresses_of(config: &Config) -> BTreeSet<VirtualAddress> {
+    config.virtual_servers.iter().flat_map(VirtualServer::virtual_addresses).collect()
+}
+
+/// Runs network work to its end; made only where an address is configured, so that `apply` starts fast.
+fn with_network<T>(work: impl AsyncFnOnce(HostNetwork) -> Result<T, net::NetError>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the event loop")?;
+    Ok(runtime.block_on(async { work(HostNetwork::connect().await?).await })?)
+}
+
+fn addresses_here() -> anyhow::Result<BTreeSet<VirtualAddress>> {
+    let found = with_network(async |network| network.addresses().await)?;
+    Ok(found.into_iter().map(|on| VirtualAddress { device: on.device, address: on.address }).collect())
+}
+
+/// Puts on what is missing and takes off what is superfluous; answers with what could not be taken off.
+fn change_addresses(difference: &Difference, problems: &mut Vec<String>) -> anyhow::Result<BTreeSet<VirtualAddress>> {
+    if difference.missing.is_empty() && difference.superfluous.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    with_network(async |network| {
+        let mut kept = BTreeSet::new();
+        for vip in &difference.missing {
+            if let Err(problem) = net::vip::hold(&network, vip).await {
+                problems.push(problem.to_string());
+            }
+        }
+        for vip in &difference.superfluous {
+            if let Err(problem) = net::vip::release(&network, vip).await {
+                problems.push(problem.to_string());
+                kept.insert(vip.clone());
+            }
+        }
+        Ok(kept)
+    })
+}

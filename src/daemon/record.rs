@@ -1,0 +1,177 @@
+//! The record of what ipvsd owns in this network namespace: services in the kernel's table, addresses on devices.
+//!
+//! Kept as JSON under the run directory, which lives as long as the table does (both are gone after a reboot), in a
+//! folder named after the network namespace, because namespaces share `/run`. Written whole and renamed into place.
+//! A record that cannot be read is set aside with a warning: then nothing is owned, and nothing is removed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{ServiceKey, VirtualAddress};
+
+/// Where the record lies if nobody says otherwise.
+pub const DEFAULT_RUN_DIR: &str = "/run/ipvsd";
+
+const VERSION: u32 = 1;
+const LONGEST: u64 = 64 << 20;
+
+/// What ipvsd owns.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Owned {
+    /// Services that ipvsd has written.
+    pub services: BTreeSet<ServiceKey>,
+    /// Addresses that ipvsd has put on devices.
+    pub addresses: BTreeSet<VirtualAddress>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct File {
+    version: u32,
+    services: BTreeSet<ServiceKey>,
+    addresses: BTreeSet<VirtualAddress>,
+}
+
+/// The record of this network namespace.
+#[derive(Debug, Clone)]
+pub struct Record {
+    path: PathBuf,
+}
+
+impl Record {
+    /// The record of the calling thread's network namespace under a run directory; nothing is read or made yet.
+    ///
+    /// # Errors
+    /// Where `/proc` is not there to tell which namespace this is.
+    pub fn open(run_dir: &Path) -> anyhow::Result<Self> {
+        Ok(Self {
+            path: namespace_dir(run_dir)?.join("owned.json"),
+        })
+    }
+
+    /// Reads the record; empty where there is none.
+    ///
+    /// # Errors
+    /// Where it is there and cannot be read or understood; the text names the file and what follows.
+    pub fn load(&self) -> anyhow::Result<Owned> {
+        let unreadable = || {
+            format!(
+                "cannot read {}: services of an earlier run that the configuration no longer has stay in the kernel \
+                 (remove them with ipvsadm -D, and the file)",
+                self.path.display()
+            )
+        };
+        let length = match fs::metadata(&self.path) {
+            Ok(found) => found.len(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Owned::default()),
+            Err(error) => return Err(error).with_context(unreadable),
+        };
+        if length > LONGEST {
+            return Err(anyhow::anyhow!("{length} bytes is more than any record of ours")).with_context(unreadable);
+        }
+        let text = fs::read(&self.path).with_context(unreadable)?;
+        let file: File = serde_json::from_slice(&text).with_context(unreadable)?;
+        if file.version != VERSION {
+            return Err(anyhow::anyhow!(
+                "its version is {}, this program writes {VERSION}",
+                file.version
+            ))
+            .with_context(unreadable);
+        }
+        Ok(Owned {
+            services: file.services,
+            addresses: file.addresses,
+        })
+    }
+
+    /// Writes the record, all or nothing.
+    ///
+    /// # Errors
+    /// Where the run directory cannot be written; the text names it.
+    pub fn save(&self, owned: &Owned) -> anyhow::Result<()> {
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        let name = || {
+            format!(
+                "cannot write {} (is the run directory there and writable?)",
+                self.path.display()
+            )
+        };
+        fs::create_dir_all(directory).with_context(name)?;
+        let file = File {
+            version: VERSION,
+            services: owned.services.clone(),
+            addresses: owned.addresses.clone(),
+        };
+        let text = serde_json::to_vec(&file).with_context(name)?;
+        let draft = self.path.with_extension("json.new");
+        let mut out = fs::File::create(&draft).with_context(name)?;
+        out.write_all(&text).and_then(|()| out.sync_data()).with_context(name)?;
+        fs::rename(&draft, &self.path).with_context(name)
+    }
+}
+
+/// The folder of this thread's network namespace under a run directory.
+///
+/// # Errors
+/// Where `/proc` is not there.
+pub fn namespace_dir(run_dir: &Path) -> anyhow::Result<PathBuf> {
+    let namespace =
+        fs::metadata("/proc/thread-self/ns/net").context("cannot tell the network namespace (is /proc mounted?)")?;
+    Ok(run_dir.join(format!("netns-{}", namespace.ino())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owned() -> Owned {
+        let services = [
+            "tcp 192.0.2.200:80",
+            "udp [2001:db8::1]:53",
+            "fwmark 7",
+            "fwmark 7 inet6",
+        ];
+        let address = VirtualAddress {
+            device: "eth0".to_owned(),
+            address: [192, 0, 2, 200].into(),
+        };
+        Owned {
+            services: services.iter().map(|key| key.parse().expect("a key")).collect(),
+            addresses: BTreeSet::from([address]),
+        }
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded() {
+        let run_dir = tempfile::tempdir().expect("a folder");
+        let record = Record::open(run_dir.path()).expect("a namespace");
+        assert_eq!(record.load().expect("no record yet"), Owned::default());
+        record.save(&owned()).expect("writable");
+        record.save(&owned()).expect("writable again");
+        assert_eq!(record.load().expect("readable"), owned());
+    }
+
+    #[test]
+    fn a_torn_or_newer_record_is_an_error_that_names_the_file() {
+        let run_dir = tempfile::tempdir().expect("a folder");
+        let record = Record::open(run_dir.path()).expect("a namespace");
+        record.save(&owned()).expect("writable");
+        let text = fs::read_to_string(&record.path).expect("readable");
+        for torn in [
+            &text[..text.len() / 2],
+            "",
+            "[]",
+            &text.replace("\"version\":1", "\"version\":2"),
+            "{\"services\":[\"tcp\"]}",
+        ] {
+            fs::write(&record.path, torn).expect("writable");
+            let error = format!("{:#}", record.load().expect_err(torn));
+            assert!(error.contains("owned.json"), "{error}");
+        }
+    }
+}

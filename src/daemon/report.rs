@@ -1,0 +1,102 @@
+//! The log: where it goes, and one line for every change of state.
+
+use std::io::IsTerminal;
+
+use tracing::{error, info, warn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::model::{ServerState, Transition};
+
+/// Sends the log to journald where standard error is connected to it, else as text to standard error.
+///
+/// `IPVSD_LOG` filters it, for example `debug` or `ipvsd=debug`; `info` without it. Colour only on a terminal and
+/// without `NO_COLOR`.
+pub fn start_log() {
+    let filter = || EnvFilter::try_from_env("IPVSD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let journald = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    let text = journald.is_none().then(|| {
+        let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(colour)
+            .with_target(false)
+    });
+    // A second start in one process (a test) keeps the first one's log.
+    let _ = tracing_subscriber::registry()
+        .with(journald.map(|layer| layer.with_filter(filter())))
+        .with(text.map(|layer| layer.with_filter(filter())))
+        .try_init();
+}
+
+/// One line for one change.
+pub fn report(transition: &Transition) {
+    match transition {
+        Transition::ServerChanged {
+            server,
+            from,
+            to,
+            check,
+            cause,
+            lasted,
+        } => {
+            let cause = cause
+                .map(|cause| cause.to_string())
+                .unwrap_or_else(|| "check passed".to_owned());
+            let service = &server.virtual_server;
+            let server = &server.server;
+            let lasted = lasted.as_secs_f64();
+            match to {
+                ServerState::Down => {
+                    warn!(service, server, %from, %to, check, cause, lasted_s = lasted, "real server is down");
+                }
+                ServerState::Up | ServerState::Unknown => {
+                    info!(service, server, %from, %to, check, cause, lasted_s = lasted, "real server is {to}");
+                }
+            }
+        }
+        Transition::TierChanged {
+            virtual_server,
+            from,
+            to,
+            lasted,
+        } => {
+            let from = from.as_deref().unwrap_or("nobody");
+            let lasted = lasted.as_secs_f64();
+            match to {
+                Some(to) => info!(
+                    service = virtual_server,
+                    from,
+                    to,
+                    lasted_s = lasted,
+                    "now served by {to}"
+                ),
+                None => error!(
+                    service = virtual_server,
+                    from,
+                    lasted_s = lasted,
+                    "nobody is left to serve"
+                ),
+            }
+        }
+        Transition::LocalTrouble { server, trouble } => {
+            error!(
+                service = server.virtual_server,
+                server = server.server,
+                "this host cannot probe, states stay as they are: {trouble}"
+            );
+        }
+        Transition::StepRefused { message } => error!("{message}"),
+        Transition::TableDrifted { steps } => {
+            warn!(
+                changes = steps.len(),
+                "somebody else changed the kernel's table; repairing it"
+            );
+            for step in steps {
+                warn!("repair: {step}");
+            }
+        }
+        Transition::TableUnreadable { message } => error!("{message}"),
+    }
+}

@@ -1,0 +1,277 @@
+//! The loop of `ipvsd run`: events in, actions out.
+//!
+//! One thread runs this loop and all probes; netlink has a thread of its own, because one batch may take as long as
+//! loading a kernel module does. The director is asked about everything and nothing here decides.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use super::files::{self, Loaded};
+use super::instance::Instance;
+use super::record::{Owned, Record};
+use super::{addresses, host, report};
+use crate::director::{Director, Settings};
+use crate::model::{Action, Event, Instant, StepOutcome, VirtualAddress};
+use crate::{checkers, ipvs};
+
+/// What `ipvsd run` was asked to do.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// Where the record of what is owned lies.
+    pub run_dir: PathBuf,
+    /// Probe and log what would be written, and write nothing.
+    pub observe: bool,
+}
+
+/// What reaches the loop from its helpers.
+enum Message {
+    Event(Event),
+    /// A reload has read the files: the new configuration, or why it is refused.
+    Reloaded(Result<Loaded, String>),
+}
+
+/// Which addresses have to be on devices and which no longer.
+pub(super) type AddressOrder = (BTreeSet<VirtualAddress>, BTreeSet<VirtualAddress>);
+
+/// Runs the director daemon until it is told to stop; the kernel's table stays as it is then.
+///
+/// # Errors
+/// A bad configuration, another ipvsd in this network namespace, no IPVS in this kernel, no privilege. Once it
+/// runs, trouble is logged and lived with.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    report::start_log();
+    let loaded = files::load(&options.config)?;
+    let _instance = if options.observe { None } else { Some(Instance::claim()?) };
+    host::raise_file_limit();
+    let kernel = ipvs::Handle::start()?;
+    let record = Record::open(&options.run_dir)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    let (sender, receiver) = unbounded_channel();
+    let (orders, taken) = watch::channel(AddressOrder::default());
+    let settings = Settings { observe: options.observe, ..Settings::default() };
+    let settings = match options.observe {
+        true => Settings { reconcile_interval: None, ..settings },
+        false => settings,
+    };
+    let shell = Shell {
+        options: options.clone(),
+        director: Director::new(settings),
+        started: std::time::Instant::now(),
+        kernel,
+        record,
+        sender,
+        orders,
+        reloading: false,
+        reload_again: false,
+    };
+    runtime.block_on(shell.run(loaded, receiver, taken))
+}
+
+struct Shell {
+    options: Options,
+    director: Director,
+    started: std::time::Instant,
+    kernel: ipvs::Handle,
+    record: Record,
+    sender: UnboundedSender<Message>,
+    orders: watch::Sender<AddressOrder>,
+    reloading: bool,
+    /// A second SIGHUP came while the first one's files were read.
+    reload_again: bool,
+}
+
+impl Shell {
+    async fn run(
+        mut self,
+        loaded: Loaded,
+        mut receiver: UnboundedReceiver<Message>,
+        taken: watch::Receiver<AddressOrder>,
+    ) -> anyhow::Result<()> {
+        let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        let released = self.sender.clone();
+        tokio::spawn(addresses::keep(taken, move |addresses| {
+            // The loop has ended where nobody listens any more.
+            let _ = released.send(Message::Event(Event::AddressesReleased(addresses)));
+        }));
+        self.remember();
+        self.adopt(loaded).await;
+        let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 3);
+        let mut pulse = tokio::time::interval(watchdog.unwrap_or(Duration::from_secs(5)));
+        pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let wake = self.director.next_wake().map(|at| self.started + at.since_start());
+            tokio::select! {
+                Some(message) = receiver.recv() => {
+                    self.take(message).await;
+                    // What has piled up is handled before the next timer.
+                    while let Ok(message) = receiver.try_recv() {
+                        self.take(message).await;
+                    }
+                }
+                () = sleep_until(wake) => self.tell(Event::TimeReached),
+                _ = hangup.recv() => self.reload(),
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = pulse.tick() => self.pulse(),
+            }
+        }
+        notify(&[NotifyState::Stopping]);
+        info!("stopping; the kernel's table and the virtual addresses stay as they are");
+        Ok(())
+    }
+
+    fn now(&self) -> Instant {
+        Instant::after_start(self.started.elapsed())
+    }
+
+    async fn take(&mut self, message: Message) {
+        match message {
+            Message::Event(event) => self.tell(event),
+            Message::Reloaded(Ok(loaded)) => {
+                self.adopt(loaded).await;
+                info!("configuration reloaded");
+                self.reload_done();
+            }
+            Message::Reloaded(Err(problems)) => {
+                error!("configuration refused, the running one stays: {problems}");
+                self.reload_done();
+            }
+        }
+    }
+
+    fn reload_done(&mut self) {
+        self.reloading = false;
+        notify(&[NotifyState::Ready]);
+        if std::mem::take(&mut self.reload_again) {
+            self.reload();
+        }
+    }
+
+    /// What an earlier ipvsd wrote is ours.
+    fn remember(&mut self) {
+        let owned = self.record.load().unwrap_or_else(|problem| {
+            warn!("{problem:#}");
+            Owned::default()
+        });
+        self.tell(Event::OwnedLoaded { services: owned.services, addresses: owned.addresses });
+    }
+
+    /// Takes over a good configuration: first this host's settings, then the director.
+    async fn adopt(&mut self, loaded: Loaded) {
+        for warning in &loaded.warnings {
+            warn!("{warning}");
+        }
+        let config = Arc::new(loaded.config);
+        host::prepare(&config, &self.kernel, self.options.observe).await;
+        self.tell(Event::ConfigLoaded(config));
+    }
+
+    fn reload(&mut self) {
+        if self.reloading {
+            self.reload_again = true;
+            return;
+        }
+        self.reloading = true;
+        match NotifyState::monotonic_usec_now() {
+            Ok(at) => notify(&[NotifyState::Reloading, at]),
+            Err(_) => notify(&[NotifyState::Reloading]),
+        }
+        let (path, sender) = (self.options.config.clone(), self.sender.clone());
+        tokio::task::spawn_blocking(move || {
+            let loaded = files::load(&path).map_err(|error| format!("{error:#}"));
+            let _ = sender.send(Message::Reloaded(loaded));
+        });
+    }
+
+    fn pulse(&self) {
+        let (up, down, unknown) = self.director.pools().counts();
+        let status = format!("real servers: {up} up, {down} down, {unknown} without a verdict");
+        notify(&[NotifyState::Watchdog, NotifyState::Status(&status)]);
+    }
+
+    fn tell(&mut self, event: Event) {
+        for action in self.director.handle(event, self.now()) {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::StartProbe { probe, kind, target, timeout } => self.later(async move {
+                let outcome = checkers::probe(&kind, target, timeout).await;
+                Event::ProbeFinished { probe, outcome }
+            }),
+            Action::ReadTable => {
+                let kernel = self.kernel.clone();
+                self.later(async move {
+                    match kernel.read_table().await {
+                        Ok(table) => Event::TableRead(table),
+                        Err(error) => Event::TableReadFailed(format!("cannot read the kernel's table: {error}")),
+                    }
+                });
+            }
+            Action::ApplySteps(steps) if self.options.observe => {
+                for step in &steps {
+                    info!("would {step}");
+                }
+                let done = steps.into_iter().map(|step| StepOutcome { step, result: Ok(()) }).collect();
+                self.later(std::future::ready(Event::StepsApplied(done)));
+            }
+            Action::ApplySteps(steps) => {
+                let kernel = self.kernel.clone();
+                self.later(async move { Event::StepsApplied(kernel.apply(steps).await) });
+            }
+            Action::RecordOwned { services, addresses } => {
+                if let Err(problem) = self.record.save(&Owned { services, addresses }) {
+                    error!("{problem:#}");
+                }
+            }
+            Action::HoldAddresses { hold, release } => {
+                self.orders.send_replace((hold, release));
+            }
+            Action::Report(transition) => report::report(&transition),
+            Action::AnnounceReady => {
+                info!("ready: the kernel's table is as the configuration wants it");
+                notify(&[NotifyState::Ready]);
+            }
+        }
+    }
+
+    /// Runs something beside the loop; what it comes to is an event.
+    fn later(&self, work: impl Future<Output = Event> + Send + 'static) {
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            let _ = sender.send(Message::Event(work.await));
+        });
+    }
+}
+
+async fn sleep_until(at: Option<std::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Tells the service manager; where there is none, nobody.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!("cannot tell the service manager: {error}");
+    }
+}

@@ -1,0 +1,435 @@
+//! The brain of `ipvsd run`: `handle(event, now)` answers with what is to be done.
+//!
+//! Pure. It owns the pools, the checks' machines and timers, what the kernel's table is believed to hold, and the
+//! list of what ipvsd owns. It never reads a clock, never touches the kernel and never logs: it asks for it.
+//!
+//! Only one batch of steps is under way at any time. Verdicts that come in meanwhile are gathered and written with
+//! the next one, so five thousand failures in one second are two batches, not five thousand.
+//!
+//! | file | what |
+//! |---|---|
+//! | `pools` | the members of every pool, and what survives a new configuration |
+//! | `schedule` | which probe is due when |
+
+mod pools;
+mod schedule;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{
+    Action, CheckState, Config, DestinationKey, Event, Instant, LocalTrouble, ProbeId, ProbeOutcome, RefusalKind,
+    Service, ServiceKey, Step, StepOutcome, Table, Transition, VirtualAddress, VirtualServer,
+};
+use crate::{health, plan};
+use pools::Pools;
+use schedule::Schedule;
+
+/// How the director behaves; not part of the configuration file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// How often the kernel's table is read and compared while nothing happens; `None` for never.
+    pub reconcile_interval: Option<Duration>,
+    /// How long a step that the kernel refused for good is not tried again.
+    pub refused_for: Duration,
+    /// How long to wait before the table is read again after trouble that may pass.
+    pub retry_after: Duration,
+    /// Steps are only shown, so nothing is put on record, no address is held and nothing is read back.
+    pub observe: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            reconcile_interval: Some(Duration::from_secs(5)),
+            refused_for: Duration::from_secs(30),
+            retry_after: Duration::from_secs(1),
+            observe: false,
+        }
+    }
+}
+
+/// What the kernel is doing for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kernel {
+    /// Nothing.
+    Idle,
+    /// Reading the table.
+    Reading,
+    /// Writing steps.
+    Writing,
+}
+
+/// The director.
+#[derive(Debug)]
+pub struct Director {
+    settings: Settings,
+    config: Arc<Config>,
+    pools: Pools,
+    schedule: Schedule,
+    /// The kernel's table as last read, and written since.
+    believed: Option<Table>,
+    kernel: Kernel,
+    /// Pools whose destinations may have to change.
+    dirty: BTreeSet<usize>,
+    /// The whole table has to be compared, not only the dirty pools.
+    compare_all: bool,
+    /// An answer of the kernel was lost, so `believed` is a guess and a difference is no drift.
+    uncertain: bool,
+    /// Comparisons in a row that had to be written; a table that somebody else keeps changing is not fought at once.
+    writes_in_a_row: u32,
+    /// Why the table could not be read the last time; told once.
+    unreadable: Option<String>,
+    owned_services: BTreeSet<ServiceKey>,
+    owned_addresses: BTreeSet<VirtualAddress>,
+    /// What the kernel refused for good, and until when it is left alone.
+    refused: BTreeMap<(ServiceKey, Option<DestinationKey>), Instant>,
+    next_read: Option<Instant>,
+    ready_announced: bool,
+}
+
+impl Director {
+    /// A director without a configuration; it does nothing until [`Event::ConfigLoaded`].
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            config: Arc::default(),
+            pools: Pools::default(),
+            schedule: Schedule::default(),
+            believed: None,
+            kernel: Kernel::Idle,
+            dirty: BTreeSet::new(),
+            compare_all: false,
+            uncertain: false,
+            writes_in_a_row: 0,
+            unreadable: None,
+            owned_services: BTreeSet::new(),
+            owned_addresses: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            next_read: None,
+            ready_announced: false,
+        }
+    }
+
+    /// When [`Event::TimeReached`] is wanted next.
+    pub fn next_wake(&self) -> Option<Instant> {
+        let read = if self.kernel == Kernel::Idle {
+            self.next_read
+        } else {
+            None
+        };
+        self.schedule.next_due().into_iter().chain(read).min()
+    }
+
+    /// Takes an event in; answers with what is to be done, in this order.
+    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::OwnedLoaded { services, addresses } => {
+                self.owned_services.extend(services);
+                self.owned_addresses.extend(addresses);
+            }
+            Event::ConfigLoaded(config) => self.load(config, now, &mut actions),
+            Event::TableRead(table) => self.look(table, now, &mut actions),
+            Event::TableReadFailed(message) => {
+                self.kernel = Kernel::Idle;
+                self.next_read = Some(now + self.settings.retry_after);
+                if self.unreadable.as_ref() != Some(&message) {
+                    self.unreadable = Some(message.clone());
+                    actions.push(Action::Report(Transition::TableUnreadable { message }));
+                }
+            }
+            Event::AddressesReleased(released) => {
+                self.owned_addresses.retain(|address| !released.contains(address));
+                self.record(&mut actions);
+            }
+            Event::StepsApplied(outcomes) => self.absorb(outcomes, now, &mut actions),
+            Event::ProbeFinished { probe, outcome } => self.judge(probe, outcome, now, &mut actions),
+            Event::TimeReached => self.time_reached(now, &mut actions),
+        }
+        self.write(now, &mut actions);
+        actions
+    }
+
+    /// The states of all members of all pools, for a report.
+    pub fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
+    fn load(&mut self, config: Arc<Config>, now: Instant, actions: &mut Vec<Action>) {
+        let added = self.pools.load(&config, now);
+        // A big pool is not probed all at once: a thousand first probes a second at the most.
+        let spread = |interval: Duration, count: u32| Duration::from_millis(1).min(interval / count.max(1));
+        let count = u32::try_from(added.len()).unwrap_or(u32::MAX);
+        let mut due = now;
+        for (check, interval) in added {
+            self.schedule.set(check, due);
+            due = due + spread(interval, count);
+        }
+        self.schedule.retain(|check| self.pools.check(check).is_some());
+        self.config = config;
+        self.refused.clear();
+        self.dirty.clear();
+        // A batch that is under way ends in a read as well; see `absorb`.
+        self.compare_all = true;
+        if self.kernel == Kernel::Idle {
+            self.read(actions);
+        } else {
+            self.next_read = Some(now);
+        }
+    }
+
+    /// Takes over a table that was just read, and tells of what somebody else had changed in services of ours.
+    fn look(&mut self, table: Table, now: Instant, actions: &mut Vec<Action>) {
+        self.kernel = Kernel::Idle;
+        self.unreadable = None;
+        self.compare_all = true;
+        self.next_read = self.settings.reconcile_interval.map(|interval| now + interval);
+        if let Some(before) = self
+            .believed
+            .replace(table)
+            .filter(|_| !std::mem::take(&mut self.uncertain))
+        {
+            let after = self.believed.as_ref();
+            let mut steps = Vec::new();
+            let ours = self.config.virtual_servers.iter().flat_map(|server| &server.services);
+            for (key, service) in ours.filter_map(|key| before.services.get_key_value(key)) {
+                plan::service_steps(
+                    *key,
+                    service,
+                    after.and_then(|table| table.services.get(key)),
+                    &mut steps,
+                );
+            }
+            if !steps.is_empty() {
+                actions.push(Action::Report(Transition::TableDrifted { steps }));
+            }
+        }
+    }
+
+    fn record(&self, actions: &mut Vec<Action>) {
+        let (services, addresses) = (self.owned_services.clone(), self.owned_addresses.clone());
+        actions.push(Action::RecordOwned { services, addresses });
+    }
+
+    fn read(&mut self, actions: &mut Vec<Action>) {
+        self.kernel = Kernel::Reading;
+        actions.push(Action::ReadTable);
+    }
+
+    fn absorb(&mut self, outcomes: Vec<StepOutcome>, now: Instant, actions: &mut Vec<Action>) {
+        self.kernel = Kernel::Idle;
+        if let Some(believed) = &mut self.believed {
+            plan::absorb(believed, &outcomes);
+        }
+        let mut read_at = None;
+        for outcome in &outcomes {
+            let Err(refusal) = &outcome.result else { continue };
+            match refusal.kind {
+                // A destination of a service that was refused a moment ago is refused for that reason only.
+                RefusalKind::TableChanged if self.refused.contains_key(&(outcome.step.service(), None)) => continue,
+                RefusalKind::TableChanged => read_at = Some(now),
+                RefusalKind::Transient => read_at = read_at.or(Some(now + self.settings.retry_after)),
+                RefusalKind::Permanent => {
+                    let until = now + self.settings.refused_for;
+                    self.refused.insert(plan::subject(&outcome.step), until);
+                }
+            }
+            if refusal.kind != RefusalKind::TableChanged {
+                actions.push(Action::Report(Transition::StepRefused {
+                    message: refusal.message.clone(),
+                }));
+            }
+        }
+        if let Some(at) = read_at {
+            self.uncertain = true;
+            self.next_read = Some(self.next_read.map_or(at, |planned| planned.min(at)));
+        }
+        self.read_if_due(now, actions);
+    }
+
+    fn read_if_due(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.kernel == Kernel::Idle && self.next_read.is_some_and(|at| at <= now) {
+            self.next_read = None;
+            self.read(actions);
+        }
+    }
+
+    fn time_reached(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        while let Some((check, due)) = self.schedule.pop_due(now) {
+            actions.extend(self.pools.start_probe(check, due, now));
+        }
+        self.refused.retain(|_, until| *until > now);
+        self.read_if_due(now, actions);
+    }
+
+    fn judge(&mut self, probe: ProbeId, outcome: ProbeOutcome, now: Instant, actions: &mut Vec<Action>) {
+        // The result of a probe whose check is no longer configured.
+        let Some(finished) = self.pools.finish_probe(probe) else {
+            return;
+        };
+        let Some(slot) = self.pools.check_mut(finished.check) else {
+            return;
+        };
+        let late = now.since(finished.started) > slot.spec.timeout * 2 + Duration::from_millis(500);
+        let (success, cause) = match outcome {
+            ProbeOutcome::Success => (true, None),
+            ProbeOutcome::Failure(_) if late => return self.excuse(&finished, LocalTrouble::LateTimer, now, actions),
+            ProbeOutcome::Failure(cause) => (false, Some(cause)),
+            ProbeOutcome::Local(trouble) => return self.excuse(&finished, trouble, now, actions),
+        };
+        slot.trouble = None;
+        slot.machine.observe(success, &slot.spec);
+        let due = (finished.due + slot.machine.next_interval(&slot.spec)).max(now);
+        let (pool, server, check_name) = (slot.pool, slot.server, slot.spec.name.clone());
+        self.schedule.set(finished.check, due);
+        if let Some(change) = self.pools.update_server(pool, server, check_name, cause, now) {
+            actions.push(Action::Report(change));
+            actions.extend(self.pools.update_tier(&self.config, pool, now).map(Action::Report));
+            self.dirty.insert(pool);
+        }
+    }
+
+    /// A probe that says nothing about the server: the state stays, the next probe comes as if nothing had changed.
+    fn excuse(&mut self, finished: &pools::Finished, trouble: LocalTrouble, now: Instant, actions: &mut Vec<Action>) {
+        let Some(slot) = self.pools.check_mut(finished.check) else {
+            return;
+        };
+        let news = slot.trouble.replace(trouble) != Some(trouble);
+        let (pool, server, interval) = (slot.pool, slot.server, slot.machine.next_interval(&slot.spec));
+        self.schedule.set(finished.check, (finished.due + interval).max(now));
+        if news {
+            let server = self.pools.name(pool, server);
+            actions.push(Action::Report(Transition::LocalTrouble { server, trouble }));
+        }
+    }
+
+    /// Writes what differs, if the table is known and no other batch is under way.
+    fn write(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let Some(believed) = &self.believed else { return };
+        if self.kernel != Kernel::Idle || (!self.compare_all && self.dirty.is_empty()) {
+            return;
+        }
+        let full = std::mem::take(&mut self.compare_all);
+        let dirty = std::mem::take(&mut self.dirty);
+        let mut steps = if full {
+            plan::steps(
+                &desired(&self.config, &self.pools, believed),
+                believed,
+                &self.owned_services,
+            )
+        } else {
+            let mut steps = Vec::new();
+            for pool in dirty {
+                for (key, service) in desired_services(&self.config, &self.pools, pool, believed) {
+                    plan::service_steps(key, &service, believed.services.get(&key), &mut steps);
+                }
+            }
+            steps
+        };
+        steps.retain(|step| !self.is_refused(step));
+        if full {
+            self.full_comparison(&steps, actions);
+        }
+        if steps.is_empty() {
+            return;
+        }
+        self.kernel = Kernel::Writing;
+        if full && !self.settings.observe {
+            // What a comparison led to is looked at once more, at once unless somebody else keeps writing.
+            self.writes_in_a_row += 1;
+            let pause = if self.writes_in_a_row > 3 {
+                self.settings.retry_after
+            } else {
+                Duration::ZERO
+            };
+            self.next_read = Some(now + pause);
+        }
+        actions.push(Action::ApplySteps(steps));
+    }
+
+    fn is_refused(&self, step: &Step) -> bool {
+        let (service, destination) = plan::subject(step);
+        self.refused.contains_key(&(service, None))
+            || (destination.is_some() && self.refused.contains_key(&(service, destination)))
+    }
+
+    /// What goes with a comparison of the whole table: what will be owned is put on record before it is written,
+    /// and addresses are asked for once the table behind them is right.
+    fn full_comparison(&mut self, steps: &[Step], actions: &mut Vec<Action>) {
+        if self.settings.observe {
+            return self.announce_ready(actions);
+        }
+        let servers = &self.config.virtual_servers;
+        let configured: BTreeSet<_> = servers
+            .iter()
+            .flat_map(|server| server.services.iter().copied())
+            .collect();
+        let hold: BTreeSet<_> = servers.iter().flat_map(VirtualServer::virtual_addresses).collect();
+        let release: BTreeSet<_> = self.owned_addresses.difference(&hold).cloned().collect();
+        // What is to be removed is owned until that is done.
+        let services = if steps.is_empty() {
+            configured
+        } else {
+            &configured | &self.owned_services
+        };
+        let addresses = &hold | &release;
+        if services != self.owned_services || addresses != self.owned_addresses {
+            self.owned_services = services;
+            self.owned_addresses = addresses;
+            self.record(actions);
+        }
+        if !steps.is_empty() {
+            return;
+        }
+        self.writes_in_a_row = 0;
+        if !hold.is_empty() || !release.is_empty() {
+            actions.push(Action::HoldAddresses { hold, release });
+        }
+        self.announce_ready(actions);
+    }
+
+    fn announce_ready(&mut self, actions: &mut Vec<Action>) {
+        if !std::mem::replace(&mut self.ready_announced, true) {
+            actions.push(Action::AnnounceReady);
+        }
+    }
+}
+
+/// The table that the configuration and the states of all servers ask for.
+fn desired(config: &Config, pools: &Pools, believed: &Table) -> Table {
+    let all = (0..config.virtual_servers.len()).flat_map(|pool| desired_services(config, pools, pool, believed));
+    Table {
+        services: all.collect(),
+    }
+}
+
+fn desired_services<'a>(
+    config: &'a Config,
+    pools: &'a Pools,
+    pool: usize,
+    believed: &'a Table,
+) -> impl Iterator<Item = (ServiceKey, Service)> + 'a {
+    let server = &config.virtual_servers[pool];
+    let states = pools.states(pool);
+    server.services.iter().map(move |key| {
+        let destinations = health::destinations(server, &states, key, believed.services.get(key));
+        (
+            *key,
+            Service {
+                spec: server.spec.clone(),
+                destinations,
+            },
+        )
+    })
+}
+
+/// The table that a configuration asks for where nobody probes: every server taken as up.
+pub fn table_without_checks(config: &Config, current: &Table) -> Table {
+    let pools = Pools::all(config, CheckState::Up);
+    desired(config, &pools, current)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,345 @@
+//! The members of every pool: their checks, their states, the tier that serves, and what a new configuration keeps.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::health::{self, Check, Tier};
+use crate::model::{
+    Action, CheckSpec, CheckState, Config, FailureCause, Instant, LocalTrouble, ProbeId, RealServer, ServerId,
+    ServerState, Transition, VirtualServer,
+};
+
+/// Names one check of one real server of one pool. Never used twice in one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct CheckId(pub(super) u64);
+
+/// One check and where it belongs.
+#[derive(Debug)]
+pub(super) struct CheckSlot {
+    pub(super) spec: CheckSpec,
+    pub(super) machine: Check,
+    pub(super) pool: usize,
+    pub(super) server: usize,
+    /// This host's trouble that was told of last; `None` once a probe has said something about the server.
+    pub(super) trouble: Option<LocalTrouble>,
+    target: SocketAddr,
+}
+
+/// A probe that has ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Finished {
+    pub(super) check: CheckId,
+    /// When it had been due.
+    pub(super) due: Instant,
+    /// When it was started.
+    pub(super) started: Instant,
+}
+
+#[derive(Debug)]
+struct Member {
+    id: ServerId,
+    checks: Vec<CheckId>,
+    /// Nobody probes it, so its state means nothing once it is enabled again.
+    disabled: bool,
+    state: ServerState,
+    since: Instant,
+}
+
+#[derive(Debug)]
+struct Pool {
+    name: String,
+    members: Vec<Member>,
+    tier: Option<Tier>,
+    tier_since: Instant,
+}
+
+/// All pools, in the order of the configuration.
+#[derive(Debug, Default)]
+pub struct Pools {
+    pools: Vec<Pool>,
+    checks: BTreeMap<CheckId, CheckSlot>,
+    running: HashMap<ProbeId, Finished>,
+    last_check: u64,
+    last_probe: u64,
+}
+
+impl Pools {
+    /// Pools in which every check has the same verdict.
+    pub(super) fn all(config: &Config, verdict: CheckState) -> Self {
+        let mut pools = Self::default();
+        pools.load(config, Instant::START);
+        for slot in pools.checks.values_mut() {
+            slot.machine = Check::carrying_on(verdict, slot.spec.initial);
+        }
+        for pool in 0..pools.pools.len() {
+            for server in 0..pools.pools[pool].members.len() {
+                let state = pools.judged(pool, server);
+                pools.pools[pool].members[server].state = state;
+            }
+        }
+        pools
+    }
+
+    /// Takes a configuration over and answers with the checks that are new, with their intervals.
+    ///
+    /// A check that is the same as before (same pool by name, same server, same settings) goes on as if nothing had
+    /// happened, running probe included. One whose settings changed keeps its verdict and starts counting anew.
+    pub(super) fn load(&mut self, config: &Config, now: Instant) -> Vec<(CheckId, Duration)> {
+        let old_pools: HashMap<String, Pool> = std::mem::take(&mut self.pools)
+            .into_iter()
+            .map(|pool| (pool.name.clone(), pool))
+            .collect();
+        let mut old_checks = std::mem::take(&mut self.checks);
+        let mut added = Vec::new();
+        for (pool_index, server) in config.virtual_servers.iter().enumerate() {
+            let old_pool = old_pools.get(&server.name);
+            let old_members: HashMap<&str, &Member> = old_pool
+                .map(|pool| {
+                    pool.members
+                        .iter()
+                        .map(|member| (member.id.server.as_str(), member))
+                        .collect()
+                })
+                .unwrap_or_default();
+            let mut members = Vec::with_capacity(server.real_servers.len());
+            for (server_index, real_server) in server.real_servers.iter().enumerate() {
+                let id = name_of(server, real_server);
+                let old = old_members.get(id.server.as_str()).filter(|member| !member.disabled);
+                let (state, since) = old.map_or((None, now), |member| (Some(member.state), member.since));
+                let mut unclaimed = old.map(|member| member.checks.clone()).unwrap_or_default();
+                let mut checks = Vec::with_capacity(real_server.checks.len());
+                if !real_server.disabled {
+                    for spec in &real_server.checks {
+                        let target = target_of(server, real_server, spec);
+                        let same = unclaimed.iter().position(|check| {
+                            old_checks
+                                .get(check)
+                                .is_some_and(|slot| slot.spec == *spec && slot.target == target)
+                        });
+                        let (check, slot) = match same.map(|index| unclaimed.swap_remove(index)) {
+                            Some(check) => (check, old_checks.remove(&check)),
+                            None => (self.next_check_id(), None),
+                        };
+                        let slot = match slot {
+                            Some(slot) => CheckSlot {
+                                pool: pool_index,
+                                server: server_index,
+                                ..slot
+                            },
+                            None => {
+                                added.push((check, spec.interval));
+                                new_slot(spec, target, state, (pool_index, server_index))
+                            }
+                        };
+                        self.checks.insert(check, slot);
+                        checks.push(check);
+                    }
+                }
+                let (state, disabled) = (state.unwrap_or(ServerState::Unknown), real_server.disabled);
+                members.push(Member {
+                    id,
+                    checks,
+                    disabled,
+                    state,
+                    since,
+                });
+            }
+            self.pools.push(Pool {
+                name: server.name.clone(),
+                members,
+                tier: old_pool.and_then(|pool| pool.tier),
+                tier_since: old_pool.map_or(now, |pool| pool.tier_since),
+            });
+            for server_index in 0..self.pools[pool_index].members.len() {
+                let state = self.judged(pool_index, server_index);
+                let member = &mut self.pools[pool_index].members[server_index];
+                if member.state != state {
+                    member.state = state;
+                    member.since = now;
+                }
+            }
+        }
+        let checks = &self.checks;
+        self.running.retain(|_, finished| checks.contains_key(&finished.check));
+        added
+    }
+
+    fn next_check_id(&mut self) -> CheckId {
+        self.last_check += 1;
+        CheckId(self.last_check)
+    }
+
+    pub(super) fn check(&self, check: CheckId) -> Option<&CheckSlot> {
+        self.checks.get(&check)
+    }
+
+    pub(super) fn check_mut(&mut self, check: CheckId) -> Option<&mut CheckSlot> {
+        self.checks.get_mut(&check)
+    }
+
+    /// The names of a member.
+    pub(super) fn name(&self, pool: usize, server: usize) -> ServerId {
+        self.pools[pool].members[server].id.clone()
+    }
+
+    /// The states of a pool's members, in the order of the configuration.
+    pub fn states(&self, pool: usize) -> Vec<ServerState> {
+        self.pools[pool].members.iter().map(|member| member.state).collect()
+    }
+
+    /// How many members of all pools are up, down, and without a verdict.
+    pub fn counts(&self) -> (usize, usize, usize) {
+        let count = |wanted| {
+            self.pools
+                .iter()
+                .flat_map(|pool| &pool.members)
+                .filter(|m| m.state == wanted)
+                .count()
+        };
+        (
+            count(ServerState::Up),
+            count(ServerState::Down),
+            count(ServerState::Unknown),
+        )
+    }
+
+    pub(super) fn start_probe(&mut self, check: CheckId, due: Instant, now: Instant) -> Option<Action> {
+        let slot = self.checks.get(&check)?;
+        self.last_probe += 1;
+        let probe = ProbeId(self.last_probe);
+        self.running.insert(
+            probe,
+            Finished {
+                check,
+                due,
+                started: now,
+            },
+        );
+        Some(Action::StartProbe {
+            probe,
+            kind: slot.spec.probe.clone(),
+            target: slot.target,
+            timeout: slot.spec.timeout,
+        })
+    }
+
+    pub(super) fn finish_probe(&mut self, probe: ProbeId) -> Option<Finished> {
+        self.running.remove(&probe)
+    }
+
+    fn judged(&self, pool: usize, server: usize) -> ServerState {
+        let checks = &self.pools[pool].members[server].checks;
+        health::server_state(
+            checks
+                .iter()
+                .filter_map(|check| self.checks.get(check))
+                .map(|slot| slot.machine.state()),
+        )
+    }
+
+    /// Renews a member's state from its checks; answers with the change, if there is one.
+    pub(super) fn update_server(
+        &mut self,
+        pool: usize,
+        server: usize,
+        check: String,
+        cause: Option<FailureCause>,
+        now: Instant,
+    ) -> Option<Transition> {
+        let to = self.judged(pool, server);
+        let member = &mut self.pools[pool].members[server];
+        if member.state == to {
+            return None;
+        }
+        let from = std::mem::replace(&mut member.state, to);
+        let lasted = now.since(std::mem::replace(&mut member.since, now));
+        Some(Transition::ServerChanged {
+            server: member.id.clone(),
+            from,
+            to,
+            check,
+            cause,
+            lasted,
+        })
+    }
+
+    /// Renews a pool's active tier; answers with the change, if there is one worth telling.
+    pub(super) fn update_tier(&mut self, config: &Config, pool: usize, now: Instant) -> Option<Transition> {
+        let server = &config.virtual_servers[pool];
+        let tier = health::active_tier(server, &self.states(pool));
+        let found = &mut self.pools[pool];
+        let from = found.tier.replace(tier);
+        if tier == Tier::Pending || from == Some(tier) {
+            found.tier = from;
+            return None;
+        }
+        let lasted = now.since(std::mem::replace(&mut found.tier_since, now));
+        // A pool whose first tier serves from the start has nothing to tell.
+        if from.is_none() && tier == Tier::Servers(0) {
+            return None;
+        }
+        let virtual_server = server.name.clone();
+        let (from, to) = (from.and_then(|tier| tier_name(server, tier)), tier_name(server, tier));
+        Some(Transition::TierChanged {
+            virtual_server,
+            from,
+            to,
+            lasted,
+        })
+    }
+}
+
+fn new_slot(
+    spec: &CheckSpec,
+    target: SocketAddr,
+    server_state: Option<ServerState>,
+    (pool, server): (usize, usize),
+) -> CheckSlot {
+    let machine = match server_state {
+        None | Some(ServerState::Unknown) => Check::new(spec.initial),
+        Some(ServerState::Up) => Check::carrying_on(CheckState::Up, spec.initial),
+        Some(ServerState::Down) => Check::carrying_on(CheckState::Down, spec.initial),
+    };
+    CheckSlot {
+        spec: spec.clone(),
+        machine,
+        pool,
+        server,
+        trouble: None,
+        target,
+    }
+}
+
+fn name_of(server: &VirtualServer, real_server: &RealServer) -> ServerId {
+    let server_name = match real_server.port {
+        Some(port) => SocketAddr::new(real_server.address, port).to_string(),
+        None => server.services.first().map_or_else(
+            || real_server.address.to_string(),
+            |service| real_server.destination(service).to_string(),
+        ),
+    };
+    ServerId {
+        virtual_server: server.name.clone(),
+        server: server_name,
+    }
+}
+
+/// Where a check connects: its own port, else the real server's, else that of the pool's first service.
+fn target_of(server: &VirtualServer, real_server: &RealServer, spec: &CheckSpec) -> SocketAddr {
+    let service_port = || server.services.first().and_then(crate::model::ServiceKey::port);
+    let port = spec.port.or(real_server.port).or_else(service_port).unwrap_or(0);
+    SocketAddr::new(real_server.address, port)
+}
+
+fn tier_name(server: &VirtualServer, tier: Tier) -> Option<String> {
+    match tier {
+        Tier::Servers(0) => Some("the pool".to_owned()),
+        Tier::Servers(tier) => Some(format!("backup tier {tier}")),
+        Tier::Sorry => server.sorry_server.as_ref().map(|sorry| match server.services.first() {
+            Some(service) => format!("sorry server {}", sorry.destination(service)),
+            None => format!("sorry server {}", sorry.address),
+        }),
+        Tier::Pending | Tier::Nobody => None,
+    }
+}

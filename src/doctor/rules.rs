@@ -1,0 +1,232 @@
+//! The rules: from a configuration and the facts about a host to what is wrong there. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::model::{Config, Family, Forwarding, HostFacts, ServiceFlags, Sysctl, VirtualServer};
+
+/// One thing that is wrong, or will be at the worst moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// A short name that stays the same, for filters and documents.
+    pub rule: &'static str,
+    /// What an operator would see.
+    pub symptom: String,
+    /// Why.
+    pub cause: String,
+    /// What to do.
+    pub remedy: String,
+    /// Settings that put it right, where settings can.
+    pub fixes: Vec<Sysctl>,
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {} ({})", self.symptom, self.cause, self.remedy)
+    }
+}
+
+/// The settings that [`director`] wants to know, for the hand that gathers them.
+pub fn wanted_sysctls(interfaces: &[String]) -> Vec<String> {
+    let fixed = [
+        "net.ipv4.ip_forward",
+        "net.ipv6.conf.all.forwarding",
+        "net.ipv4.conf.all.send_redirects",
+        "net.ipv4.vs.expire_nodest_conn",
+        "net.ipv4.vs.expire_quiescent_template",
+        "net.ipv4.vs.conntrack",
+        "net.ipv4.vs.conn_reuse_mode",
+    ];
+    let redirects = interfaces
+        .iter()
+        .map(|name| format!("net.ipv4.conf.{name}.send_redirects"));
+    fixed.into_iter().map(str::to_owned).chain(redirects).collect()
+}
+
+/// What this host lacks as a director for this configuration.
+pub fn director(config: &Config, facts: &HostFacts) -> Vec<Finding> {
+    let facts = Facts {
+        facts,
+        wanted: wanted_values(config),
+    };
+    let mut findings = Vec::new();
+    forwarding(config, &facts, &mut findings);
+    redirects(config, &facts, &mut findings);
+    for server in &config.virtual_servers {
+        addresses(server, facts.facts, &mut findings);
+        connections_of_failed_servers(server, &facts, &mut findings);
+    }
+    conntrack(&facts, &mut findings);
+    findings
+}
+
+/// The host's settings with those of the configuration already in force.
+struct Facts<'a> {
+    facts: &'a HostFacts,
+    wanted: BTreeMap<&'a str, &'a str>,
+}
+
+impl Facts<'_> {
+    /// Whether a setting is known and has this value.
+    fn is(&self, name: &str, value: &str) -> bool {
+        let found = self
+            .wanted
+            .get(name)
+            .copied()
+            .or_else(|| self.facts.sysctls.get(name).map(String::as_str));
+        found.is_some_and(|found| found.trim() == value)
+    }
+}
+
+fn wanted_values(config: &Config) -> BTreeMap<&str, &str> {
+    config
+        .ipvs
+        .sysctls
+        .iter()
+        .map(|sysctl| (sysctl.name.as_str(), sysctl.value.as_str()))
+        .collect()
+}
+
+fn set(name: &str, value: &str) -> Sysctl {
+    Sysctl {
+        name: name.to_owned(),
+        value: value.to_owned(),
+    }
+}
+
+/// The families of services with at least one server behind NAT.
+fn nat_families(config: &Config) -> BTreeSet<Family> {
+    let nat = |server: &&VirtualServer| {
+        let servers = server.real_servers.iter().map(|server| server.spec.forwarding);
+        let sorry = server.sorry_server.iter().map(|server| server.spec.forwarding);
+        servers.chain(sorry).any(|forwarding| forwarding == Forwarding::Nat)
+    };
+    config
+        .virtual_servers
+        .iter()
+        .filter(nat)
+        .flat_map(|server| &server.services)
+        .map(|key| key.family())
+        .collect()
+}
+
+fn forwarding(config: &Config, facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+    for family in nat_families(config) {
+        let name = match family {
+            Family::Inet => "net.ipv4.ip_forward",
+            Family::Inet6 => "net.ipv6.conf.all.forwarding",
+        };
+        if facts.is(name, "0") {
+            findings.push(Finding {
+                rule: "FWD",
+                symptom: "clients of NAT services get no answer".to_owned(),
+                cause: format!("{name} is 0, so the answers of real servers are not forwarded"),
+                remedy: format!("sysctl -w {name}=1, or [host] prepare = true"),
+                fixes: vec![set(name, "1")],
+            });
+        }
+    }
+}
+
+/// `send_redirects` counts when it is on for `all` or for the interface.
+fn redirects(config: &Config, facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+    if !nat_families(config).contains(&Family::Inet) {
+        return;
+    }
+    let names: Vec<_> = std::iter::once("all")
+        .chain(facts.facts.interfaces.iter().map(String::as_str))
+        .map(|name| format!("net.ipv4.conf.{name}.send_redirects"))
+        .filter(|name| facts.is(name, "1"))
+        .collect();
+    if !names.is_empty() {
+        findings.push(Finding {
+            rule: "NATGW",
+            symptom: "NAT connections from the real servers' own segment break".to_owned(),
+            cause: "the director tells them by ICMP redirect to answer past it (send_redirects is on)".to_owned(),
+            remedy: format!("sysctl -w {}=0, or [host] prepare = true", names.join("=0 ")),
+            fixes: names.iter().map(|name| set(name, "0")).collect(),
+        });
+    }
+}
+
+fn addresses(server: &VirtualServer, facts: &HostFacts, findings: &mut Vec<Finding>) {
+    if let Some(device) = server
+        .device
+        .as_ref()
+        .filter(|device| !facts.interfaces.contains(device))
+    {
+        findings.push(Finding {
+            rule: "DEVICE",
+            symptom: format!("virtual server {}: nobody can reach it", server.name),
+            cause: format!("its device {device} is not on this host"),
+            remedy: format!("create {device}, or name one of: {}", facts.interfaces.join(" ")),
+            fixes: Vec::new(),
+        });
+    }
+    if server.device.is_some() {
+        return;
+    }
+    let missing: BTreeSet<IpAddr> = server
+        .services
+        .iter()
+        .filter_map(|service| service.address())
+        .filter(|address| !facts.addresses.contains(address))
+        .collect();
+    for address in missing {
+        let family = Family::of(address).host_prefix();
+        findings.push(Finding {
+            rule: "ADDR",
+            symptom: format!("virtual server {}: clients cannot reach {address}", server.name),
+            cause: "the address is not on this host".to_owned(),
+            remedy: format!(
+                "set device = \"eth0\" on the virtual server, or `ip address add {address}/{family} dev eth0`"
+            ),
+            fixes: Vec::new(),
+        });
+    }
+}
+
+fn connections_of_failed_servers(server: &VirtualServer, facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+    let checked = server.real_servers.iter().any(|server| !server.checks.is_empty());
+    let persistent = server.spec.flags.contains(ServiceFlags::PERSISTENT);
+    if checked && server.inhibit_on_failure && persistent && facts.is("net.ipv4.vs.expire_quiescent_template", "0") {
+        findings.push(Finding {
+            rule: "QUIESCE",
+            symptom: format!(
+                "virtual server {}: persistent clients keep going to a failed server",
+                server.name
+            ),
+            cause: "it stays in the table with weight 0, and net.ipv4.vs.expire_quiescent_template is 0".to_owned(),
+            remedy: "[ipvs] sysctl = { expire_quiescent_template = 1 }".to_owned(),
+            fixes: Vec::new(),
+        });
+    }
+    if checked && !server.inhibit_on_failure && facts.is("net.ipv4.vs.expire_nodest_conn", "0") {
+        findings.push(Finding {
+            rule: "NODEST",
+            symptom: format!(
+                "virtual server {}: open connections to a failed server hang",
+                server.name
+            ),
+            cause: "a removed server's packets are dropped in silence while net.ipv4.vs.expire_nodest_conn is 0"
+                .to_owned(),
+            remedy: "[ipvs] sysctl = { expire_nodest_conn = 1 }, or inhibit_on_failure = true".to_owned(),
+            fixes: Vec::new(),
+        });
+    }
+}
+
+fn conntrack(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+    if facts.is("net.ipv4.vs.conntrack", "1") && facts.is("net.ipv4.vs.conn_reuse_mode", "0") {
+        findings.push(Finding {
+            rule: "REUSE0",
+            symptom: "clients that reuse a port stick to servers that are out".to_owned(),
+            cause: "net.ipv4.vs.conn_reuse_mode is 0".to_owned(),
+            remedy: "[ipvs] sysctl = { conn_reuse_mode = 1 } (safe since Linux 5.9)".to_owned(),
+            fixes: Vec::new(),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;
