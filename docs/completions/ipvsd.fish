@@ -26,9 +26,29 @@ end
 
 complete -c ipvsd -n "__fish_ipvsd_needs_command" -s h -l help -d 'Print help'
 complete -c ipvsd -n "__fish_ipvsd_needs_command" -s V -l version -d 'Print version'
-complete -c ipvsd -n "__fish_ipvsd_needs_command" -f -a "list" -d 'Show the kernel\'s table as ipvsadm -L does, or as JSON'
+complete -c ipvsd -n "__fish_ipvsd_needs_command" -f -a "run" -d 'Run the director daemon in the foreground'
+complete -c ipvsd -n "__fish_ipvsd_needs_command" -f -a "check-config" -d 'Print every problem of a configuration file with its place and a hint'
+complete -c ipvsd -n "__fish_ipvsd_needs_command" -f -a "plan" -d 'Print what `apply` would change, one step a line; exit code 3 where something would'
+complete -c ipvsd -n "__fish_ipvsd_needs_command" -f -a "apply" -d 'Make the kernel match a configuration once, without a daemon'
+complete -c ipvsd -n "__fish_ipvsd_needs_command" -f -a "list" -d 'Show the kernel\'s table as `ipvsadm -L` does, or as JSON'
 complete -c ipvsd -n "__fish_ipvsd_needs_command" -f -a "realserver" -d 'Prepare this host to be a real server, undo it, or say whether it would work'
 complete -c ipvsd -n "__fish_ipvsd_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand run" -s c -l config -d 'The configuration file' -r -F
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand run" -l run-dir -d 'Where ipvsd keeps the record of what it owns' -r -F
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand run" -l observe -d 'Probe and log what would be written, and write nothing'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand run" -s h -l help -d 'Print help'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand run" -s V -l version -d 'Print version'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand check-config" -l json -d 'Print the problems as JSON'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand check-config" -s h -l help -d 'Print help'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand check-config" -s V -l version -d 'Print version'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand plan" -s c -l config -d 'The configuration file' -r -F
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand plan" -l run-dir -d 'Where ipvsd keeps the record of what it owns' -r -F
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand plan" -s h -l help -d 'Print help'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand plan" -s V -l version -d 'Print version'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand apply" -s c -l config -d 'The configuration file' -r -F
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand apply" -l run-dir -d 'Where ipvsd keeps the record of what it owns' -r -F
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand apply" -s h -l help -d 'Print help'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand apply" -s V -l version -d 'Print version'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -s t -l tcp-service -d 'Show only this TCP service' -r
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -s u -l udp-service -d 'Show only this UDP service' -r
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -l sctp-service -d 'Show only this SCTP service' -r
@@ -75,9 +95,13 @@ complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from help" -f -a "down" -d 'Undo every `up`: this host is again as it was before the first'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from help" -f -a "status" -d 'Say whether this host would work as a real server, and what is wrong; exit status 1 where it would not'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and not __fish_seen_subcommand_from list realserver help" -f -a "list" -d 'Show the kernel\'s table as ipvsadm -L does, or as JSON'
-complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and not __fish_seen_subcommand_from list realserver help" -f -a "realserver" -d 'Prepare this host to be a real server, undo it, or say whether it would work'
-complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and not __fish_seen_subcommand_from list realserver help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and not __fish_seen_subcommand_from run check-config plan apply list realserver help" -f -a "run" -d 'Run the director daemon in the foreground'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and not __fish_seen_subcommand_from run check-config plan apply list realserver help" -f -a "check-config" -d 'Print every problem of a configuration file with its place and a hint'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and not __fish_seen_subcommand_from run check-config plan apply list realserver help" -f -a "plan" -d 'Print what `apply` would change, one step a line; exit code 3 where something would'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and not __fish_seen_subcommand_from run check-config plan apply list realserver help" -f -a "apply" -d 'Make the kernel match a configuration once, without a daemon'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and not __fish_seen_subcommand_from run check-config plan apply list realserver help" -f -a "list" -d 'Show the kernel\'s table as `ipvsadm -L` does, or as JSON'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and not __fish_seen_subcommand_from run check-config plan apply list realserver help" -f -a "realserver" -d 'Prepare this host to be a real server, undo it, or say whether it would work'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and not __fish_seen_subcommand_from run check-config plan apply list realserver help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and __fish_seen_subcommand_from realserver" -f -a "up" -d 'Put virtual addresses on this host, so that nobody but the director sends it their packets'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and __fish_seen_subcommand_from realserver" -f -a "down" -d 'Undo every `up`: this host is again as it was before the first'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and __fish_seen_subcommand_from realserver" -f -a "status" -d 'Say whether this host would work as a real server, and what is wrong; exit status 1 where it would not'

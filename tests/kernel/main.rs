@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+mod bad_input;
+mod daemon;
+mod failover;
 mod lab;
 mod listing;
 mod realserver;
+mod schedulers;
+mod site;
 mod vagrant;
