@@ -216,12 +216,11 @@ pub(super) fn render(request: &Request) -> anyhow::Result<Option<Vec<u8>>> {
     let mut out = Vec::new();
     match request.what {
         What::Services => {
-            let mut client = Client::connect()?;
-            let info = client.info()?;
-            let services = if request.view.is_plain() && !request.json {
-                client.plain_listing()?
+            let (info, services) = if request.view.is_plain() && !request.json {
+                ipvs::read_plain_listing()?
             } else {
-                client.listing()?
+                let mut client = Client::connect()?;
+                (client.info()?, client.listing()?)
             };
             render_services(&mut out, Some(info), &services, request);
         }
