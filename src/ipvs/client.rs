@@ -330,9 +330,20 @@ impl<T: Transport> Client<T> {
         found: Vec<(ServiceKey, Vec<ListedDestination>)>,
         needs_all: impl Fn(&ServiceKey, &[ListedDestination]) -> bool,
     ) -> Result<(), IpvsError> {
-        let mut found: BTreeMap<_, _> = found.into_iter().collect();
+        // Both lists are in the kernel's order, so the next one found is the one wanted unless the table has changed.
+        let mut found = found.into_iter().peekable();
+        let mut others: BTreeMap<ServiceKey, Vec<ListedDestination>> = BTreeMap::new();
         for service in services {
-            service.destinations = match found.remove(&service.key) {
+            let is_address = service.key.address().is_some();
+            let next = match found.next_if(|(key, _)| *key == service.key) {
+                Some((_, destinations)) => Some(destinations),
+                None if is_address => {
+                    others.extend(&mut found);
+                    others.remove(&service.key)
+                }
+                None => None,
+            };
+            service.destinations = match next {
                 Some(destinations) if !needs_all(&service.key, &destinations) => destinations,
                 _ => self.destinations(&service.key)?,
             };
@@ -458,21 +469,28 @@ impl<T: Transport> Client<T> {
 /// The kernel's information and its whole table with the columns of the plain listing, at the least cost: forwarding
 /// method (a tunnel without its options), weight, active and inactive connections. All else of a destination is zero.
 ///
-/// As [`Client::cheap_listing`], but tunnels do not make it dearer, and `/proc/net/ip_vs` is read and parsed on a
-/// thread of its own while the services are asked for: each takes about half of the time.
+/// As [`Client::cheap_listing`], but tunnels do not make it dearer, and a thread asks for the services while this one
+/// reads `/proc/net/ip_vs`.
 ///
 /// # Errors
 /// As [`Client::connect`] and [`Client::services`].
 pub fn read_plain_listing() -> Result<(KernelInfo, Vec<ListedService>), IpvsError> {
-    let parsed = || read_proc(PROC_TABLE).map(|text| proc::destinations(&text));
-    let reader = thread::Builder::new().name("proc".to_owned()).spawn(parsed).ok();
-    let mut client = Client::connect()?;
-    let info = client.info()?;
-    let mut services = client.services()?;
-    let found = match reader.map(JoinHandle::join) {
-        Some(Ok(Ok(found))) => found,
-        // No thread; or the file came only with the module that connecting has loaded.
-        Some(Ok(Err(_)) | Err(_)) | None => parsed()?,
+    let ask = || {
+        let mut client = Client::connect()?;
+        let info = client.info()?;
+        let services = client.services()?;
+        Ok::<_, IpvsError>((client, info, services))
+    };
+    let asked = thread::Builder::new().name("netlink".to_owned()).spawn(ask).ok();
+    let found = read_proc(PROC_TABLE).map(|text| proc::destinations(&text));
+    let (mut client, info, mut services) = match asked.map(JoinHandle::join) {
+        Some(Ok(answers)) => answers?,
+        Some(Err(_)) | None => ask()?,
+    };
+    let found = match found {
+        Ok(found) => found,
+        // The file may have come with the module, which connecting loads.
+        Err(_) => proc::destinations(&read_proc(PROC_TABLE)?),
     };
     client.fill_in(&mut services, found, |_, _| false)?;
     Ok((info, services))

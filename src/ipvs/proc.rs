@@ -16,31 +16,33 @@ use crate::model::{
 /// Firewall-mark services are left out, for their family is not in the file. Thresholds, tunnel options, persistent
 /// connections and traffic are not either; they are zero (ipip) in the result.
 pub fn destinations(text: &[u8]) -> Vec<(ServiceKey, Vec<ListedDestination>)> {
-    let mut services: Vec<(ServiceKey, Vec<ListedDestination>)> = Vec::new();
-    let mut inside = false;
+    let mut services = Vec::new();
+    // The service whose lines are being read; its destinations gather in one list that keeps its memory.
+    let mut current: Option<ServiceKey> = None;
+    let mut gathered = Vec::new();
+    let mut finish = |key: Option<ServiceKey>, gathered: &mut Vec<ListedDestination>| {
+        services.extend(key.map(|key| (key, gathered.split_off(0))));
+    };
     // Version, and two lines of titles.
-    for line in text.split(|byte| *byte == b'\n').skip(3) {
-        if line.is_empty() {
-            continue;
-        }
+    for line in lines(text).skip(3) {
         if let Some(rest) = line.strip_prefix(b"  -> ") {
-            if !inside {
+            if current.is_none() {
                 continue;
             }
-            match (destination(rest), services.last_mut()) {
-                (Some(found), Some((_, list))) => list.push(found),
+            match destination(rest) {
+                Some(found) => gathered.push(found),
                 // Not understood: the whole service is left to the caller.
-                _ => {
-                    services.pop();
-                    inside = false;
+                None => {
+                    current = None;
+                    gathered.clear();
                 }
             }
-        } else {
-            let key = service(line);
-            inside = key.is_some();
-            services.extend(key.map(|key| (key, Vec::new())));
+        } else if !line.is_empty() {
+            finish(current, &mut gathered);
+            current = service(line);
         }
     }
+    finish(current, &mut gathered);
     services
 }
 
@@ -136,8 +138,21 @@ fn protocol(word: &[u8]) -> Option<Protocol> {
     }
 }
 
-fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|byte| *byte == b' ').filter(|word| !word.is_empty())
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n')
+}
+
+/// The words of a line, however many spaces stand between them.
+fn words(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        while let [b' ', more @ ..] = rest {
+            rest = more;
+        }
+        let length = rest.iter().take_while(|byte| **byte != b' ').count();
+        let (word, more) = rest.split_at(length);
+        rest = more;
+        (!word.is_empty()).then_some(word)
+    })
 }
 
 /// `C0A80001:0050` or `[2001:0db8:0000:0000:0000:0000:0000:0001]:0050`.
@@ -164,14 +179,29 @@ fn hexadecimal(word: &[u8], digits: usize) -> Option<u32> {
     if word.len() != digits {
         return None;
     }
-    word.iter()
-        .try_fold(0u32, |number, byte| Some(number << 4 | char::from(*byte).to_digit(16)?))
+    let mut number = 0;
+    for byte in word {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'A'..=b'F' => byte - b'A' + 10,
+            b'a'..=b'f' => byte - b'a' + 10,
+            _ => return None,
+        };
+        number = number << 4 | u32::from(digit);
+    }
+    Some(number)
 }
 
 fn decimal(word: &[u8]) -> Option<u32> {
-    word.iter().try_fold(0u32, |number, byte| {
-        number.checked_mul(10)?.checked_add(char::from(*byte).to_digit(10)?)
-    })
+    let mut number = 0_u32;
+    for byte in word {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number = number.checked_mul(10)?.checked_add(u32::from(digit))?;
+    }
+    Some(number)
 }
 
 #[cfg(test)]

@@ -5,6 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Appends a number in decimal.
 pub(super) fn push_number(out: &mut Vec<u8>, mut number: u64) {
+    // Most of a listing's numbers are octets and zeros.
+    if number < 1000 {
+        let small = number as u16;
+        let digits = [small / 100, small / 10 % 10, small % 10].map(|digit| b'0' + digit as u8);
+        let skip = usize::from(small < 100) + usize::from(small < 10);
+        out.extend_from_slice(&digits[skip..]);
+        return;
+    }
     let mut digits = [0_u8; 20];
     let mut start = digits.len();
     loop {
@@ -28,8 +36,11 @@ pub(super) fn push_signed(out: &mut Vec<u8>, number: i32) {
 
 /// Fills with spaces what was appended since `start` until it is `width` bytes wide; wider text stays as it is.
 pub(super) fn pad(out: &mut Vec<u8>, start: usize, width: usize) {
-    if out.len() < start + width {
-        out.resize(start + width, b' ');
+    const SPACES: &[u8; 64] = &[b' '; 64];
+    let missing = (start + width).saturating_sub(out.len());
+    match SPACES.get(..missing) {
+        Some(spaces) => out.extend_from_slice(spaces),
+        None => out.resize(start + width, b' '),
     }
 }
 

@@ -80,6 +80,9 @@ fn compare_services(a: &ServiceKey, b: &ServiceKey) -> Ordering {
 /// The original's comparison of addresses: the first one's family decides how many words count, and an IPv4 address
 /// is one word followed by zeros.
 fn compare_addresses(a: IpAddr, b: IpAddr) -> Ordering {
+    if let (IpAddr::V4(a), IpAddr::V4(b)) = (a, b) {
+        return wrapping(a.to_bits(), b.to_bits());
+    }
     let (left, right) = (words(a), words(b));
     let count = match a {
         IpAddr::V4(_) => 1,
