@@ -6,11 +6,16 @@
 //! | kind | rooms | what happens there |
 //! |---|---|---|
 //! | words | [`model`] | nouns that are shown, parsed, encoded and compared |
+//! | thinking | [`config`] | TOML to a configuration, every problem at its place |
 //! | thinking | [`plan`] | desired × actual → steps |
 //! | thinking | [`health`] | results → verdicts → who serves |
 //! | thinking | [`director`] | `handle(event, now)` |
+//! | thinking | [`listing`] | the table as ipvsadm shows it, and as JSON |
 //! | thinking, hands | [`doctor`] | what this host lacks |
+//! | hands | [`ipvs`] | the kernel's tables over netlink |
+//! | thinking, hands | [`realserver`] | what a host needs to be a real server |
 //! | hands | [`checkers`] | the probes |
+//! | hands | [`net`] | interfaces, addresses, neighbours and settings of this host |
 //! | wiring | [`daemon`] | tasks, signals, reload |
 //! | wiring | [`cli`] | the verbs |
 //!
@@ -19,9 +24,14 @@
 
 pub mod checkers;
 pub mod cli;
+pub mod config;
 pub mod daemon;
 pub mod director;
 pub mod doctor;
 pub mod health;
+pub mod ipvs;
+pub mod listing;
 pub mod model;
+pub mod net;
 pub mod plan;
+pub mod realserver;
