@@ -6,6 +6,7 @@
 //! | kind | rooms | what happens there |
 //! |---|---|---|
 //! | words | [`model`] | nouns that are shown, parsed, encoded and compared |
+//! | thinking | [`config`] | TOML to a configuration, every problem at its place |
 //! | thinking | [`plan`] | desired × actual → steps |
 //! | thinking | [`health`] | results → verdicts → who serves |
 //! | thinking | [`director`] | `handle(event, now)` |
@@ -23,6 +24,7 @@
 
 pub mod checkers;
 pub mod cli;
+pub mod config;
 pub mod daemon;
 pub mod director;
 pub mod doctor;

@@ -3,8 +3,9 @@
 //! Wiring only. A verb reads its arguments, calls the rooms below, prints, and answers with an exit code: 0 done,
 //! 1 failed, 2 usage (clap's own), 3 changes pending (`plan`). Errors go to standard error once, with their chain.
 
-mod realserver;
+mod check_config;
 pub mod docs;
+mod realserver;
 
 use std::process::ExitCode;
 
@@ -21,8 +22,8 @@ pub struct Cli {
 /// One variant a verb; each carries that verb's own arguments.
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Prepare this host to be a real server, undo it, or say whether it would work.
-    Realserver(realserver::RealserverArgs),
+    CheckConfig(check_config::Arguments),
+    Realserver(realserver::Arguments),
     /// Write man pages and shell completions
     #[command(hide = true)]
     Generate(docs::GenerateArgs),
@@ -34,7 +35,8 @@ enum Verb {
 /// What the verb could not do, with place and remedy, ready to be printed once with its chain.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.verb {
-        Verb::Realserver(args) => realserver::run(&args),
+        Verb::CheckConfig(arguments) => check_config::run(&arguments),
+        Verb::Realserver(arguments) => realserver::run(&arguments),
         Verb::Generate(args) => docs::run(&args),
     }
 }

@@ -4,10 +4,12 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `files` | reading the configuration |
 //! | `instance` | one daemon a network namespace |
 //! | `record` | what ipvsd owns, under the run directory |
 //! | `report` | the log
 
+pub mod files;
 pub mod instance;
 pub mod record;
 pub mod report;

@@ -261,7 +261,7 @@ fn forwards(lab: &Lab, mode: &str, address: IpAddr) {
     };
     on(director, async || {
         let network = HostNetwork::connect().await.unwrap();
-        assert_eq!(vip::hold(&network, &held).await.unwrap(), Change::Made);
+        assert_eq!(vip::hold(&network, &held).await.unwrap(), Change::Done);
     });
     let service = SocketAddr::new(address, 80);
     let letter = if mode == "dr" { "-g" } else { "-i" };
@@ -344,6 +344,55 @@ fn status_as_json_is_for_programs() {
 }
 
 #[test]
+fn the_director_s_configuration_tells_each_host_what_it_is() {
+    require_kernel();
+    let lab = Topology::one_segment().build("config").unwrap();
+    let (direct, tunnelled, translated) = (lab.vip4(0), lab.vip4(1), lab.vip4(2));
+    let [first, second] = [0, 1].map(|number| lab.real_server(number).address4(Segment::Server));
+    let server = |name: &str, vip, forward: &str, reals: &[std::net::Ipv4Addr]| {
+        let pool: String = reals
+            .iter()
+            .map(|real| format!("[[virtual_server.real_server]]\naddress = \"{real}:80\"\n"))
+            .collect();
+        format!("[[virtual_server]]\nname = \"{name}\"\naddress = \"{vip}:80\"\nforward = \"{forward}\"\n{pool}")
+    };
+    let text = [
+        server("direct", direct, "dr", &[first, second]),
+        server("tunnelled", tunnelled, "tun", &[first]),
+        server("translated", translated, "nat", &[second]),
+    ]
+    .concat();
+    let file = lab.directory().join("ipvsd.toml");
+    fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+
+    let said = realserver_ok(lab.real_server(0), &["up", "--config", file]);
+    assert!(said.contains("set tunl0 up\n"), "{said}");
+    assert!(
+        said.ends_with("ready as a real server for 2 virtual addresses\n"),
+        "{said}"
+    );
+    let said = realserver_ok(lab.real_server(1), &["up", "--config", file]);
+    assert!(
+        said.contains("translated") && said.contains("nat real server"),
+        "{said}"
+    );
+    assert!(
+        said.ends_with("ready as a real server for 1 virtual address\n"),
+        "{said}"
+    );
+    realserver_ok(lab.real_server(1), &["status", "--config", file]);
+    let stranger = realserver(lab.client(0), &["up", "--config", file]);
+    assert_eq!(stranger.code(), 1);
+    assert!(stranger.stderr.contains("no real server in"), "{}", stranger.stderr);
+    fs::write(lab.directory().join("bad.toml"), "nonsense = 1\n").unwrap();
+    let bad = lab.directory().join("bad.toml");
+    let bad = realserver(lab.real_server(0), &["up", "--config", bad.to_str().unwrap()]);
+    assert_eq!(bad.code(), 1);
+    assert!(bad.stderr.contains("bad.toml:1:1"), "{}", bad.stderr);
+}
+
+#[test]
 fn what_cannot_be_is_refused_with_its_reason_and_nothing_changes() {
     require_kernel();
     let lab = one_server("refused");
@@ -411,7 +460,7 @@ fn a_director_takes_an_address_tells_its_neighbours_and_lets_it_go() {
         };
         on(director, async || {
             let network = HostNetwork::connect().await.unwrap();
-            assert_eq!(vip::hold(&network, &held).await.unwrap(), Change::Made);
+            assert_eq!(vip::hold(&network, &held).await.unwrap(), Change::Done);
         });
         wait_until("the neighbour to learn it", Duration::from_secs(2), || {
             known().contains(&own.to_string())
@@ -427,7 +476,7 @@ fn a_director_takes_an_address_tells_its_neighbours_and_lets_it_go() {
             let network = HostNetwork::connect().await.unwrap();
             assert_eq!(vip::hold(&network, &held).await.unwrap(), Change::AlreadySo);
             assert_eq!(network.holder_of(address).await.unwrap().unwrap().device, "eth0");
-            assert_eq!(vip::release(&network, &held).await.unwrap(), Change::Made);
+            assert_eq!(vip::release(&network, &held).await.unwrap(), Change::Done);
             assert_eq!(vip::release(&network, &held).await.unwrap(), Change::AlreadySo);
             assert_eq!(network.holder_of(address).await.unwrap(), None);
         });
@@ -455,7 +504,7 @@ fn a_director_refuses_an_address_that_another_host_answers_for() {
                 vip::hold(&network, &held).await
             })
         };
-        assert_eq!(hold(second).unwrap(), Change::Made);
+        assert_eq!(hold(second).unwrap(), Change::Done);
         let before = snapshot(first);
         match hold(first).unwrap_err() {
             NetError::AddressInUse { holder, .. } => assert_eq!(holder, mac_of(second)),

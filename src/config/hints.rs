@@ -1,0 +1,279 @@
+//! What an unknown word most likely means: keepalived's words, words in the wrong place, and slips of the pen.
+
+/// A table of the configuration that has keys of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// The file itself.
+    Top,
+    /// `[ipvs]`.
+    Ipvs,
+    /// `timeouts` of `[ipvs]`.
+    Timeouts,
+    /// `[host]`.
+    Host,
+    /// A check, named or inline.
+    Check,
+    /// `[[virtual_server]]`.
+    VirtualServer,
+    /// `[[virtual_server.real_server]]`.
+    RealServer,
+    /// `sorry_server` as a table.
+    SorryServer,
+    /// `tun`.
+    Tun,
+}
+
+impl Scope {
+    const ALL: [Self; 9] = [
+        Self::Top,
+        Self::Ipvs,
+        Self::Timeouts,
+        Self::Host,
+        Self::Check,
+        Self::VirtualServer,
+        Self::RealServer,
+        Self::SorryServer,
+        Self::Tun,
+    ];
+
+    /// The keys it has.
+    pub(super) const fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Top => &["check", "host", "include", "ipvs", "virtual_server"],
+            Self::Ipvs => &["sysctl", "timeouts"],
+            Self::Timeouts => &["tcp", "tcpfin", "udp"],
+            Self::Host => &["prepare"],
+            Self::Check => &[
+                "type",
+                "interval",
+                "timeout",
+                "retry_interval",
+                "rise",
+                "fall",
+                "initial",
+                "port",
+            ],
+            Self::VirtualServer => &[
+                "name",
+                "address",
+                "fwmark",
+                "family",
+                "protocol",
+                "scheduler",
+                "flags",
+                "one_packet",
+                "persistence_timeout",
+                "persistence_netmask",
+                "persistence_engine",
+                "forward",
+                "tun",
+                "sorry_server",
+                "inhibit_on_failure",
+                "check",
+                "device",
+                "real_server",
+            ],
+            Self::RealServer => &[
+                "address",
+                "weight",
+                "tier",
+                "uthreshold",
+                "lthreshold",
+                "forward",
+                "tun",
+                "disabled",
+                "check_port",
+                "check",
+            ],
+            Self::SorryServer => &["address", "forward", "tun", "inhibit"],
+            Self::Tun => &["type", "port", "csum"],
+        }
+    }
+
+    /// What the table is called in a sentence.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Top => "the top of the file",
+            Self::Ipvs => "[ipvs]",
+            Self::Timeouts => "timeouts of [ipvs]",
+            Self::Host => "[host]",
+            Self::Check => "a check",
+            Self::VirtualServer => "a virtual_server",
+            Self::RealServer => "a real_server",
+            Self::SorryServer => "a sorry_server",
+            Self::Tun => "tun",
+        }
+    }
+}
+
+/// Words of keepalived and ipvsadm, and what they are called here.
+const FOREIGN_KEYS: &[(&str, &str)] = &[
+    ("lvs_sched", "here it is `scheduler`"),
+    ("lb_algo", "here it is `scheduler`"),
+    ("lvs_method", "here it is `forward`"),
+    ("lb_kind", "here it is `forward`"),
+    ("delay_loop", "here it is `interval`, in a check, with a unit: \"6s\""),
+    (
+        "connect_timeout",
+        "here it is `timeout`, in a check, with a unit: \"1s\"",
+    ),
+    (
+        "retry",
+        "here it is `fall`, in a check, and one more: retry 1 is fall = 2",
+    ),
+    (
+        "nb_get_retry",
+        "here it is `fall`, in a check, and one more: retry 1 is fall = 2",
+    ),
+    (
+        "delay_before_retry",
+        "here it is `retry_interval`, in a check, with a unit: \"1s\"",
+    ),
+    ("alpha", "here it is `initial = \"down\"`, in a check"),
+    (
+        "omega",
+        "here it will be `notify_on_stop`; this version runs no notify scripts",
+    ),
+    (
+        "connect_port",
+        "here it is `port` in a check, or `check_port` in a real_server",
+    ),
+    ("persistence_granularity", "here it is `persistence_netmask`"),
+    ("ops", "here it is `one_packet`"),
+    ("ip_family", "here it is `family`"),
+    (
+        "sorry_server_inhibit",
+        "here: sorry_server = { address = \"192.0.2.20:80\", inhibit = true }",
+    ),
+    (
+        "sorry_server_lvs_method",
+        "here: sorry_server = { address = \"192.0.2.20:80\", forward = \"nat\" }",
+    ),
+    ("TCP_CHECK", "here: check = [{ type = \"tcp\" }]"),
+    ("virtual_server_group", "here `address` takes a list and ranges"),
+    ("lvs_timeouts", "here it is `timeouts` in [ipvs]"),
+    ("ip", "here it is `address`, with the port: \"192.0.2.11:80\""),
+    ("ip_port", "here it is `address`, with the port: \"192.0.2.11:80\""),
+    ("ip_address", "here it is `address`, with the port: \"192.0.2.11:80\""),
+    ("lvs_flush", "ipvsd leaves services alone that it does not own"),
+    ("u_threshold", "here it is `uthreshold`"),
+    ("l_threshold", "here it is `lthreshold`"),
+    ("upper_threshold", "here it is `uthreshold`"),
+    ("lower_threshold", "here it is `lthreshold`"),
+    ("netmask", "here it is `persistence_netmask`"),
+    ("pe", "here it is `persistence_engine`"),
+    ("persistent", "here it is `persistence_timeout`, with a unit: \"300s\""),
+    ("sched_flags", "here it is `flags`"),
+    ("timeout_tcp", "here it is `tcp`"),
+    ("tcp_fin", "here it is `tcpfin`"),
+    ("tun_type", "here: tun = { type = \"gue\", port = 6080 }"),
+    ("tun_port", "here: tun = { type = \"gue\", port = 6080 }"),
+];
+
+/// What to say to a key that a table does not have; empty where nothing comes near.
+pub(super) fn unknown_key(scope: Scope, key: &str) -> String {
+    if let Some((_, hint)) = FOREIGN_KEYS
+        .iter()
+        .find(|(foreign, _)| *foreign == key || foreign.eq_ignore_ascii_case(key))
+    {
+        return (*hint).to_owned();
+    }
+    if key == "port" && matches!(scope, Scope::VirtualServer | Scope::RealServer | Scope::SorryServer) {
+        return "here it is part of `address`: \"192.0.2.11:80\"".to_owned();
+    }
+    let close = nearest(key, scope.keys().iter().copied());
+    if let Some(word) = close {
+        return format!("did you mean `{word}`?");
+    }
+    let homes: Vec<_> = Scope::ALL
+        .into_iter()
+        .filter(|home| *home != scope && home.keys().contains(&key))
+        .map(Scope::name)
+        .collect();
+    match homes.is_empty() {
+        true => format!("{} has {}", scope.name(), list(scope.keys().iter().copied())),
+        false => format!("it belongs in {}", homes.join(" or ")),
+    }
+}
+
+/// The words that mean something else in keepalived and ipvsadm, for values.
+pub(super) fn unknown_word(word: &str, known: &[&str]) -> String {
+    let lower = word.to_ascii_lowercase();
+    let meant = match lower.as_str() {
+        "masq" | "masquerade" | "masquerading" | "-m" => "nat",
+        "route" | "gate" | "gatewaying" | "direct" | "droute" | "-g" => "dr",
+        "tunnel" | "ipip" | "-i" if known.contains(&"tun") => "tun",
+        "ipv4" | "v4" | "4" => "inet",
+        "ipv6" | "v6" | "6" => "inet6",
+        _ => "",
+    };
+    if known.contains(&meant) {
+        return format!("here it is \"{meant}\"");
+    }
+    match nearest(word, known.iter().copied()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("known: {}", list(known.iter().copied())),
+    }
+}
+
+/// Words in a row, with commas.
+pub(super) fn list<'w>(words: impl Iterator<Item = &'w str>) -> String {
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// The known word that differs from `word` in case only or by few letters.
+pub(super) fn nearest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+    if word.len() > 64 {
+        return None;
+    }
+    let lower = word.to_ascii_lowercase().replace('-', "_");
+    known
+        .map(|candidate| (distance(&lower, &candidate.replace('-', "_")), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len() / 3)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// How many letters have to be put in, taken out, changed or swapped with their neighbour.
+fn distance(left: &str, right: &str) -> usize {
+    let left: Vec<char> = left.chars().collect();
+    let right: Vec<char> = right.chars().collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=right.len()).collect();
+    for (row, from) in left.iter().enumerate() {
+        let mut this = vec![row + 1];
+        for (column, to) in right.iter().enumerate() {
+            let mut least = (last[column] + usize::from(from != to))
+                .min(last[column + 1] + 1)
+                .min(this[column] + 1);
+            if row > 0 && column > 0 && *from == right[column - 1] && left[row - 1] == *to {
+                least = least.min(before[column - 1] + 1);
+            }
+            this.push(least);
+        }
+        before = std::mem::replace(&mut last, this);
+    }
+    last[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_are_counted_with_swaps_as_one() {
+        assert_eq!(distance("weight", "weight"), 0);
+        assert_eq!(distance("wieght", "weight"), 1);
+        assert_eq!(distance("weigh", "weight"), 1);
+        assert_eq!(distance("", "tier"), 4);
+    }
+
+    #[test]
+    fn no_foreign_word_hides_a_word_of_our_own() {
+        for scope in Scope::ALL {
+            for key in scope.keys() {
+                assert!(FOREIGN_KEYS.iter().all(|(foreign, _)| foreign != key), "{key}");
+            }
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The configuration: TOML text in, a [`Config`] or every problem of it out.
+//!
+//! Thinking only: the files are handed in as [`Sources`], and where one includes others, [`parse`] says which it
+//! [needs](Outcome::Needs). The text is parsed to the `toml` crate's table with places and walked here, so that all
+//! problems are found at once, each with file, line, column and what to do about it.
+//!
+//! | file | what |
+//! |---|---|
+//! | `sources` | the texts, and how a file means its includes |
+//! | `problem` | problems as values |
+//! | `reader`, `hints` | typed access to values, what an unknown word most likely means |
+//! | `address`, `duration` | the small grammars inside strings |
+//! | `checks`, `virtual_server`, `pool`, `forwarding`, `settings` | the tables and their rules |
+
+mod address;
+mod checks;
+mod duration;
+mod forwarding;
+mod hints;
+mod pool;
+mod problem;
+mod reader;
+mod settings;
+mod sources;
+mod virtual_server;
+
+use std::path::{Component, Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+pub use problem::{Problem, Problems, Severity};
+pub use sources::{Source, Sources, Unreadable, has_wildcard, name_matches};
+
+use self::checks::NamedChecks;
+use self::hints::Scope;
+use self::problem::{Ground, Place};
+use self::reader::{Item, Reader};
+use self::settings::SettingsSeen;
+use self::virtual_server::Assembly;
+use crate::model::Config;
+
+/// How deep files may include files.
+const DEEPEST_INCLUDE: usize = 16;
+/// How many files a configuration may have.
+const MOST_FILES: usize = 10_000;
+
+/// What became of a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It can be used.
+    Parsed {
+        /// What it means.
+        config: Config,
+        /// What somebody should look at.
+        warnings: Problems,
+    },
+    /// It includes files that have not been handed in: answer each pattern with [`Sources::answer`], and parse again.
+    Needs(Vec<String>),
+    /// It cannot be used.
+    Refused(Problems),
+}
+
+/// Reads a configuration.
+pub fn parse(sources: &Sources) -> Outcome {
+    let mut reader = Reader::default();
+    let mut files = vec![File::new(&sources.root, None)];
+    let mut needs = Vec::new();
+    let mut next = 0;
+    while next < files.len() {
+        reader.file = next;
+        read_toml(&mut reader, &mut files[next]);
+        follow_includes(&mut reader, sources, &mut files, next, &mut needs);
+        next += 1;
+    }
+    if !needs.is_empty() {
+        return Outcome::Needs(needs);
+    }
+
+    let mut config = Config::default();
+    let mut checks = NamedChecks::default();
+    let mut assembly = Assembly::default();
+    let mut seen = SettingsSeen::default();
+    let mut walks: Vec<(usize, [Option<&Item<'_>>; 5])> = Vec::with_capacity(files.len());
+    for (number, file) in files.iter().enumerate() {
+        reader.file = number;
+        if let Some(table) = &file.table {
+            walks.push((number, reader.fields(table.get_ref(), Scope::Top)));
+        }
+    }
+    for (number, [named, host, _, ipvs, _]) in &walks {
+        reader.file = *number;
+        if let Some(item) = named {
+            checks.read(&mut reader, item);
+        }
+        if let Some(item) = ipvs {
+            settings::read_ipvs(&mut reader, &mut seen, item, &mut config);
+        }
+        if let Some(item) = host {
+            settings::read_host(&mut reader, &mut seen, item, &mut config);
+        }
+    }
+    for (number, [_, _, _, _, virtual_servers]) in &walks {
+        reader.file = *number;
+        if let Some(item) = virtual_servers {
+            assembly.read(&mut reader, &mut checks, item);
+        }
+    }
+    assembly.warn_of_chains(&mut reader);
+    checks.warn_unused(&mut reader);
+    warn_if_nothing_is_served(&mut reader, &walks);
+    config.virtual_servers = assembly.virtual_servers;
+
+    let texts: Vec<(&str, &[u8])> = files.iter().map(|file| (file.name, file.bytes)).collect();
+    let problems = reader.ledger.finish(&texts);
+    match problems.has_errors() {
+        true => Outcome::Refused(problems),
+        false => Outcome::Parsed {
+            config,
+            warnings: problems,
+        },
+    }
+}
+
+/// One file while it is read.
+struct File<'s> {
+    name: &'s str,
+    bytes: &'s [u8],
+    /// Why it could not be read.
+    unreadable: Option<&'s Unreadable>,
+    table: Option<Spanned<DeTable<'s>>>,
+    /// The number of the file that includes this one, and where.
+    included_from: Option<Place>,
+}
+
+impl<'s> File<'s> {
+    fn new(source: &'s Source, included_from: Option<Place>) -> Self {
+        Self {
+            name: &source.name,
+            bytes: source.content.as_deref().unwrap_or_default(),
+            unreadable: source.content.as_ref().err(),
+            table: None,
+            included_from,
+        }
+    }
+}
+
+fn read_toml(reader: &mut Reader, file: &mut File<'_>) {
+    if let Some(unreadable) = file.unreadable {
+        let place = file.included_from.unwrap_or(reader.place(0));
+        let text = format!("cannot read {}: {}", file.name, unreadable.cause);
+        reader.ledger.mark_incomplete();
+        reader.error_at(place, text, unreadable.hint.as_str());
+        return;
+    }
+    let text = match std::str::from_utf8(file.bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let at = error.valid_up_to();
+            let byte = file.bytes.get(at).copied().unwrap_or_default();
+            reader.ledger.add(
+                reader.place(at),
+                Severity::Error,
+                Ground::Syntax,
+                format!("byte 0x{byte:02x} is not UTF-8"),
+                "save the file as UTF-8; is it a configuration at all?".to_owned(),
+            );
+            return;
+        }
+    };
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        let at = error.span().map_or(0, |span| span.start);
+        reader.ledger.add(
+            reader.place(at),
+            Severity::Error,
+            Ground::Syntax,
+            error.message().to_owned(),
+            String::new(),
+        );
+    }
+    file.table = Some(table);
+}
+
+/// Appends the files that `files[number]` includes, or notes what is needed for that.
+fn follow_includes<'s>(
+    reader: &mut Reader,
+    sources: &'s Sources,
+    files: &mut Vec<File<'s>>,
+    number: usize,
+    needs: &mut Vec<String>,
+) {
+    let mut included: Vec<(usize, String)> = Vec::new();
+    let name = files[number].name;
+    if let Some(item) = files[number]
+        .table
+        .as_ref()
+        .and_then(|table| table.get_ref().get("include"))
+    {
+        for element in reader.one_or_list(item) {
+            let Some(path) = reader.string(element, "include") else {
+                continue;
+            };
+            included.push((element.span().start, path.to_owned()));
+        }
+    }
+    for (at, path) in included {
+        let (directory, last) = path.rsplit_once('/').unwrap_or(("", &path));
+        if path.is_empty() || last.is_empty() || path.contains('\0') || has_wildcard(directory) {
+            reader.error(
+                at,
+                format!("`include` cannot be \"{}\"", reader::shorten(&path)),
+                "a file, or a pattern in its last part: \"conf.d/*.toml\"",
+            );
+            continue;
+        }
+        let pattern = sources::resolve(name, &path);
+        let Some(answer) = sources.answers.get(&pattern) else {
+            if !needs.contains(&pattern) {
+                needs.push(pattern);
+            }
+            continue;
+        };
+        if answer.is_empty() {
+            reader.warning(
+                at,
+                format!("no file matches {}", reader::shorten(&pattern)),
+                "patterns are relative to the file that includes",
+            );
+        }
+        for source in answer {
+            follow_one(reader, files, number, at, source);
+        }
+    }
+}
+
+fn follow_one<'s>(reader: &mut Reader, files: &mut Vec<File<'s>>, number: usize, at: usize, source: &'s Source) {
+    let path = tidy(&source.name);
+    let mut chain = vec![number];
+    while let Some(from) = files[chain[chain.len() - 1]].included_from {
+        chain.push(from.file);
+    }
+    if chain.iter().any(|file| tidy(files[*file].name) == path) {
+        let mut names: Vec<&str> = chain.iter().rev().map(|file| files[*file].name).collect();
+        names.push(&source.name);
+        reader.error(
+            at,
+            "a file includes itself",
+            format!("{}: take one of them out", names.join(" -> ")),
+        );
+    } else if chain.len() >= DEEPEST_INCLUDE {
+        reader.error(
+            at,
+            format!("files include files more than {DEEPEST_INCLUDE} deep"),
+            "include them from the first file",
+        );
+    } else if files.len() >= MOST_FILES {
+        reader.error(at, format!("more than {MOST_FILES} files are included"), "");
+    } else if files.iter().any(|file| tidy(file.name) == path) {
+        reader.warning(
+            at,
+            format!("{} is included twice", source.name),
+            "it counts once: take one of them out",
+        );
+    } else {
+        files.push(File::new(source, Some(reader.place(at))));
+    }
+}
+
+/// A path without `.` and with `..` taken back, as far as the text alone can tell.
+fn tidy(path: &str) -> PathBuf {
+    let mut tidy = PathBuf::new();
+    for component in Path::new(path).components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir if tidy.file_name().is_some() => {
+                tidy.pop();
+            }
+            Component::ParentDir | Component::Normal(_) | Component::RootDir | Component::Prefix(_) => {
+                tidy.push(component);
+            }
+        }
+    }
+    tidy
+}
+
+/// A file that lost its content must not look like the wish to serve nothing.
+fn warn_if_nothing_is_served(reader: &mut Reader, walks: &[(usize, [Option<&Item<'_>>; 5])]) {
+    if walks.iter().any(|(_, [.., virtual_servers])| virtual_servers.is_some()) {
+        return;
+    }
+    reader.file = 0;
+    match walks.iter().all(|(_, fields)| fields.iter().all(Option::is_none)) {
+        true => reader.missing(
+            0,
+            "there is nothing in this file",
+            "a copy that broke off? to serve nothing on purpose, write virtual_server = []",
+        ),
+        false => reader.warning(
+            0,
+            "there is no virtual_server: nothing is served",
+            "to serve nothing on purpose, write virtual_server = []",
+        ),
+    }
+}

@@ -1,0 +1,336 @@
+//! The pool of one virtual server: its real servers and its sorry server, with the rules the kernel has for them.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use toml::de::{DeTable, DeValue};
+
+use super::address;
+use super::checks::NamedChecks;
+use super::forwarding;
+use super::hints::Scope;
+use super::problem::Place;
+use super::reader::{Item, Reader, kind};
+use crate::model::{CheckSpec, DestinationSpec, Family, Forwarding, RealServer, ServiceKey, SorryServer};
+
+/// The highest weight and threshold: the kernel reads both as signed 32-bit numbers.
+const MOST: u32 = 2_147_483_647;
+const HIGHEST_TIER: u32 = 1000;
+
+/// What a pool has to fit to.
+pub(super) struct Front<'f> {
+    /// The services; empty where none could be read, and then nothing is compared with them.
+    pub(super) services: &'f [ServiceKey],
+    /// The ports of the services, each once; empty for a firewall mark.
+    pub(super) ports: &'f [u16],
+    /// The forwarding of servers that say nothing else.
+    pub(super) forwarding: Forwarding,
+    /// The checks of servers that say nothing else.
+    pub(super) checks: &'f [CheckSpec],
+}
+
+impl Front<'_> {
+    fn family(&self) -> Option<Family> {
+        self.services.first().map(ServiceKey::family)
+    }
+
+    fn is_fwmark(&self) -> bool {
+        self.services.first().is_some_and(|service| service.port().is_none())
+    }
+
+    fn is_virtual_address(&self, address: IpAddr) -> bool {
+        self.services.iter().any(|service| service.address() == Some(address))
+    }
+}
+
+/// Reads the real servers of one pool; those with a problem are left out.
+pub(super) fn read_real_servers(
+    reader: &mut Reader,
+    checks: &mut NamedChecks<'_>,
+    front: &Front<'_>,
+    item: &Item<'_>,
+) -> Vec<(Place, RealServer)> {
+    let tables = reader.tables(item, "virtual_server.real_server");
+    let mut servers = Vec::with_capacity(tables.len());
+    let mut seen: HashMap<(IpAddr, u16), Place> = HashMap::with_capacity(tables.len());
+    for (at, table) in tables {
+        let Some((address_at, server)) = read_real_server(reader, checks, front, at, table) else {
+            continue;
+        };
+        let place = reader.place(address_at);
+        let own = [server.port.unwrap_or(0)];
+        let ports: &[u16] = match server.port {
+            Some(_) => &own,
+            None if front.ports.is_empty() => &own,
+            None => front.ports,
+        };
+        let mut first = None;
+        for port in ports {
+            let earlier = *seen.entry((server.address, *port)).or_insert(place);
+            if earlier != place {
+                first = Some(earlier);
+            }
+        }
+        if let Some(first) = first {
+            let name = show(server.address, server.port);
+            reader.second(
+                address_at,
+                first,
+                format!("real server {name} is in this pool twice"),
+                "add up their weights in one",
+            );
+        }
+        servers.push((place, server));
+    }
+    servers
+}
+
+fn read_real_server(
+    reader: &mut Reader,
+    checks: &mut NamedChecks<'_>,
+    front: &Front<'_>,
+    at: usize,
+    table: &DeTable<'_>,
+) -> Option<(usize, RealServer)> {
+    let [
+        address,
+        weight,
+        tier,
+        uthreshold,
+        lthreshold,
+        forward,
+        tun,
+        disabled,
+        check_port,
+        check,
+    ] = reader.fields(table, Scope::RealServer);
+    let forwarding = forwarding::read(reader, forward, tun, front.forwarding);
+    let weight = weight.map_or(Some(1), |item| reader.number(item, "weight", 0..=MOST));
+    let tier = tier.map_or(Some(0), |item| reader.number(item, "tier", 0..=HIGHEST_TIER));
+    let disabled = disabled.map_or(Some(false), |item| reader.boolean(item, "disabled"));
+    let (upper, lower) = read_thresholds(reader, uthreshold, lthreshold);
+    let own_checks = check.map(|item| checks.list(reader, item));
+    let check_at = check.map(|item| item.span().start);
+    let wanted_port = check_port.map(|item| reader.port(item, "check_port"));
+    let Some(address_item) = address else {
+        reader.missing(
+            at,
+            "the real_server has no `address`",
+            "write address = \"192.0.2.11:80\"",
+        );
+        return None;
+    };
+    let (address_at, address, port) = read_address(reader, address_item)?;
+    let port = fit(reader, front, address_at, "real server", address, port, forwarding);
+
+    let mut checks = own_checks.unwrap_or_else(|| front.checks.to_vec());
+    if let Some(item) = check_port
+        && !front.services.is_empty()
+        && checks.iter().all(|check| check.port.is_some())
+    {
+        let why = match checks.is_empty() {
+            true => "this real server has no check",
+            false => "its checks name their own ports",
+        };
+        reader.warning(item.span().start, "`check_port` has no effect", why);
+    }
+    let probed = match (wanted_port, port, front.ports) {
+        (Some(port), _, _) => port,
+        (None, Some(port), _) if port != 0 => Some(port),
+        (None, None, [port]) if *port != 0 => Some(*port),
+        (None, _, _) => {
+            if !front.services.is_empty() && checks.iter().any(|check| check.port.is_none()) {
+                let why = match front.ports {
+                    [] => "a fwmark service has none",
+                    [_] => "its service is for every port",
+                    _ => "its services have several",
+                };
+                reader.missing(
+                    check_at.unwrap_or(address_at),
+                    format!("the check of {address} has no port: {why}"),
+                    "add check_port = 80 to the real_server, or port = 80 to the check",
+                );
+            }
+            None
+        }
+    };
+    for check in &mut checks {
+        check.port = check.port.or(probed);
+    }
+    let spec = DestinationSpec {
+        forwarding,
+        weight: weight?,
+        upper_threshold: upper,
+        lower_threshold: lower,
+    };
+    let server = RealServer {
+        address,
+        port,
+        spec,
+        tier: tier?,
+        disabled: disabled?,
+        checks,
+    };
+    Some((address_at, server))
+}
+
+fn read_address(reader: &mut Reader, item: &Item<'_>) -> Option<(usize, IpAddr, Option<u16>)> {
+    let text = reader.string(item, "address")?;
+    let at = item.span().start;
+    match address::real_server(text) {
+        Ok((address, port)) => Some((at, address, port)),
+        Err(unusable) => {
+            reader.error(at, unusable.text, unusable.hint);
+            None
+        }
+    }
+}
+
+fn read_thresholds(reader: &mut Reader, upper: Option<&Item<'_>>, lower: Option<&Item<'_>>) -> (u32, u32) {
+    let at = lower.map_or(0, |item| item.span().start);
+    let upper = upper.map_or(Some(0), |item| reader.number(item, "uthreshold", 0..=MOST));
+    let lower = lower.map_or(Some(0), |item| reader.number(item, "lthreshold", 0..=MOST));
+    let (Some(upper), Some(lower)) = (upper, lower) else {
+        return (0, 0);
+    };
+    if lower > upper {
+        let hint = match upper {
+            0 => "set uthreshold too: lthreshold counts only with it".to_owned(),
+            _ => format!("at most {upper}"),
+        };
+        reader.error(at, format!("`lthreshold` {lower} is above `uthreshold` {upper}"), hint);
+    }
+    (upper, lower)
+}
+
+/// Holds one server against the services it stands behind; answers with its port as the pool keeps it.
+fn fit(
+    reader: &mut Reader,
+    front: &Front<'_>,
+    at: usize,
+    what: &str,
+    address: IpAddr,
+    port: Option<u16>,
+    forwarding: Forwarding,
+) -> Option<u16> {
+    let Some(family) = front.family() else { return port };
+    let method = match forwarding {
+        Forwarding::Dr => "dr",
+        Forwarding::Tun(_) => "tun",
+        Forwarding::Nat | Forwarding::Local | Forwarding::Bypass | Forwarding::Other(_) => "nat",
+    };
+    let keeps_port = method != "nat";
+    if Family::of(address) != family && method != "tun" {
+        let name = |family| match family {
+            Family::Inet => "IPv4",
+            Family::Inet6 => "IPv6",
+        };
+        reader.error(
+            at,
+            format!(
+                "{what} {address} is {}, its service {}",
+                name(Family::of(address)),
+                name(family)
+            ),
+            format!("only forward = \"tun\" crosses families, not \"{method}\""),
+        );
+    }
+    if front.is_virtual_address(address) {
+        reader.error(
+            at,
+            format!("{what} {address} is the virtual address itself"),
+            "give the server's own address; packets would come back to this director",
+        );
+    }
+    let port = port?;
+    if front.is_fwmark() {
+        if keeps_port && port != 0 {
+            reader.error(
+                at,
+                format!("a fwmark service with forward = \"{method}\" keeps the client's port, but {what} {address} has port {port}"),
+                format!("write address = \"{address}\" without a port"),
+            );
+        }
+        return (port != 0).then_some(port);
+    }
+    if front.ports == [0] {
+        if port != 0 {
+            reader.error(
+                at,
+                format!("the service is for every port, but {what} {address} has port {port}"),
+                format!("write address = \"{address}\" without a port"),
+            );
+        }
+        return None;
+    }
+    if port == 0 {
+        reader.error(
+            at,
+            format!("{what} {address} has port 0"),
+            "leave the port out for the service's own",
+        );
+        return None;
+    }
+    if keeps_port && front.ports.iter().any(|service| *service != port) {
+        let hint = match front.ports {
+            [service] => format!("write \"{}\", or forward = \"nat\"", show(address, Some(*service))),
+            _ => format!("write address = \"{address}\" without a port, or forward = \"nat\""),
+        };
+        reader.error(
+            at,
+            format!("forward = \"{method}\" cannot change the port, but {what} {address} has port {port}"),
+            hint,
+        );
+    }
+    Some(port)
+}
+
+/// Reads the sorry server: an address, or a table.
+pub(super) fn read_sorry_server(
+    reader: &mut Reader,
+    front: &Front<'_>,
+    item: &Item<'_>,
+) -> Option<(Place, SorryServer)> {
+    let (address_item, forwarding, inhibit) = match item.get_ref() {
+        DeValue::String(_) => (item, front.forwarding, false),
+        DeValue::Table(table) => {
+            let [address, forward, tun, inhibit] = reader.fields(table, Scope::SorryServer);
+            let forwarding = forwarding::read(reader, forward, tun, front.forwarding);
+            let inhibit = inhibit.map_or(Some(false), |item| reader.boolean(item, "inhibit"));
+            let Some(address) = address else {
+                reader.missing(
+                    item.span().start,
+                    "the sorry_server has no `address`",
+                    "write sorry_server = { address = \"192.0.2.20:80\" }",
+                );
+                return None;
+            };
+            (address, forwarding, inhibit?)
+        }
+        other => {
+            reader.error(
+                item.span().start,
+                format!("`sorry_server` must be an address or a table, not {}", kind(other)),
+                "write sorry_server = \"192.0.2.20:80\"",
+            );
+            return None;
+        }
+    };
+    let (at, address, port) = read_address(reader, address_item)?;
+    let port = fit(reader, front, at, "sorry server", address, port, forwarding);
+    let server = SorryServer {
+        address,
+        port,
+        spec: DestinationSpec::new(forwarding, 1),
+        inhibit,
+    };
+    Some((reader.place(at), server))
+}
+
+/// An address with its port where it has one.
+fn show(address: IpAddr, port: Option<u16>) -> String {
+    match port {
+        Some(port) => std::net::SocketAddr::new(address, port).to_string(),
+        None => address.to_string(),
+    }
+}

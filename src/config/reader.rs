@@ -1,0 +1,310 @@
+//! Typed access to the parsed TOML: every value that has the wrong type or range becomes a problem at its place.
+//!
+//! Each method answers with `None` where the value cannot be used, having said why. Nothing is copied out of the text
+//! that the caller does not ask for.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::duration;
+use super::hints::{self, Scope};
+use super::problem::{Ground, Ledger, Place, Severity};
+
+/// A value with its place in the text.
+pub(super) type Item<'i> = Spanned<DeValue<'i>>;
+
+/// Reads one file after the other, putting problems down as it goes.
+#[derive(Default)]
+pub(super) struct Reader {
+    /// The problems so far.
+    pub(super) ledger: Ledger,
+    /// The number of the file that places count in.
+    pub(super) file: usize,
+}
+
+impl Reader {
+    /// The place of an offset in the file being read.
+    pub(super) fn place(&self, offset: usize) -> Place {
+        Place {
+            file: self.file,
+            offset,
+        }
+    }
+
+    /// Puts down an error at a byte offset; an empty hint is none.
+    pub(super) fn error(&mut self, offset: usize, text: impl Into<String>, hint: impl Into<String>) {
+        self.error_at(self.place(offset), text, hint);
+    }
+
+    /// Puts down an error at a place.
+    pub(super) fn error_at(&mut self, place: Place, text: impl Into<String>, hint: impl Into<String>) {
+        self.ledger
+            .add(place, Severity::Error, Ground::Written, text.into(), hint.into());
+    }
+
+    /// Puts down that something stands at a byte offset that stood at `first` already.
+    pub(super) fn second(&mut self, offset: usize, first: Place, text: impl Into<String>, hint: impl Into<String>) {
+        let place = self.place(offset);
+        self.ledger.add_second(place, first, text.into(), hint.into());
+    }
+
+    /// Puts down that something is missing that belongs at a byte offset.
+    pub(super) fn missing(&mut self, offset: usize, text: impl Into<String>, hint: impl Into<String>) {
+        let place = self.place(offset);
+        self.ledger
+            .add(place, Severity::Error, Ground::Absent, text.into(), hint.into());
+    }
+
+    /// Puts down a warning at a byte offset.
+    pub(super) fn warning(&mut self, offset: usize, text: impl Into<String>, hint: impl Into<String>) {
+        self.warning_at(self.place(offset), text, hint);
+    }
+
+    /// Puts down a warning at a place. Warnings count as grounded in what is missing: a broken file silences them.
+    pub(super) fn warning_at(&mut self, place: Place, text: impl Into<String>, hint: impl Into<String>) {
+        self.ledger
+            .add(place, Severity::Warning, Ground::Absent, text.into(), hint.into());
+    }
+
+    /// The values of a table in the order of the scope's keys; a key that the scope does not have is a problem.
+    ///
+    /// `N` is the number of keys that the scope has.
+    pub(super) fn fields<'t, 'i, const N: usize>(
+        &mut self,
+        table: &'t DeTable<'i>,
+        scope: Scope,
+    ) -> [Option<&'t Item<'i>>; N] {
+        let known = scope.keys();
+        debug_assert_eq!(known.len(), N, "one field a key of {}", scope.name());
+        let mut found = [None; N];
+        for (key, item) in table {
+            let name: &str = key.get_ref();
+            match known.iter().position(|known| *known == name) {
+                Some(index) => found[index] = Some(item),
+                None => self.error(
+                    key.span().start,
+                    format!("`{}` is not known in {}", shorten(name), scope.name()),
+                    hints::unknown_key(scope, name),
+                ),
+            }
+        }
+        found
+    }
+
+    /// A table.
+    pub(super) fn table<'t, 'i>(&mut self, item: &'t Item<'i>, key: &str) -> Option<&'t DeTable<'i>> {
+        match item.get_ref() {
+            DeValue::Table(table) => Some(table),
+            other => self.wrong_type(item, key, "a table", other),
+        }
+    }
+
+    /// A string.
+    pub(super) fn string<'t>(&mut self, item: &'t Item<'_>, key: &str) -> Option<&'t str> {
+        match item.get_ref() {
+            DeValue::String(text) => Some(text),
+            other => self.wrong_type(item, key, "a string", other),
+        }
+    }
+
+    /// `true` or `false`.
+    pub(super) fn boolean(&mut self, item: &Item<'_>, key: &str) -> Option<bool> {
+        match item.get_ref() {
+            DeValue::Boolean(value) => Some(*value),
+            other => self.wrong_type(item, key, "true or false", other),
+        }
+    }
+
+    /// A whole number in a range.
+    pub(super) fn number(&mut self, item: &Item<'_>, key: &str, range: RangeInclusive<u32>) -> Option<u32> {
+        let DeValue::Integer(number) = item.get_ref() else {
+            return self.wrong_type(item, key, "a number", item.get_ref());
+        };
+        let value = i64::from_str_radix(number.as_str(), number.radix())
+            .ok()
+            .and_then(|value| u32::try_from(value).ok())
+            .filter(|value| range.contains(value));
+        if value.is_none() {
+            self.error(
+                item.span().start,
+                format!("`{key}` cannot be {}", shorten(&number.to_string())),
+                format!("a number from {} to {}", range.start(), range.end()),
+            );
+        }
+        value
+    }
+
+    /// A port, never 0.
+    pub(super) fn port(&mut self, item: &Item<'_>, key: &str) -> Option<u16> {
+        self.number(item, key, 1..=65_535)
+            .and_then(|port| u16::try_from(port).ok())
+    }
+
+    /// A duration with a unit, in a range.
+    pub(super) fn duration(&mut self, item: &Item<'_>, key: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
+        let at = item.span().start;
+        let text = match item.get_ref() {
+            DeValue::String(text) => text,
+            DeValue::Integer(number) => {
+                let number = number.to_string();
+                self.error(
+                    at,
+                    format!("`{key}` has no unit"),
+                    format!("write {key} = \"{0}s\" or \"{0}ms\"", shorten(&number)),
+                );
+                return None;
+            }
+            other => return self.wrong_type(item, key, "a duration such as \"2s\"", other),
+        };
+        let Some(duration) = duration::parse(text) else {
+            let hint = match text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+                true => format!("add a unit: \"{0}s\" or \"{0}ms\"", shorten(text)),
+                false => "a whole number and one of ms, s, m, h, d: \"300ms\", \"2s\", \"15m\"".to_owned(),
+            };
+            self.error(at, format!("`{}` is no duration", shorten(text)), hint);
+            return None;
+        };
+        if !range.contains(&duration) {
+            self.error(
+                at,
+                format!("`{key}` cannot be {text}"),
+                format!(
+                    "from {} to {}",
+                    duration::show(*range.start()),
+                    duration::show(*range.end())
+                ),
+            );
+            return None;
+        }
+        Some(duration)
+    }
+
+    /// A duration in whole seconds.
+    pub(super) fn seconds(&mut self, item: &Item<'_>, key: &str, range: RangeInclusive<u32>) -> Option<u32> {
+        let bounds = Duration::from_secs((*range.start()).into())..=Duration::from_secs((*range.end()).into());
+        let duration = self.duration(item, key, bounds)?;
+        if duration.subsec_millis() != 0 {
+            self.error(
+                item.span().start,
+                format!("`{key}` cannot be {}", duration::show(duration)),
+                "the kernel counts whole seconds here",
+            );
+            return None;
+        }
+        u32::try_from(duration.as_secs()).ok()
+    }
+
+    /// One word of a set.
+    pub(super) fn word<T: Copy>(&mut self, item: &Item<'_>, key: &str, words: &[(&str, T)]) -> Option<T> {
+        let text = self.string(item, key)?;
+        let found = words.iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            self.error(
+                item.span().start,
+                format!("`{key}` cannot be \"{}\"", shorten(text)),
+                hints::unknown_word(text, &known),
+            );
+        }
+        found.map(|(_, value)| *value)
+    }
+
+    /// The elements of a list, or the one value that stands there without brackets.
+    pub(super) fn one_or_list<'t, 'i>(&mut self, item: &'t Item<'i>) -> Elements<'t, 'i> {
+        match item.get_ref() {
+            DeValue::Array(array) => Elements::Many(array.iter()),
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Table(_) => Elements::One(Some(item)),
+        }
+    }
+
+    /// The tables of an array of tables.
+    pub(super) fn tables<'t, 'i>(&mut self, item: &'t Item<'i>, key: &str) -> Vec<(usize, &'t DeTable<'i>)> {
+        let DeValue::Array(array) = item.get_ref() else {
+            self.error(
+                item.span().start,
+                format!("`{key}` must be a list of tables, not {}", kind(item.get_ref())),
+                format!("write [[{key}]] with two brackets"),
+            );
+            return Vec::new();
+        };
+        let mut tables = Vec::with_capacity(array.len());
+        for element in array.iter() {
+            if let Some(table) = self.table(element, key) {
+                tables.push((element.span().start, table));
+            }
+        }
+        tables
+    }
+
+    fn wrong_type<T>(&mut self, item: &Item<'_>, key: &str, wanted: &str, value: &DeValue<'_>) -> Option<T> {
+        let hint = match (wanted, value) {
+            ("a number" | "true or false", DeValue::String(text))
+                if !text.is_empty()
+                    && (text.bytes().all(|byte| byte.is_ascii_digit()) || text == "true" || text == "false") =>
+            {
+                format!("write {key} = {} without quotes", shorten(text))
+            }
+            ("a string", DeValue::Integer(number)) => format!("write {key} = \"{}\"", shorten(&number.to_string())),
+            _ => String::new(),
+        };
+        self.error(
+            item.span().start,
+            format!("`{key}` must be {wanted}, not {}", kind(value)),
+            hint,
+        );
+        None
+    }
+}
+
+/// What [`Reader::one_or_list`] goes through.
+pub(super) enum Elements<'t, 'i> {
+    /// A single value.
+    One(Option<&'t Item<'i>>),
+    /// A list.
+    Many(std::slice::Iter<'t, Item<'i>>),
+}
+
+impl<'t, 'i> Iterator for Elements<'t, 'i> {
+    type Item = &'t Item<'i>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::One(item) => item.take(),
+            Self::Many(items) => items.next(),
+        }
+    }
+}
+
+/// What a value is, in a sentence.
+pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a number with a point",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// A text from the file as a message can carry it: on one line, at most 60 characters.
+pub(super) fn shorten(text: &str) -> String {
+    let mut short: String = text
+        .chars()
+        .take(60)
+        .map(|letter| if letter.is_control() { '\u{fffd}' } else { letter })
+        .collect();
+    if text.chars().nth(60).is_some() {
+        short.push_str("...");
+    }
+    short
+}

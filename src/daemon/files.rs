@@ -1,0 +1,175 @@
+//! Reading configuration files: the hands of the `config` room.
+//!
+//! It reads what the room asks for, bounded in size, and decides nothing about what is in them. Used by every verb that
+//! takes a configuration.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::config::{self, Outcome, Problems, Source, Sources, Unreadable, has_wildcard, name_matches};
+use crate::model::Config;
+
+/// The largest file that is read, in bytes.
+const LARGEST: u64 = 64 << 20;
+
+/// A configuration that can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// What it means.
+    pub config: Config,
+    /// What somebody should look at.
+    pub warnings: Problems,
+}
+
+/// A configuration that cannot be used, with every reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration cannot be used:\n{0}")]
+pub struct BadConfig(pub Problems);
+
+/// Reads a configuration and everything it includes.
+///
+/// # Errors
+/// Every problem of it, with file, line and column; a file that cannot be read is one of them.
+pub fn load(path: &Path) -> Result<Loaded, BadConfig> {
+    let mut sources = Sources::new(read(path));
+    loop {
+        match config::parse(&sources) {
+            Outcome::Parsed { config, warnings } => {
+                return Ok(Loaded { config, warnings });
+            }
+            Outcome::Refused(problems) => return Err(BadConfig(problems)),
+            // Each round answers what the last one asked for, and the room bounds depth and number of files.
+            Outcome::Needs(patterns) => {
+                for pattern in patterns {
+                    let files = matching(&pattern);
+                    sources.answer(pattern, files);
+                }
+            }
+        }
+    }
+}
+
+fn matching(pattern: &str) -> Vec<Source> {
+    let path = Path::new(pattern);
+    if !has_wildcard(pattern) {
+        return vec![read(path)];
+    }
+    let (Some(directory), Some(last)) = (path.parent(), path.file_name()) else {
+        return Vec::new();
+    };
+    let last = last.to_string_lossy();
+    let listed = match directory.as_os_str().is_empty() {
+        true => fs::read_dir("."),
+        false => fs::read_dir(directory),
+    };
+    let entries = match listed {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => return vec![unreadable(directory, &error)],
+    };
+    let mut paths: Vec<_> = entries
+        .filter_map(Result::ok)
+        .filter(|entry| name_matches(&last, &entry.file_name().to_string_lossy()))
+        .map(|entry| directory.join(entry.file_name()))
+        .filter(|path| !path.is_dir())
+        .collect();
+    paths.sort();
+    paths.iter().map(|path| read(path)).collect()
+}
+
+fn read(path: &Path) -> Source {
+    match read_bytes(path) {
+        Ok(bytes) => Source::new(path.to_string_lossy(), bytes),
+        Err(error) => unreadable(path, &error),
+    }
+}
+
+fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut bytes = Vec::with_capacity(usize::try_from(size.min(LARGEST)).unwrap_or(0) + 1);
+    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Source {
+    let (cause, hint) = match error.kind() {
+        io::ErrorKind::NotFound => ("no such file".to_owned(), "is the path right?"),
+        io::ErrorKind::PermissionDenied => (
+            "permission denied".to_owned(),
+            "run as root, or let this user read it: chmod, chown",
+        ),
+        io::ErrorKind::IsADirectory => (
+            "it is a directory".to_owned(),
+            "name a file; a file takes in a directory's with include = [\"conf.d/*.toml\"]",
+        ),
+        io::ErrorKind::FileTooLarge => (
+            format!("it is larger than {} MiB", LARGEST >> 20),
+            "is it a configuration at all?",
+        ),
+        _ => (error.to_string(), ""),
+    };
+    Source {
+        name: path.to_string_lossy().into_owned(),
+        content: Err(Unreadable {
+            cause,
+            hint: hint.to_owned(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(path: &Path) -> String {
+        load(path).unwrap_err().0.to_string()
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_a_problem_with_a_remedy() {
+        let directory = tempfile::tempdir().unwrap();
+        let shown = problems(directory.path());
+        assert!(shown.contains(":1:1: error: cannot read"), "{shown}");
+        assert!(shown.contains("it is a directory (name a file"), "{shown}");
+        let shown = problems(&directory.path().join("none.toml"));
+        assert!(shown.contains("no such file (is the path right?)"), "{shown}");
+    }
+
+    #[test]
+    fn included_files_are_read_relative_to_the_including_file_in_the_order_of_their_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let server = |name: &str, octet: u8| {
+            format!(
+                "[[virtual_server]]\nname = \"{name}\"\naddress = \"192.0.2.{octet}:80\"\n\
+                 [[virtual_server.real_server]]\naddress = \"198.51.100.{octet}:80\"\n"
+            )
+        };
+        fs::create_dir(at("conf.d")).unwrap();
+        fs::create_dir(at("conf.d/folder.toml")).unwrap();
+        fs::write(at("ipvsd.toml"), "include = [\"conf.d/*.toml\"]\n").unwrap();
+        fs::write(at("conf.d/20.toml"), server("second", 2)).unwrap();
+        fs::write(at("conf.d/10.toml"), server("first", 1)).unwrap();
+        fs::write(at("conf.d/30.toml.bak"), "nonsense").unwrap();
+        let loaded = load(&at("ipvsd.toml")).unwrap();
+        let names: Vec<_> = loaded
+            .config
+            .virtual_servers
+            .iter()
+            .map(|server| &server.name)
+            .collect();
+        assert_eq!(names, ["first", "second"]);
+
+        fs::write(at("conf.d/10.toml"), "include = \"../none.toml\"\n").unwrap();
+        let shown = problems(&at("ipvsd.toml"));
+        assert!(shown.contains("10.toml:1:11: error: cannot read"), "{shown}");
+        fs::write(at("conf.d/10.toml"), "include = \"*.toml\"\n").unwrap();
+        let shown = problems(&at("ipvsd.toml"));
+        assert!(shown.contains("a file includes itself"), "{shown}");
+    }
+}
