@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use ipvsd::config::{Outcome, Problems, Source, Sources, has_wildcard, name_matches, parse};
 use ipvsd::model::{CheckSpec, Config, ServiceFlags};
-use proptest::prelude::*;
 
 fn toml_files(directory: &str) -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
@@ -170,7 +169,7 @@ fn show(outcome: &Outcome) -> String {
 fn every_case_has_the_problems_and_the_meaning_it_expects() {
     let update = std::env::var_os("UPDATE_EXPECT").is_some();
     let cases = toml_files("tests/config");
-    assert!(cases.len() >= 1, "only {} cases", cases.len());
+    assert!(!cases.is_empty(), "only {} cases", cases.len());
     let mut wrong = String::new();
     for case in cases {
         let found = show(&parse_file(&case));

@@ -24,7 +24,7 @@ use crate::realserver::{Host, Mode, Record, Step, Wanted, plan};
 ///
 /// NAT real servers need nothing but a default route through the director.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct RealserverArgs {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -84,7 +84,7 @@ struct Place {
 }
 
 /// Runs the verb.
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: &RealserverArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match &arguments.verb {

@@ -19,12 +19,31 @@ fn site(name: &str) -> Site {
 fn without_the_privilege_every_verb_says_which_one() {
     let site = site("no-root");
     let file = configure(site.director(), POOL).display().to_string();
-    for verb in [&["apply", "-c", &file] as &[&str], &["plan", "-c", &file], &["run", "-c", &file], &["list", "-n"]] {
-        let command: Vec<_> =
-            ["setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin", IPVSD].iter().chain(verb).copied().collect();
+    for verb in [
+        &["apply", "-c", &file] as &[&str],
+        &["plan", "-c", &file],
+        &["run", "-c", &file],
+        &["list", "-n"],
+    ] {
+        let command: Vec<_> = [
+            "setpriv",
+            "--bounding-set",
+            "-net_admin",
+            "--inh-caps",
+            "-net_admin",
+            IPVSD,
+        ]
+        .iter()
+        .chain(verb)
+        .copied()
+        .collect();
         let finished = site.director().exec(&command).expect("setpriv runs");
         assert_eq!(finished.code(), 1, "{verb:?}: {}{}", finished.stdout, finished.stderr);
-        assert!(finished.stderr.contains("CAP_NET_ADMIN"), "{verb:?}: {}", finished.stderr);
+        assert!(
+            finished.stderr.contains("CAP_NET_ADMIN"),
+            "{verb:?}: {}",
+            finished.stderr
+        );
     }
 }
 
@@ -37,12 +56,19 @@ fn without_file_descriptors_no_server_is_blamed() {
     let serves = || table(site.director(), &["-t", "192.0.2.200:80"]).is_some_and(|found| found.len() == 2);
     wait_until("the pool serves", Duration::from_secs(10), serves).expect("a pool");
     let pid = daemon.process.id().to_string();
-    site.director().exec_ok(&["prlimit", "--pid", &pid, "--nofile=3:3"]).expect("prlimit");
+    site.director()
+        .exec_ok(&["prlimit", "--pid", &pid, "--nofile=3:3"])
+        .expect("prlimit");
     daemon.wait_for("out of file descriptors");
     std::thread::sleep(Duration::from_secs(2));
     assert!(serves(), "{}", daemon.process.log());
-    site.director().exec_ok(&["prlimit", "--pid", &pid, "--nofile=1024:1024"]).expect("prlimit");
-    site.lab.real_server(0).drop_tcp_port(80).expect("nft");
+    site.director()
+        .exec_ok(&["prlimit", "--pid", &pid, "--nofile=1024:1024"])
+        .expect("prlimit");
+    site.lab
+        .real_server(0)
+        .drop_tcp_port(ipvsd_lab::Segment::Server, 80)
+        .expect("nft");
     wait_until("probing goes on", Duration::from_secs(10), || !serves()).expect("in time");
 }
 
@@ -53,7 +79,10 @@ fn a_real_server_that_goes_away_with_its_segment_is_out() {
     let _daemon = site.run(POOL);
     let pool = || table(site.director(), &["-t", "192.0.2.200:80"]).map_or(0, |found| found.len());
     wait_until("the pool serves", Duration::from_secs(10), || pool() == 2).expect("a pool");
-    site.lab.real_server(0).link_down(ipvsd_lab::Segment::Server).expect("a cable");
+    site.lab
+        .real_server(0)
+        .link_down(ipvsd_lab::Segment::Server)
+        .expect("a cable");
     wait_until("the unreachable server is out", Duration::from_secs(10), || pool() == 1).expect("in time");
 }
 
@@ -78,5 +107,9 @@ fn a_virtual_address_that_is_not_on_this_host_is_said_at_start() {
     let site = site("vip-missing");
     let mut daemon = site.run(POOL);
     daemon.wait_for("192.0.2.200");
-    assert!(daemon.process.log().contains("not on this host"), "{}", daemon.process.log());
+    assert!(
+        daemon.process.log().contains("not on this host"),
+        "{}",
+        daemon.process.log()
+    );
 }

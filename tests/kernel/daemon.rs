@@ -22,7 +22,9 @@ fn bare(name: &str) -> Site {
 }
 
 fn one_service(port: u16, servers: &[u8]) -> String {
-    let mut text = format!("[[virtual_server]]\nname = \"s{port}\"\naddress = \"192.0.2.200:{port}\"\nscheduler = \"rr\"\nforward = \"dr\"\n");
+    let mut text = format!(
+        "[[virtual_server]]\nname = \"s{port}\"\naddress = \"192.0.2.200:{port}\"\nscheduler = \"rr\"\nforward = \"dr\"\n"
+    );
     for server in servers {
         text += &format!("[[virtual_server.real_server]]\naddress = \"192.0.2.{server}\"\n");
     }
@@ -33,7 +35,9 @@ fn one_service(port: u16, servers: &[u8]) -> String {
 fn apply_makes_the_kernel_match_and_leaves_foreign_services_alone() {
     let site = bare("apply");
     let director = site.director();
-    director.exec_ok(&["ipvsadm", "-A", "-t", "192.0.2.99:25", "-s", "wlc"]).expect("a foreign service");
+    director
+        .exec_ok(&["ipvsadm", "-A", "-t", "192.0.2.99:25", "-s", "wlc"])
+        .expect("a foreign service");
     let file = configure(director, &(one_service(80, &[11, 12]) + &one_service(81, &[11])));
     let file = file.display().to_string();
     let plan = ipvsd(director, &["plan", "-c", &file]);
@@ -41,18 +45,40 @@ fn apply_makes_the_kernel_match_and_leaves_foreign_services_alone() {
     assert_eq!(plan.stdout.lines().count(), 5, "{}", plan.stdout);
     assert!(saved(director).lines().count() == 1, "a plan changes nothing");
     let applied = ipvsd(director, &["apply", "-c", &file]);
-    assert_eq!((applied.code(), &applied.stdout), (0, &plan.stdout), "{}", applied.stderr);
+    assert_eq!(
+        (applied.code(), &applied.stdout),
+        (0, &plan.stdout),
+        "{}",
+        applied.stderr
+    );
     assert_eq!(ipvsd(director, &["plan", "-c", &file]).code(), 0);
     // A weight and a server change by hand, a service is dropped from the file: all of it is put right.
-    director.exec_ok(&["ipvsadm", "-e", "-t", "192.0.2.200:80", "-r", "192.0.2.11:80", "-g", "-w", "7"]).expect("ipvsadm");
-    director.exec_ok(&["ipvsadm", "-d", "-t", "192.0.2.200:80", "-r", "192.0.2.12:80"]).expect("ipvsadm");
+    director
+        .exec_ok(&[
+            "ipvsadm",
+            "-e",
+            "-t",
+            "192.0.2.200:80",
+            "-r",
+            "192.0.2.11:80",
+            "-g",
+            "-w",
+            "7",
+        ])
+        .expect("ipvsadm");
+    director
+        .exec_ok(&["ipvsadm", "-d", "-t", "192.0.2.200:80", "-r", "192.0.2.12:80"])
+        .expect("ipvsadm");
     configure(director, &one_service(80, &[11, 12]));
     let applied = ipvsd(director, &["apply", "-c", &file]);
     assert_eq!(applied.code(), 0, "{}{}", applied.stdout, applied.stderr);
     assert_eq!(applied.stdout.lines().count(), 3, "{}", applied.stdout);
     let wanted = "-A -t 192.0.2.99:25 -s wlc\n-A -t 192.0.2.200:80 -s rr\n\
                   -a -t 192.0.2.200:80 -r 192.0.2.11:80 -g -w 1\n-a -t 192.0.2.200:80 -r 192.0.2.12:80 -g -w 1\n";
-    let (mut found, mut wanted): (Vec<_>, Vec<_>) = (saved(director).lines().map(str::to_owned).collect(), wanted.lines().map(str::to_owned).collect());
+    let (mut found, mut wanted): (Vec<_>, Vec<_>) = (
+        saved(director).lines().map(str::to_owned).collect(),
+        wanted.lines().map(str::to_owned).collect(),
+    );
     found.sort_unstable();
     wanted.sort_unstable();
     assert_eq!(found, wanted);
@@ -137,28 +163,54 @@ tun = { type = "gre" }
         "-a -t 192.0.2.205:80 -r 192.0.2.11:80 -i -w 1 --tun-type gue --tun-port 6080 --tun-csum",
         "-a -t 192.0.2.205:80 -r 192.0.2.12:80 -i -w 1 --tun-type gre --tun-nocsum",
     ] {
-        assert!(found.lines().any(|found| found.trim_end() == line), "no `{line}` in\n{found}");
+        assert!(
+            found.lines().any(|found| found.trim_end() == line),
+            "no `{line}` in\n{found}"
+        );
     }
-    let thresholds = director.exec_ok(&["ipvsadm", "-L", "-n", "--thresholds"]).expect("ipvsadm");
-    assert!(thresholds.lines().any(|line| line.split_whitespace().collect::<Vec<_>>().windows(2).any(|pair| pair == ["100", "50"])), "{thresholds}");
+    let thresholds = director
+        .exec_ok(&["ipvsadm", "-L", "-n", "--thresholds"])
+        .expect("ipvsadm");
+    assert!(
+        thresholds.lines().any(|line| line
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .windows(2)
+            .any(|pair| pair == ["100", "50"])),
+        "{thresholds}"
+    );
 }
 
 #[test]
 fn one_bad_entry_of_a_thousand_is_named_and_the_others_are_in() {
     let site = bare("apply-bad");
     let director = site.director();
-    let mut text = String::from("[[virtual_server]]\nname = \"many\"\naddress = \"192.0.2.200:80\"\nforward = \"nat\"\n");
+    let mut text =
+        String::from("[[virtual_server]]\nname = \"many\"\naddress = \"192.0.2.200:80\"\nforward = \"nat\"\n");
     for n in 0..999u32 {
-        text += &format!("[[virtual_server.real_server]]\naddress = \"198.18.{}.{}:80\"\n", n / 250, n % 250 + 1);
+        text += &format!(
+            "[[virtual_server.real_server]]\naddress = \"198.18.{}.{}:80\"\n",
+            n / 250,
+            n % 250 + 1
+        );
     }
     // An address whose route says that it is a broadcast: only this kernel knows.
-    director.ip(&["route add broadcast 198.51.100.77 dev eth0 table local"]).expect("a route");
+    director
+        .ip(&["route add broadcast 198.51.100.77 dev eth0 table local"])
+        .expect("a route");
     text += "[[virtual_server.real_server]]\naddress = \"198.51.100.77:80\"\n";
     let file = configure(director, &text).display().to_string();
     let applied = ipvsd(director, &["apply", "-c", &file]);
     assert_eq!(applied.code(), 1, "{}", applied.stderr);
-    assert!(applied.stderr.contains("198.51.100.77:80") && applied.stderr.contains("192.0.2.200:80"), "{}", applied.stderr);
-    assert_eq!(table(director, &["-t", "192.0.2.200:80"]).expect("a service").len(), 999);
+    assert!(
+        applied.stderr.contains("198.51.100.77:80") && applied.stderr.contains("192.0.2.200:80"),
+        "{}",
+        applied.stderr
+    );
+    assert_eq!(
+        table(director, &["-t", "192.0.2.200:80"]).expect("a service").len(),
+        999
+    );
     assert_eq!(ipvsd(director, &["plan", "-c", &file]).stdout.lines().count(), 1);
 }
 
@@ -171,8 +223,15 @@ fn a_missing_scheduler_is_named_with_the_remedy() {
     let file = configure(director, &text).display().to_string();
     let applied = ipvsd(director, &["apply", "-c", &file]);
     assert_eq!(applied.code(), 1);
-    assert!(applied.stderr.contains("ip_vs_twos") && applied.stderr.contains("192.0.2.200:80"), "{}", applied.stderr);
-    assert!(table(director, &["-t", "192.0.2.200:81"]).is_some(), "the other service is in");
+    assert!(
+        applied.stderr.contains("ip_vs_twos") && applied.stderr.contains("192.0.2.200:80"),
+        "{}",
+        applied.stderr
+    );
+    assert!(
+        table(director, &["-t", "192.0.2.200:81"]).is_some(),
+        "the other service is in"
+    );
 }
 
 #[test]
@@ -183,7 +242,11 @@ fn a_second_daemon_in_the_namespace_is_refused_with_the_pid_of_the_first() {
     for verb in ["run", "apply"] {
         let second = site.ipvsd(&[verb, "-c", &file]);
         assert_eq!(second.code(), 1);
-        assert!(second.stderr.contains(&format!("pid {}", first.process.id())), "{}", second.stderr);
+        assert!(
+            second.stderr.contains(&format!("pid {}", first.process.id())),
+            "{}",
+            second.stderr
+        );
     }
     // The namespace of a real server is another one.
     let other = configure(site.lab.real_server(0), &one_service(80, &[11]));
@@ -202,6 +265,7 @@ fn stop_and_kill_leave_the_table_and_a_restart_writes_nothing() {
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         let mut daemon = site.run(&text);
         wait_until("the pool serves", SOON, serves).expect("a pool");
+        wait_until("traffic flows", SOON, || site.client().get(vip).is_ok()).expect("traffic");
         let before = saved(site.director());
         daemon.process.signal_alone(signal).expect("a signal");
         let status = daemon.process.wait(SOON).expect("an end");
@@ -231,7 +295,10 @@ fn sighup_changes_only_what_changed_and_a_bad_file_is_refused() {
     .expect("in time");
     assert!(table(director, &["-t", "192.0.2.200:82"]).is_some());
     let before = saved(director);
-    configure(director, "[[virtual_server]]\nname = \"x\"\nadress = \"192.0.2.200:80\"\n");
+    configure(
+        director,
+        "[[virtual_server]]\nname = \"x\"\nadress = \"192.0.2.200:80\"\n",
+    );
     daemon.process.signal_alone(Signal::SIGHUP).expect("a signal");
     daemon.wait_for("configuration refused");
     assert!(daemon.process.log().contains("adress"), "{}", daemon.process.log());
@@ -254,7 +321,9 @@ fn drift_is_repaired() {
 fn observe_writes_nothing_and_says_what_it_would() {
     let site = bare("observe");
     let director = site.director();
-    director.exec_ok(&["ipvsadm", "-A", "-t", "192.0.2.99:25", "-s", "wlc"]).expect("a foreign service");
+    director
+        .exec_ok(&["ipvsadm", "-A", "-t", "192.0.2.99:25", "-s", "wlc"])
+        .expect("a foreign service");
     let before = saved(director);
     let file = configure(director, &one_service(80, &[11]));
     let mut daemon = Daemon::start(director, &file, &["--observe"]);
@@ -272,12 +341,16 @@ fn the_service_manager_is_told_of_readiness_and_the_watchdog_is_fed() {
     let file = configure(director, &one_service(80, &[11])).display().to_string();
     let path = socket.display().to_string();
     let environment = [("NOTIFY_SOCKET", path.as_str()), ("WATCHDOG_USEC", "600000")];
-    let process = director.spawn_with(&[IPVSD, "run", "-c", &file], &environment).expect("ipvsd starts");
+    let process = director
+        .spawn_with(&[IPVSD, "run", "-c", &file], &environment)
+        .expect("ipvsd starts");
     let mut heard = String::new();
     let mut hear_until = |word: &str| {
         let mut buffer = [0; 4096];
         while !heard.contains(word) {
-            let read = listener.recv(&mut buffer).unwrap_or_else(|error| panic!("no {word} after `{heard}`: {error}"));
+            let read = listener
+                .recv(&mut buffer)
+                .unwrap_or_else(|error| panic!("no {word} after `{heard}`: {error}"));
             heard.push_str(&String::from_utf8_lossy(&buffer[..read]));
             heard.push('\n');
         }
@@ -310,7 +383,10 @@ fn kernel_timeouts_and_settings_are_set_and_the_host_is_prepared_where_asked() {
     drop(daemon);
     let _daemon = site.run(&format!("{settings}{nat}[host]\nprepare = true\n"));
     assert_eq!(director.sysctl("net/ipv4/ip_forward").expect("a setting"), "1");
-    assert_eq!(director.sysctl("net/ipv4/conf/all/send_redirects").expect("a setting"), "0");
+    assert_eq!(
+        director.sysctl("net/ipv4/conf/all/send_redirects").expect("a setting"),
+        "0"
+    );
 }
 
 #[test]
@@ -320,7 +396,12 @@ fn the_virtual_address_is_kept_on_its_device_and_goes_with_the_configuration() {
     let with = one_service(80, &[11]).replace("forward =", "device = \"eth1\"\nforward =");
     let file = configure(director, &with);
     let daemon = Daemon::start(director, &file, &[]);
-    let has = || director.exec_ok(&["ip", "-4", "address", "show", "dev", "eth1"]).expect("ip").contains("192.0.2.200/32");
+    let has = || {
+        director
+            .exec_ok(&["ip", "-4", "address", "show", "dev", "eth1"])
+            .expect("ip")
+            .contains("192.0.2.200/32")
+    };
     wait_until("the address is on its device", SOON, has).expect("in time");
     director.ip(&["addr del 192.0.2.200/32 dev eth1"]).expect("ip");
     wait_until("the address is back", SOON, has).expect("in time");

@@ -47,7 +47,9 @@ fn pool(site: &Site, more: &str) -> String {
 /// The weight of a real server in the kernel; `None` where it is not there.
 fn weight(site: &Site, index: usize) -> Option<u32> {
     let found = table(site.director(), &["-t", &vip_of(site).to_string()])?;
-    found.get(&SocketAddr::new(site.server_address(index), 80)).map(|found: &Found| found.weight)
+    found
+        .get(&SocketAddr::new(site.server_address(index), 80))
+        .map(|found: &Found| found.weight)
 }
 
 fn killed_server(name: &str, mode: Forwarding, family: Family, inhibit: bool) {
@@ -55,10 +57,19 @@ fn killed_server(name: &str, mode: Forwarding, family: Family, inhibit: bool) {
     let mut nginx = site.nginx_on(2);
     let daemon = site.run(&pool(&site, &format!("inhibit_on_failure = {inhibit}")));
     let vip = vip_of(&site);
-    wait_until("both servers serve", RETURN, || weight(&site, 0) == Some(1) && weight(&site, 1) == Some(1)).expect("a pool");
+    wait_until("both servers serve", RETURN, || {
+        weight(&site, 0) == Some(1) && weight(&site, 1) == Some(1)
+    })
+    .expect("a pool");
     let client = site.lab.client(0);
-    let prober = Prober::start(client, vip, Duration::from_millis(20), Duration::from_secs(2), Duration::from_secs(30))
-        .expect("a prober");
+    let prober = Prober::start(
+        client,
+        vip,
+        Duration::from_millis(20),
+        Duration::from_secs(2),
+        Duration::from_secs(30),
+    )
+    .expect("a prober");
     std::thread::sleep(Duration::from_millis(500));
     let killed = Instant::now();
     nginx[0].kill();
@@ -69,13 +80,25 @@ fn killed_server(name: &str, mode: Forwarding, family: Family, inhibit: bool) {
     let returned = Instant::now();
     nginx[0].restart().expect("nginx");
     wait_until("the server is back", RETURN, || weight(&site, 0) == Some(1)).expect("in time");
-    site.client().wait_for_answer(vip, "real-server-1", Duration::from_secs(5)).expect("it serves again");
+    site.client()
+        .wait_for_answer(vip, "real-server-1", Duration::from_secs(5))
+        .expect("it serves again");
     let report = prober.stop().expect("a report");
-    let before = report.attempts.iter().filter(|attempt| attempt.at < killed && attempt.outcome.is_err()).count();
+    let before = report
+        .attempts
+        .iter()
+        .filter(|attempt| attempt.at < killed && attempt.outcome.is_err())
+        .count();
     assert_eq!(before, 0, "{site}: requests fail before anything happened: {report}");
     let after = report.since(since_out);
-    assert!(after.failures().is_empty(), "{site}: requests fail after the server was out: {after}");
-    assert!(after.attempts.iter().any(|attempt| attempt.at >= returned), "{site}: the prober saw the return");
+    assert!(
+        after.failures().is_empty(),
+        "{site}: requests fail after the server was out: {after}"
+    );
+    assert!(
+        after.attempts.iter().any(|attempt| attempt.at >= returned),
+        "{site}: the prober saw the return"
+    );
     let log = daemon.process.log();
     for line in ["real server is down", "connection refused", "real server is up"] {
         assert!(log.contains(line), "{site}: no `{line}` in the log:\n{log}");
@@ -87,25 +110,45 @@ fn a_server_that_drops_every_packet_is_out_after_its_time_outs() {
     let site = Site::build("fail-hang", Forwarding::Direct, Family::V4, 2, 1);
     let _nginx = site.nginx_on(2);
     let daemon = site.run(&pool(&site, ""));
-    wait_until("both servers serve", RETURN, || weight(&site, 0) == Some(1) && weight(&site, 1) == Some(1)).expect("a pool");
-    site.lab.real_server(0).drop_tcp_port(80).expect("nft");
+    wait_until("both servers serve", RETURN, || {
+        weight(&site, 0) == Some(1) && weight(&site, 1) == Some(1)
+    })
+    .expect("a pool");
+    site.lab
+        .real_server(0)
+        .drop_tcp_port(ipvsd_lab::Segment::Server, 80)
+        .expect("nft");
     wait_until("the hanging server is out", PROMISED, || weight(&site, 0).is_none()).expect("in time");
     let spread = site.client().spread(vip_of(&site), 10).expect("no request fails");
     assert_eq!(spread.len(), 1, "{spread:?}");
-    site.lab.real_server(0).drop_nothing().expect("nft");
+    site.lab
+        .real_server(0)
+        .drop_nothing(ipvsd_lab::Segment::Server)
+        .expect("nft");
     wait_until("the server is back", RETURN, || weight(&site, 0) == Some(1)).expect("in time");
-    assert!(daemon.process.log().contains("no answer in time"), "{}", daemon.process.log());
+    assert!(
+        daemon.process.log().contains("no answer in time"),
+        "{}",
+        daemon.process.log()
+    );
 }
 
 #[test]
 fn the_sorry_server_serves_while_all_others_are_down_in_every_mode() {
-    for (name, mode) in [("sorry-nat", Forwarding::Nat), ("sorry-dr", Forwarding::Direct), ("sorry-tun", Forwarding::Tunnel)] {
+    for (name, mode) in [
+        ("sorry-nat", Forwarding::Nat),
+        ("sorry-dr", Forwarding::Direct),
+        ("sorry-tun", Forwarding::Tunnel),
+    ] {
         let site = Site::build(name, mode, Family::V4, 3, 1);
         let mut nginx = site.nginx_on(3);
         let sorry = SocketAddr::new(site.server_address(2), 80);
         let _daemon = site.run(&pool(&site, &format!("sorry_server = \"{sorry}\"")));
         let vip = vip_of(&site);
-        wait_until("both servers serve", RETURN, || weight(&site, 0) == Some(1) && weight(&site, 1) == Some(1)).expect("a pool");
+        wait_until("both servers serve", RETURN, || {
+            weight(&site, 0) == Some(1) && weight(&site, 1) == Some(1)
+        })
+        .expect("a pool");
         assert_eq!(weight(&site, 2), None, "{site}: the sorry server waits outside");
         nginx[0].kill();
         nginx[1].kill();
@@ -120,11 +163,19 @@ fn the_sorry_server_serves_while_all_others_are_down_in_every_mode() {
         .expect("a prober");
         nginx[1].restart().expect("nginx");
         wait_until("the sorry server has gone home", RETURN, || weight(&site, 2).is_none()).expect("in time");
-        site.client().wait_for_answer(vip, "real-server-2", Duration::from_secs(5)).expect("the pool serves again");
+        site.client()
+            .wait_for_answer(vip, "real-server-2", Duration::from_secs(5))
+            .expect("the pool serves again");
         let report = prober.stop().expect("a report");
-        assert!(report.failures().is_empty(), "{site}: the pool was empty for an instant: {report}");
+        assert!(
+            report.failures().is_empty(),
+            "{site}: the pool was empty for an instant: {report}"
+        );
         let answered = report.answered_by();
-        assert!(answered.contains_key("real-server-3") && answered.contains_key("real-server-2"), "{site}: {report}");
+        assert!(
+            answered.contains_key("real-server-3") && answered.contains_key("real-server-2"),
+            "{site}: {report}"
+        );
     }
 }
 
@@ -135,7 +186,10 @@ fn an_inhibited_sorry_server_waits_with_weight_0() {
     let sorry = SocketAddr::new(site.server_address(2), 80);
     let more = format!("sorry_server = {{ address = \"{sorry}\", inhibit = true }}\ninhibit_on_failure = true");
     let _daemon = site.run(&pool(&site, &more));
-    wait_until("the pool serves", RETURN, || weight(&site, 0) == Some(1) && weight(&site, 1) == Some(1)).expect("a pool");
+    wait_until("the pool serves", RETURN, || {
+        weight(&site, 0) == Some(1) && weight(&site, 1) == Some(1)
+    })
+    .expect("a pool");
     assert_eq!(weight(&site, 2), Some(0));
     nginx[0].kill();
     nginx[1].kill();
@@ -148,9 +202,7 @@ fn an_inhibited_sorry_server_waits_with_weight_0() {
 fn a_server_is_let_in_as_initial_says() {
     let site = Site::build("initial", Forwarding::Nat, Family::V4, 2, 1);
     // Nobody listens, so that every probe is refused.
-    let check = |initial: &str| {
-        pool(&site, "").replace("fall = 3", &format!("fall = 3, initial = \"{initial}\""))
-    };
+    let check = |initial: &str| pool(&site, "").replace("fall = 3", &format!("fall = 3, initial = \"{initial}\""));
     let file = site.configure(&check("down"));
     let daemon = crate::site::Daemon::start(site.director(), &file, &[]);
     assert_eq!((weight(&site, 0), weight(&site, 1)), (None, None));
@@ -158,6 +210,8 @@ fn a_server_is_let_in_as_initial_says() {
     let _nginx = site.nginx_on(2);
     let file = site.configure(&check("first_result"));
     let _daemon = crate::site::Daemon::start(site.director(), &file, &[]);
-    wait_until("the first success lets them in", RETURN, || weight(&site, 0) == Some(1) && weight(&site, 1) == Some(1))
-        .expect("in time");
+    wait_until("the first success lets them in", RETURN, || {
+        weight(&site, 0) == Some(1) && weight(&site, 1) == Some(1)
+    })
+    .expect("in time");
 }

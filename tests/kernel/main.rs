@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+mod bad_input;
+mod daemon;
+mod failover;
 mod lab;
 mod realserver;
+mod schedulers;
+mod site;
 mod vagrant;

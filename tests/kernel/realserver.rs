@@ -5,7 +5,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipvsd::model::{Mac, VirtualAddress};
 use ipvsd::net::neighbour::{Burst, ProbeTiming, announce, probe};
@@ -512,6 +512,48 @@ fn a_director_refuses_an_address_that_another_host_answers_for() {
         }
         assert_eq!(snapshot(first), before);
     }
+}
+
+#[test]
+fn many_addresses_are_taken_at_once_and_a_taken_one_spoils_no_other() {
+    require_kernel();
+    let lab = Topology::one_segment()
+        .directors(2)
+        .real_servers(0)
+        .build("many")
+        .unwrap();
+    let (first, second) = (lab.director(0), lab.director(1));
+    let vips: Vec<_> = (1..=40)
+        .map(|last| VirtualAddress {
+            device: "eth0".to_owned(),
+            address: [203, 0, 113, last].into(),
+        })
+        .collect();
+    on(second, async || {
+        let network = HostNetwork::connect().await.unwrap();
+        vip::hold(&network, &vips[7]).await.unwrap();
+    });
+    let before = Instant::now();
+    let answers = on(first, async || {
+        let network = HostNetwork::connect().await.unwrap();
+        vip::hold_all(&network, &vips).await.unwrap()
+    });
+    assert!(
+        before.elapsed() < Duration::from_secs(5),
+        "one after the other? {:?}",
+        before.elapsed()
+    );
+    for (number, answer) in answers.iter().enumerate() {
+        match (number, answer) {
+            (7, Err(NetError::AddressInUse { holder, .. })) => assert_eq!(*holder, mac_of(second)),
+            (_, Ok(Change::Done)) => assert_ne!(number, 7),
+            (_, other) => panic!("{}: {other:?}", vips[number].address),
+        }
+    }
+    let shown = first
+        .exec_ok(&["ip", "-o", "-4", "address", "show", "to", "203.0.113.0/24"])
+        .unwrap();
+    assert_eq!(shown.lines().count(), 39, "{shown}");
 }
 
 #[test]

@@ -70,7 +70,11 @@ fn every_scheduler(name: &str, mode: Forwarding, family: Family) {
     let applied = site.ipvsd(&["apply", "-c", &file]);
     assert_eq!(applied.code(), 0, "{}{}", applied.stdout, applied.stderr);
     let again = site.ipvsd(&["plan", "-c", &file]);
-    assert_eq!((again.code(), again.stdout.as_str()), (0, ""), "what was applied is in force");
+    assert_eq!(
+        (again.code(), again.stdout.as_str()),
+        (0, ""),
+        "what was applied is in force"
+    );
     for (index, scheduler) in BY_ADDRESS.iter().enumerate() {
         site.by_address(scheduler, SocketAddr::new(site.vip(index as u8), 80));
     }
@@ -98,7 +102,11 @@ impl Site {
             let key = SocketAddr::new(self.server_address(index), 80);
             let counted = found.get(&key).map(|found| found.connections as usize);
             let wanted = answered.get(*server).copied().unwrap_or(0);
-            assert_eq!(counted, Some(wanted), "{self}: {scheduler}: the kernel's count for {server}: {found:?}");
+            assert_eq!(
+                counted,
+                Some(wanted),
+                "{self}: {scheduler}: the kernel's count for {server}: {found:?}"
+            );
         }
     }
 
@@ -120,7 +128,11 @@ impl Site {
     fn expect_held_with_idle_first(&self, vip: SocketAddr) -> BTreeMap<String, usize> {
         let held = self.hold(vip, 12);
         let first: BTreeSet<_> = held[..3].iter().map(|held| held.identity.as_str()).collect();
-        assert_eq!(first.len(), 3, "{self}: {vip}: the first three connections find three idle servers");
+        assert_eq!(
+            first.len(),
+            3,
+            "{self}: {vip}: the first three connections find three idle servers"
+        );
         let spread = count(held.iter().map(|held| held.identity.as_str()));
         assert_eq!(spread, wanted_counts([6, 4, 2]), "{self}: {vip}");
         spread
@@ -136,9 +148,13 @@ impl Site {
         let mut all = Vec::new();
         let mut servers = BTreeSet::new();
         for source in self.client_sources(client) {
-            let answers: Vec<_> =
-                (0..2).map(|_| self.client().from(source).get(vip).expect("every request is answered")).collect();
-            assert_eq!(answers[0], answers[1], "{self}: {vip}: client {source} changes its server");
+            let answers: Vec<_> = (0..2)
+                .map(|_| self.client().from(source).get(vip).expect("every request is answered"))
+                .collect();
+            assert_eq!(
+                answers[0], answers[1],
+                "{self}: {vip}: client {source} changes its server"
+            );
             servers.insert(answers[0].clone());
             all.extend(answers);
         }
@@ -165,7 +181,9 @@ impl Site {
                 IpAddr::V6(source) => format!("addr replace {source}/64 dev eth0 nodad"),
             })
             .collect();
-        client.ip(&lines.iter().map(String::as_str).collect::<Vec<_>>()).expect("addresses");
+        client
+            .ip(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+            .expect("addresses");
         sources
     }
 
@@ -192,14 +210,18 @@ impl Site {
             };
             rules += &format!("{word} daddr {network} tcp dport 80 meta mark set {mark}\n");
             let client = self.lab.client(0);
-            client.ip(&[&format!("{ip}route add {network} via {director}")]).expect("a route");
+            client
+                .ip(&[&format!("{ip}route add {network} via {director}")])
+                .expect("a route");
             self.director().own_network(&network).expect("a network");
             for server in self.lab.real_servers() {
                 server.own_network(&network).expect("a network");
             }
         }
         rules += "} }\n";
-        self.director().exec_ok_with_input(&["nft", "-f", "-"], &rules).expect("nft");
+        self.director()
+            .exec_ok_with_input(&["nft", "-f", "-"], &rules)
+            .expect("nft");
     }
 
     /// Each destination address always reaches the same server; many reach several.
@@ -209,11 +231,17 @@ impl Site {
         for index in 0..DESTINATIONS {
             let target = SocketAddr::new(self.marked(mark, index), 80);
             let answers = self.client().sequence(target, 2).expect("every request is answered");
-            assert_eq!(answers[0], answers[1], "{self}: {scheduler}: {target} changes its server");
+            assert_eq!(
+                answers[0], answers[1],
+                "{self}: {scheduler}: {target} changes its server"
+            );
             servers.insert(answers[0].clone());
             all.extend(answers);
         }
-        assert!(servers.len() > 1, "{self}: {scheduler}: every destination is on {servers:?}");
+        assert!(
+            servers.len() > 1,
+            "{self}: {scheduler}: every destination is on {servers:?}"
+        );
         let answered = count(all.iter().map(String::as_str));
         let mark_text = mark.to_string();
         let mut selector = vec!["-f", mark_text.as_str()];
@@ -225,11 +253,20 @@ impl Site {
             let key = SocketAddr::new(self.server_address(index), 0);
             let counted = found.get(&key).map(|found| found.connections as usize);
             let wanted = answered.get(*server).copied().unwrap_or(0);
-            assert_eq!(counted, Some(wanted), "{self}: {scheduler}: the kernel's count for {server}: {found:?}");
+            assert_eq!(
+                counted,
+                Some(wanted),
+                "{self}: {scheduler}: the kernel's count for {server}: {found:?}"
+            );
         }
     }
 }
 
 fn wanted_counts(wanted: [usize; 3]) -> BTreeMap<String, usize> {
-    SERVERS.iter().zip(wanted).filter(|(_, n)| *n > 0).map(|(server, n)| ((*server).to_owned(), n)).collect()
+    SERVERS
+        .iter()
+        .zip(wanted)
+        .filter(|(_, n)| *n > 0)
+        .map(|(server, n)| ((*server).to_owned(), n))
+        .collect()
 }

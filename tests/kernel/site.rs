@@ -112,7 +112,9 @@ impl Site {
         );
         for (index, weight) in servers {
             let address = self.server_address(*index);
-            text.push_str(&format!("[[virtual_server.real_server]]\naddress = \"{address}\"\nweight = {weight}\n"));
+            text.push_str(&format!(
+                "[[virtual_server.real_server]]\naddress = \"{address}\"\nweight = {weight}\n"
+            ));
         }
         text
     }
@@ -162,7 +164,9 @@ impl Daemon {
     pub(crate) fn spawn(host: &Host, file: &std::path::Path, more: &[&str]) -> Self {
         let file = file.display().to_string();
         let command: Vec<_> = [IPVSD, "run", "-c", &file].iter().chain(more).copied().collect();
-        Self { process: host.spawn(&command).expect("ipvsd starts") }
+        Self {
+            process: host.spawn(&command).expect("ipvsd starts"),
+        }
     }
 
     /// Waits for a line of the log.
@@ -190,8 +194,19 @@ pub(crate) fn table(host: &Host, service: &[&str]) -> Option<BTreeMap<SocketAddr
         let (Some(&"->"), Some(Ok(address))) = (words.first(), words.get(1).map(|word| word.parse())) else {
             return None;
         };
-        let number = |index: usize| words.get(index).and_then(|word| word.parse::<u32>().ok()).expect("a number");
-        Some((address, Found { weight: number(3), connections: number(4) + number(5) }))
+        let number = |index: usize| {
+            words
+                .get(index)
+                .and_then(|word| word.parse::<u32>().ok())
+                .expect("a number")
+        };
+        Some((
+            address,
+            Found {
+                weight: number(3),
+                connections: number(4) + number(5),
+            },
+        ))
     };
     Some(finished.stdout.lines().filter_map(line).collect())
 }
@@ -216,7 +231,10 @@ impl Held {
                 answer.push(byte[0]);
                 let text = String::from_utf8_lossy(&answer);
                 if let Some((_, body)) = text.split_once("\r\n\r\n").filter(|(_, body)| body.ends_with('\n')) {
-                    return Ok(Self { _stream: stream, identity: body.trim_end().to_owned() });
+                    return Ok(Self {
+                        _stream: stream,
+                        identity: body.trim_end().to_owned(),
+                    });
                 }
             }
         };
