@@ -29,7 +29,7 @@ const FOREVER: u32 = u32::MAX;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// It was made.
-    Done,
+    Made,
     /// It was so already.
     AlreadySo,
 }
@@ -130,7 +130,7 @@ impl HostNetwork {
         };
         let request = self.handle.link().change(message.build()).execute();
         answer(&format!("set interface {device} {word}"), device, request).await?;
-        Ok(Change::Done)
+        Ok(Change::Made)
     }
 
     /// The addresses of all interfaces, in the kernel's order.
@@ -196,7 +196,7 @@ impl HostNetwork {
             }
         }
         match answer(&action, device, request.execute()).await {
-            Ok(()) => Ok(Change::Done),
+            Ok(()) => Ok(Change::Made),
             Err(error) => match (os_error(&error), address) {
                 (Some(libc::EEXIST), _) => Ok(Change::AlreadySo),
                 (Some(libc::EACCES), IpAddr::V6(_)) => Err(NetError::Ipv6Off {
@@ -229,7 +229,7 @@ impl HostNetwork {
         message.attributes.push(AddressAttribute::Local(*address));
         let request = self.handle.address().del(message).execute();
         match answer(&format!("take {address} off {device}"), device, request).await {
-            Ok(()) => Ok(Change::Done),
+            Ok(()) => Ok(Change::Made),
             Err(error) if os_error(&error) == Some(libc::EADDRNOTAVAIL) => Ok(Change::AlreadySo),
             Err(error) => Err(error),
         }

@@ -31,13 +31,15 @@ pub async fn hold(network: &HostNetwork, vip: &VirtualAddress) -> Result<Change,
 ///
 /// # Errors
 /// Where the host cannot be read; what becomes of one address is its own answer.
-pub async fn hold_all<'a>(
+pub async fn hold_all(
     network: &HostNetwork,
-    vips: impl IntoIterator<Item = &'a VirtualAddress>,
+    vips: &[VirtualAddress],
 ) -> Result<Vec<Result<Change, NetError>>, NetError> {
     let (links, held) = (&network.links().await?, &network.addresses().await?);
-    let tries = vips.into_iter().map(|vip| hold_one(network, vip, links, held));
-    Ok(futures_util::stream::iter(tries).buffered(AT_ONCE).collect().await)
+    let tries = futures_util::stream::iter(vips.to_vec())
+        .map(|vip| async move { hold_one(network, &vip, links, held).await })
+        .buffered(AT_ONCE);
+    Ok(tries.collect().await)
 }
 
 async fn hold_one(

@@ -261,7 +261,7 @@ fn forwards(lab: &Lab, mode: &str, address: IpAddr) {
     };
     on(director, async || {
         let network = HostNetwork::connect().await.unwrap();
-        assert_eq!(vip::hold(&network, &held).await.unwrap(), Change::Done);
+        assert_eq!(vip::hold(&network, &held).await.unwrap(), Change::Made);
     });
     let service = SocketAddr::new(address, 80);
     let letter = if mode == "dr" { "-g" } else { "-i" };
@@ -460,7 +460,7 @@ fn a_director_takes_an_address_tells_its_neighbours_and_lets_it_go() {
         };
         on(director, async || {
             let network = HostNetwork::connect().await.unwrap();
-            assert_eq!(vip::hold(&network, &held).await.unwrap(), Change::Done);
+            assert_eq!(vip::hold(&network, &held).await.unwrap(), Change::Made);
         });
         wait_until("the neighbour to learn it", Duration::from_secs(2), || {
             known().contains(&own.to_string())
@@ -476,7 +476,7 @@ fn a_director_takes_an_address_tells_its_neighbours_and_lets_it_go() {
             let network = HostNetwork::connect().await.unwrap();
             assert_eq!(vip::hold(&network, &held).await.unwrap(), Change::AlreadySo);
             assert_eq!(network.holder_of(address).await.unwrap().unwrap().device, "eth0");
-            assert_eq!(vip::release(&network, &held).await.unwrap(), Change::Done);
+            assert_eq!(vip::release(&network, &held).await.unwrap(), Change::Made);
             assert_eq!(vip::release(&network, &held).await.unwrap(), Change::AlreadySo);
             assert_eq!(network.holder_of(address).await.unwrap(), None);
         });
@@ -504,7 +504,7 @@ fn a_director_refuses_an_address_that_another_host_answers_for() {
                 vip::hold(&network, &held).await
             })
         };
-        assert_eq!(hold(second).unwrap(), Change::Done);
+        assert_eq!(hold(second).unwrap(), Change::Made);
         let before = snapshot(first);
         match hold(first).unwrap_err() {
             NetError::AddressInUse { holder, .. } => assert_eq!(holder, mac_of(second)),
@@ -546,7 +546,7 @@ fn many_addresses_are_taken_at_once_and_a_taken_one_spoils_no_other() {
     for (number, answer) in answers.iter().enumerate() {
         match (number, answer) {
             (7, Err(NetError::AddressInUse { holder, .. })) => assert_eq!(*holder, mac_of(second)),
-            (_, Ok(Change::Done)) => assert_ne!(number, 7),
+            (_, Ok(Change::Made)) => assert_ne!(number, 7),
             (_, other) => panic!("{}: {other:?}", vips[number].address),
         }
     }
