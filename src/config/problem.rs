@@ -196,6 +196,11 @@ impl Ledger {
         }
     }
 
+    /// How many errors there are so far.
+    pub(super) fn errors(&self) -> usize {
+        self.errors
+    }
+
     /// Says that a part could not be read, so that nothing is made of what is missing.
     pub(super) fn mark_incomplete(&mut self) {
         self.incomplete = true;
