@@ -170,7 +170,7 @@ fn show(outcome: &Outcome) -> String {
 fn every_case_has_the_problems_and_the_meaning_it_expects() {
     let update = std::env::var_os("UPDATE_EXPECT").is_some();
     let cases = toml_files("tests/config");
-    assert!(cases.len() >= 1, "only {} cases", cases.len());
+    assert!(cases.len() >= 80, "only {} cases", cases.len());
     let mut wrong = String::new();
     for case in cases {
         let found = show(&parse_file(&case));
