@@ -10,8 +10,12 @@
 //! | thinking | [`plan`] | desired × actual → steps |
 //! | thinking | [`health`] | results → verdicts → who serves |
 //! | thinking | [`director`] | `handle(event, now)` |
+//! | thinking | [`listing`] | the table as ipvsadm shows it, and as JSON |
 //! | thinking, hands | [`doctor`] | what this host lacks |
+//! | hands | [`ipvs`] | the kernel's tables over netlink |
+//! | thinking, hands | [`realserver`] | what a host needs to be a real server |
 //! | hands | [`checkers`] | the probes |
+//! | hands | [`net`] | interfaces, addresses, neighbours and settings of this host |
 //! | wiring | [`daemon`] | tasks, signals, reload |
 //! | wiring | [`cli`] | the verbs |
 //!
@@ -25,5 +29,9 @@ pub mod daemon;
 pub mod director;
 pub mod doctor;
 pub mod health;
+pub mod ipvs;
+pub mod listing;
 pub mod model;
+pub mod net;
 pub mod plan;
+pub mod realserver;

@@ -17,6 +17,10 @@ pub(super) fn run(args: PlanArgs) -> anyhow::Result<ExitCode> {
     if applied.problems.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    writeln!(errors, "ipvsd: {} of the changes above could not be made; the others are in", applied.problems.len())?;
+    writeln!(
+        errors,
+        "ipvsd: {} of the changes above could not be made; the others are in",
+        applied.problems.len()
+    )?;
     Ok(ExitCode::FAILURE)
 }

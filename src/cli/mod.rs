@@ -3,7 +3,12 @@
 //! Wiring only. A verb reads its arguments, calls the rooms below, prints, and answers with an exit code: 0 done,
 //! 1 failed, 2 usage (clap's own), 3 changes pending (`plan`). Errors go to standard error once, with their chain.
 
+mod apply;
 mod check_config;
+pub mod docs;
+mod plan;
+mod realserver;
+mod run;
 
 use std::process::ExitCode;
 
@@ -20,7 +25,19 @@ pub struct Cli {
 /// One variant a verb; each carries that verb's own arguments.
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Run the director daemon in the foreground
+    Run(run::RunArgs),
+    /// Print every problem of a configuration file with its place and a hint
     CheckConfig(check_config::Arguments),
+    /// Print what `apply` would change, one step a line; exit code 3 where something would
+    Plan(plan::PlanArgs),
+    /// Make the kernel match a configuration once, without a daemon
+    Apply(plan::PlanArgs),
+    /// Prepare this host to be a real server, undo it, or say whether it would work
+    Realserver(realserver::RealserverArgs),
+    /// Write man pages and shell completions
+    #[command(hide = true)]
+    Generate(docs::GenerateArgs),
 }
 
 /// Runs the verb on the command line.
@@ -29,6 +46,11 @@ enum Verb {
 /// What the verb could not do, with place and remedy, ready to be printed once with its chain.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.verb {
-        Verb::CheckConfig(arguments) => check_config::run(&arguments),
+        Verb::Run(args) => run::run(args),
+        Verb::CheckConfig(args) => check_config::run(&args),
+        Verb::Plan(args) => plan::run(args),
+        Verb::Apply(args) => apply::run(args),
+        Verb::Realserver(args) => realserver::run(&args),
+        Verb::Generate(args) => docs::run(&args),
     }
 }

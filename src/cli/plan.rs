@@ -25,7 +25,10 @@ pub(super) struct PlanArgs {
 
 impl PlanArgs {
     pub(super) fn options(self) -> Options {
-        Options { config: self.config, run_dir: self.run_dir }
+        Options {
+            config: self.config,
+            run_dir: self.run_dir,
+        }
     }
 }
 
@@ -33,7 +36,11 @@ impl PlanArgs {
 pub(super) fn run(args: PlanArgs) -> anyhow::Result<ExitCode> {
     let difference = once::difference(&args.options())?;
     show(&difference)?;
-    Ok(if difference.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(CHANGES_PENDING) })
+    Ok(if difference.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(CHANGES_PENDING)
+    })
 }
 
 /// Prints warnings to standard error and changes to standard output.

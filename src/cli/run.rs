@@ -23,6 +23,10 @@ pub(super) struct RunArgs {
 
 /// Runs until SIGTERM or SIGINT; the kernel's table stays as it is then.
 pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    daemon::run(&daemon::Options { config: args.config, run_dir: args.run_dir, observe: args.observe })?;
+    daemon::run(&daemon::Options {
+        config: args.config,
+        run_dir: args.run_dir,
+        observe: args.observe,
+    })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -39,13 +39,19 @@ pub(super) async fn keep(mut orders: watch::Receiver<AddressOrder>, released: im
             released(gone);
         }
         let present: BTreeSet<_> = match network.addresses().await {
-            Ok(found) => found.into_iter().map(|on| VirtualAddress { device: on.device, address: on.address }).collect(),
+            Ok(found) => found
+                .into_iter()
+                .map(|on| VirtualAddress {
+                    device: on.device,
+                    address: on.address,
+                })
+                .collect(),
             Err(_) => BTreeSet::new(),
         };
         for vip in hold.difference(&(&held & &present)).cloned().collect::<Vec<_>>() {
             match net::vip::hold(&network, &vip).await {
                 Ok(change) => {
-                    let word = if change == Change::Done { "put on" } else { "found on" };
+                    let word = if change == Change::Made { "put on" } else { "found on" };
                     info!(address = %vip.address, device = vip.device, "virtual address {word} its device");
                     troubles.remove(&vip);
                     held.insert(vip);

@@ -10,8 +10,8 @@ use crate::net;
 
 /// Raises the soft limit of open files to the hard one: each running probe is one.
 pub(super) fn raise_file_limit() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {
         warn!("cannot raise the limit of open files: {error}");
     }
@@ -21,10 +21,10 @@ pub(super) fn raise_file_limit() {
 pub(super) async fn prepare(config: &Config, kernel: &ipvs::Handle, observe: bool) {
     if !observe {
         set_all(&config.ipvs.sysctls);
-        if let Some(timeouts) = config.ipvs.timeouts.wanted() {
-            if let Err(problem) = kernel.set_timeouts(timeouts).await {
-                error!("cannot set the kernel's connection timeouts: {problem}");
-            }
+        if let Some(timeouts) = config.ipvs.timeouts.wanted()
+            && let Err(problem) = kernel.set_timeouts(timeouts).await
+        {
+            error!("cannot set the kernel's connection timeouts: {problem}");
         }
     }
     let facts = match doctor::gather::facts(doctor::rules::wanted_sysctls).await {

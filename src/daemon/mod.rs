@@ -4,14 +4,24 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `task` | the loop: events in, actions out |
+//! | `once` | `plan` and `apply`, without the loop |
 //! | `files` | reading the configuration |
+//! | `host` | this host's settings before the director starts |
+//! | `addresses` | keeping virtual addresses on their devices |
 //! | `instance` | one daemon a network namespace |
 //! | `memory` | giving back what parsing leaves behind |
 //! | `record` | what ipvsd owns, under the run directory |
-//! | `report` | the log
+//! | `report` | the log |
 
+mod addresses;
 pub mod files;
+mod host;
 pub mod instance;
 pub mod memory;
+pub mod once;
 pub mod record;
-pub mod report;
+mod report;
+mod task;
+
+pub use task::{Options, run};

@@ -3,15 +3,15 @@
 //! Nobody probes here, so every real server counts as up.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use super::files;
 use super::instance::Instance;
 use super::record::{Owned, Record};
 use crate::ipvs::Client;
-use crate::model::{Config, ServiceKey, Step, Table, VirtualAddress, VirtualServer};
+use crate::model::{Config, ServiceKey, Step, VirtualAddress, VirtualServer};
 use crate::net::{self, HostNetwork};
 use crate::{director, plan};
 
@@ -76,11 +76,21 @@ pub fn difference(options: &Options) -> anyhow::Result<Difference> {
 /// [`Applied::problems`]: the others are in.
 pub fn apply(options: &Options) -> anyhow::Result<Applied> {
     let _instance = Instance::claim().context("`apply` would work against it")?;
-    let Comparison { config, mut client, record, owned, difference } = compare(options)?;
+    let Comparison {
+        config,
+        mut client,
+        record,
+        owned,
+        difference,
+    } = compare(options)?;
     let configured = services_of(&config);
+    let details = director::services_with_thresholds(&config);
     let hold = addresses_of(&config);
     let mut problems = set_host(&config, &mut client);
-    let intended = Owned { services: &configured | &owned.services, addresses: &hold | &owned.addresses };
+    let intended = Owned {
+        services: &configured | &owned.services,
+        addresses: &hold | &owned.addresses,
+    };
     if intended != owned {
         record.save(&intended)?;
     }
@@ -91,16 +101,30 @@ pub fn apply(options: &Options) -> anyhow::Result<Applied> {
                 problems.push(refusal.message);
             }
         }
-        let found = client.table(&expected_details(&config)).context("cannot read the kernel's table back")?;
+        let found = client
+            .table(|key| details.contains(key))
+            .context("cannot read the kernel's table back")?;
         let wanted = director::table_without_checks(&config, &found);
         let still = plan::steps(&wanted, &found, &intended.services);
         if problems.is_empty() && !still.is_empty() {
-            problems.extend(still.iter().map(|step| format!("somebody else changed the table meanwhile; still to do: {step}")));
+            problems.extend(
+                still
+                    .iter()
+                    .map(|step| format!("somebody else changed the table meanwhile; still to do: {step}")),
+            );
         }
-        left_over.extend(found.services.into_keys().filter(|key| owned.services.contains(key) && !configured.contains(key)));
+        left_over.extend(
+            found
+                .services
+                .into_keys()
+                .filter(|key| owned.services.contains(key) && !configured.contains(key)),
+        );
     }
     let kept = change_addresses(&difference, &mut problems)?;
-    let now_owned = Owned { services: &configured | &left_over, addresses: &hold | &kept };
+    let now_owned = Owned {
+        services: &configured | &left_over,
+        addresses: &hold | &kept,
+    };
     if now_owned != intended {
         record.save(&now_owned)?;
     }
@@ -112,7 +136,10 @@ fn compare(options: &Options) -> anyhow::Result<Comparison> {
     let mut warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
     let config = loaded.config;
     let mut client = Client::connect()?;
-    let found = client.table(&expected_details(&config)).context("cannot read the kernel's table")?;
+    let details = director::services_with_thresholds(&config);
+    let found = client
+        .table(|key| details.contains(key))
+        .context("cannot read the kernel's table")?;
     let record = Record::open(&options.run_dir)?;
     let owned = record.load().unwrap_or_else(|problem| {
         warnings.push(format!("{problem:#}"));
@@ -122,9 +149,24 @@ fn compare(options: &Options) -> anyhow::Result<Comparison> {
     let steps = plan::steps(&wanted, &found, &owned.services);
     let hold = addresses_of(&config);
     let superfluous: BTreeSet<_> = owned.addresses.difference(&hold).cloned().collect();
-    let missing = if hold.is_empty() { BTreeSet::new() } else { &hold - &addresses_here()? };
-    let difference = Difference { warnings, steps, missing, superfluous };
-    Ok(Comparison { config, client, record, owned, difference })
+    let missing = if hold.is_empty() {
+        BTreeSet::new()
+    } else {
+        &hold - &addresses_here()?
+    };
+    let difference = Difference {
+        warnings,
+        steps,
+        missing,
+        superfluous,
+    };
+    Ok(Comparison {
+        config,
+        client,
+        record,
+        owned,
+        difference,
+    })
 }
 
 /// Sets the kernel's own settings that the configuration has; answers with what could not be set.
@@ -135,31 +177,48 @@ fn set_host(config: &Config, client: &mut Client) -> Vec<String> {
             problems.push(problem.to_string());
         }
     }
-    if let Some(timeouts) = config.ipvs.timeouts.wanted() {
-        if let Err(problem) = client.set_timeouts(&timeouts) {
-            problems.push(problem.to_string());
-        }
+    if let Some(timeouts) = config.ipvs.timeouts.wanted()
+        && let Err(problem) = client.set_timeouts(&timeouts)
+    {
+        problems.push(problem.to_string());
     }
     problems
 }
 
 fn services_of(config: &Config) -> BTreeSet<ServiceKey> {
-    config.virtual_servers.iter().flat_map(|server| server.services.iter().copied()).collect()
+    config
+        .virtual_servers
+        .iter()
+        .flat_map(|server| server.services.iter().copied())
+        .collect()
 }
 
 fn addresses_of(config: &Config) -> BTreeSet<VirtualAddress> {
-    config.virtual_servers.iter().flat_map(VirtualServer::virtual_addresses).collect()
+    config
+        .virtual_servers
+        .iter()
+        .flat_map(VirtualServer::virtual_addresses)
+        .collect()
 }
 
 /// Runs network work to its end; made only where an address is configured, so that `apply` starts fast.
 fn with_network<T>(work: impl AsyncFnOnce(HostNetwork) -> Result<T, net::NetError>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the event loop")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
     Ok(runtime.block_on(async { work(HostNetwork::connect().await?).await })?)
 }
 
 fn addresses_here() -> anyhow::Result<BTreeSet<VirtualAddress>> {
     let found = with_network(async |network| network.addresses().await)?;
-    Ok(found.into_iter().map(|on| VirtualAddress { device: on.device, address: on.address }).collect())
+    Ok(found
+        .into_iter()
+        .map(|on| VirtualAddress {
+            device: on.device,
+            address: on.address,
+        })
+        .collect())
 }
 
 /// Puts on what is missing and takes off what is superfluous; answers with what could not be taken off.

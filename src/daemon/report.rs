@@ -13,7 +13,7 @@ use crate::model::{ServerState, Transition};
 ///
 /// `IPVSD_LOG` filters it, for example `debug` or `ipvsd=debug`; `info` without it. Colour only on a terminal and
 /// without `NO_COLOR`.
-pub fn start_log() {
+pub(super) fn start_log() {
     let filter = || EnvFilter::try_from_env("IPVSD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let journald = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
     let text = journald.is_none().then(|| {
@@ -31,7 +31,7 @@ pub fn start_log() {
 }
 
 /// One line for one change.
-pub fn report(transition: &Transition) {
+pub(super) fn report(transition: &Transition) {
     match transition {
         Transition::ServerChanged {
             server,

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 use super::files::{self, Loaded};
 use super::instance::Instance;
 use super::record::{Owned, Record};
-use super::{addresses, host, report};
+use super::{addresses, host, memory, report};
 use crate::director::{Director, Settings};
 use crate::model::{Action, Event, Instant, StepOutcome, VirtualAddress};
 use crate::{checkers, ipvs};
@@ -52,7 +52,11 @@ pub(super) type AddressOrder = (BTreeSet<VirtualAddress>, BTreeSet<VirtualAddres
 pub fn run(options: &Options) -> anyhow::Result<()> {
     report::start_log();
     let loaded = files::load(&options.config)?;
-    let _instance = if options.observe { None } else { Some(Instance::claim()?) };
+    let _instance = if options.observe {
+        None
+    } else {
+        Some(Instance::claim()?)
+    };
     host::raise_file_limit();
     let kernel = ipvs::Handle::start()?;
     let record = Record::open(&options.run_dir)?;
@@ -62,9 +66,15 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         .context("cannot start the event loop")?;
     let (sender, receiver) = unbounded_channel();
     let (orders, taken) = watch::channel(AddressOrder::default());
-    let settings = Settings { observe: options.observe, ..Settings::default() };
+    let settings = Settings {
+        observe: options.observe,
+        ..Settings::default()
+    };
     let settings = match options.observe {
-        true => Settings { reconcile_interval: None, ..settings },
+        true => Settings {
+            reconcile_interval: None,
+            ..settings
+        },
         false => settings,
     };
     let shell = Shell {
@@ -169,17 +179,21 @@ impl Shell {
             warn!("{problem:#}");
             Owned::default()
         });
-        self.tell(Event::OwnedLoaded { services: owned.services, addresses: owned.addresses });
+        self.tell(Event::OwnedLoaded {
+            services: owned.services,
+            addresses: owned.addresses,
+        });
     }
 
     /// Takes over a good configuration: first this host's settings, then the director.
     async fn adopt(&mut self, loaded: Loaded) {
-        for warning in &loaded.warnings {
+        for warning in loaded.warnings.iter() {
             warn!("{warning}");
         }
         let config = Arc::new(loaded.config);
         host::prepare(&config, &self.kernel, self.options.observe).await;
         self.tell(Event::ConfigLoaded(config));
+        memory::give_back();
     }
 
     fn reload(&mut self) {
@@ -213,14 +227,19 @@ impl Shell {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::StartProbe { probe, kind, target, timeout } => self.later(async move {
+            Action::StartProbe {
+                probe,
+                kind,
+                target,
+                timeout,
+            } => self.later(async move {
                 let outcome = checkers::probe(&kind, target, timeout).await;
                 Event::ProbeFinished { probe, outcome }
             }),
-            Action::ReadTable => {
+            Action::ReadTable { details } => {
                 let kernel = self.kernel.clone();
                 self.later(async move {
-                    match kernel.read_table().await {
+                    match kernel.read_table(details).await {
                         Ok(table) => Event::TableRead(table),
                         Err(error) => Event::TableReadFailed(format!("cannot read the kernel's table: {error}")),
                     }
@@ -230,7 +249,10 @@ impl Shell {
                 for step in &steps {
                     info!("would {step}");
                 }
-                let done = steps.into_iter().map(|step| StepOutcome { step, result: Ok(()) }).collect();
+                let done = steps
+                    .into_iter()
+                    .map(|step| StepOutcome { step, result: Ok(()) })
+                    .collect();
                 self.later(std::future::ready(Event::StepsApplied(done)));
             }
             Action::ApplySteps(steps) => {

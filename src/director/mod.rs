@@ -66,6 +66,8 @@ enum Kernel {
 pub struct Director {
     settings: Settings,
     config: Arc<Config>,
+    /// The services whose destinations have to be read in full.
+    details: Arc<BTreeSet<ServiceKey>>,
     pools: Pools,
     schedule: Schedule,
     /// The kernel's table as last read, and written since.
@@ -95,6 +97,7 @@ impl Director {
         Self {
             settings,
             config: Arc::default(),
+            details: Arc::default(),
             pools: Pools::default(),
             schedule: Schedule::default(),
             believed: None,
@@ -168,6 +171,7 @@ impl Director {
             due = due + spread(interval, count);
         }
         self.schedule.retain(|check| self.pools.check(check).is_some());
+        self.details = Arc::new(services_with_thresholds(&config));
         self.config = config;
         self.refused.clear();
         self.dirty.clear();
@@ -215,7 +219,9 @@ impl Director {
 
     fn read(&mut self, actions: &mut Vec<Action>) {
         self.kernel = Kernel::Reading;
-        actions.push(Action::ReadTable);
+        actions.push(Action::ReadTable {
+            details: Arc::clone(&self.details),
+        });
     }
 
     fn absorb(&mut self, outcomes: Vec<StepOutcome>, now: Instant, actions: &mut Vec<Action>) {
@@ -423,6 +429,24 @@ fn desired_services<'a>(
             },
         )
     })
+}
+
+/// The services whose configuration uses what a cheap read of the table does not show: connection thresholds.
+///
+/// In other services a threshold that somebody else set goes unnoticed. Tunnels are always read in full.
+pub fn services_with_thresholds(config: &Config) -> BTreeSet<ServiceKey> {
+    let uses = |server: &&VirtualServer| {
+        server
+            .real_servers
+            .iter()
+            .any(|server| server.spec.upper_threshold != 0 || server.spec.lower_threshold != 0)
+    };
+    config
+        .virtual_servers
+        .iter()
+        .filter(uses)
+        .flat_map(|server| server.services.iter().copied())
+        .collect()
 }
 
 /// The table that a configuration asks for where nobody probes: every server taken as up.

@@ -94,7 +94,7 @@ impl World {
                 };
                 self.later(delay, Event::ProbeFinished { probe, outcome });
             }
-            Action::ReadTable => self.later(WRITE_TIME, Event::TableRead(self.kernel.clone())),
+            Action::ReadTable { .. } => self.later(WRITE_TIME, Event::TableRead(self.kernel.clone())),
             Action::ApplySteps(steps) => {
                 assert!(!steps.is_empty(), "an empty batch is no work for a kernel");
                 self.batches += 1;

@@ -11,10 +11,19 @@ pub async fn facts(wanted: impl Fn(&[String]) -> Vec<String>) -> Result<HostFact
     let network = HostNetwork::connect().await?;
     let mut interfaces: Vec<_> = network.links().await?.into_iter().map(|link| link.name).collect();
     interfaces.sort_unstable();
-    let addresses = network.addresses().await?.into_iter().map(|found| found.address).collect();
+    let addresses = network
+        .addresses()
+        .await?
+        .into_iter()
+        .map(|found| found.address)
+        .collect();
     let sysctls = wanted(&interfaces)
         .into_iter()
         .filter_map(|name| net::sysctl::read(&name).ok().map(|value| (name, value)))
         .collect();
-    Ok(HostFacts { interfaces, addresses, sysctls })
+    Ok(HostFacts {
+        interfaces,
+        addresses,
+        sysctls,
+    })
 }

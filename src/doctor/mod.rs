@@ -3,4 +3,5 @@
 //! `rules` thinks: from a configuration and the facts about a host to findings. `gather` is the hand that collects
 //! the facts. Where a finding has a fix, the configuration says whether ipvsd may apply it (`[host] prepare`).
 
+pub mod gather;
 pub mod rules;

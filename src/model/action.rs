@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{FailureCause, LocalTrouble, ProbeId, ProbeKind, ServiceKey, Step, VirtualAddress};
@@ -22,7 +23,11 @@ pub enum Action {
         timeout: Duration,
     },
     /// Read the kernel's table and report [`super::Event::TableRead`].
-    ReadTable,
+    ReadTable {
+        /// The services whose destinations are compared in full, thresholds included; of the others the cheaply read
+        /// columns will do.
+        details: Arc<BTreeSet<ServiceKey>>,
+    },
     /// Write these steps in this order, in one batch, and report [`super::Event::StepsApplied`].
     ApplySteps(Vec<Step>),
     /// Put on record what ipvsd owns from now on, before anything that follows is done.

@@ -12,7 +12,9 @@
 //! | `step` | one change of the kernel's table, and what the kernel said to it |
 //! | `sync` | sync daemons, kernel timeouts, kernel information |
 //! | `check` | check settings, outcomes and causes |
+//! | `connection` | one entry of the kernel's connection table |
 //! | `config` | a validated configuration |
+//! | `host` | interfaces and addresses of this host |
 //! | `facts` | what is known of this host |
 //! | `event`, `action` | what happens to the director and what it wants done |
 //! | `instant` | our own point in time, so that thinking rooms never ask a clock |
@@ -20,9 +22,11 @@
 mod action;
 mod check;
 mod config;
+mod connection;
 mod destination;
 mod event;
 mod facts;
+mod host;
 mod instant;
 mod scheduler;
 mod service;
@@ -35,9 +39,11 @@ pub use check::{CheckSpec, FailureCause, Initial, LocalTrouble, ProbeKind, Probe
 pub use config::{
     Config, HostSettings, IpvsSettings, RealServer, SorryServer, Sysctl, TimeoutSettings, VirtualAddress, VirtualServer,
 };
+pub use connection::{ConnectionEntry, PersistenceData};
 pub use destination::{DestinationKey, DestinationSpec, Forwarding, Tunnel, TunnelChecksum, TunnelKind};
 pub use event::{Event, ProbeId};
 pub use facts::HostFacts;
+pub use host::{AddressScope, HostAddress, Link, Mac};
 pub use instant::Instant;
 pub use scheduler::{Scheduler, ServiceFlags};
 pub use service::{Family, Netmask, ParseKeyError, Protocol, ServiceKey, ServiceSpec};

@@ -1,0 +1,67 @@
+# Everything a developer types. `make` alone lists it. Each target fetches what it needs first (tests/lab/setup).
+export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
+KERNEL ?= 6.1
+export KERNEL
+
+# Integration tests that need no kernel of the lab: all but tests/kernel and tests/full.
+plain_tests := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs)) \
+	$(foreach main,$(filter-out tests/kernel/main.rs tests/full/main.rs,$(wildcard tests/*/main.rs)),--test $(notdir $(patsubst %/main.rs,%,$(main))))
+
+.PHONY: help setup build test test-kernels test-full test-plain test-real demo lab bench fmt lint clean
+
+help:
+	@echo 'make demo          a director with a real nginx pool on a real IPVS kernel, servers dying and coming back'
+	@echo 'make test          formatting, clippy, unit and data tests, then the real-kernel tests (KERNEL=6.1|6.12|7.2|host)'
+	@echo 'make test-kernels  the same, the real-kernel tests on 6.1, 6.12 and 7.2'
+	@echo 'make test-full     all that, and the tests that take longer'
+	@echo 'make lab           a shell on the lab kernel (KERNEL=..., LAB_VM=qemu)'
+	@echo 'make bench         measurements beside ipvsadm and keepalived, in QEMU'
+	@echo 'make build         the program, optimised: target/release/ipvsd'
+	@echo 'make fmt lint      format; formatting and clippy as the tests want them'
+	@echo 'make setup         fetch what all of these need, and nothing else'
+	@echo 'make clean         remove everything that was built or fetched'
+
+setup:
+	@tests/lab/setup
+
+build: setup
+	cargo build --release --bin ipvsd
+
+test: lint test-plain test-real
+
+test-kernels: lint test-plain
+	@KERNEL=6.1 tests/lab/suite
+	@KERNEL=6.12 tests/lab/suite
+	@KERNEL=7.2 tests/lab/suite
+
+test-full: test-kernels
+	$(if $(wildcard tests/full/main.rs),@tests/lab/suite --target full --timeout 3600)
+
+test-plain: setup
+	cargo test --quiet --workspace --lib --bins $(plain_tests)
+	cargo test --quiet --workspace --doc
+
+test-real: setup
+	@tests/lab/suite
+
+demo: setup
+	@cargo build --quiet --bin ipvsd
+	@demo=$$(tests/lab/built example demo --quiet) && tests/lab/run -- "$$demo"
+
+lab: setup
+	@cargo build --quiet --bin ipvsd
+	@tests/lab/run --shell
+
+bench: setup
+	@tests/lab/setup qemu
+	@benches/run
+
+fmt: setup
+	cargo fmt --all
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- -D warnings
+
+clean:
+	rm -rf target

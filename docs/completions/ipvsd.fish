@@ -1,0 +1,2 @@
+complete -c ipvsd -s h -l help -d 'Print help'
+complete -c ipvsd -s V -l version -d 'Print version'

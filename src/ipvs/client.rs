@@ -1,0 +1,448 @@
+//! Requests in batches, each answer given back to its own request; dumps of any size; a deadline on every call.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::decode::{self, Body, DecodeError};
+use super::encode::{self, Request};
+use super::error::IpvsError;
+use super::explain;
+use super::proc;
+use super::socket::{Socket, Transport};
+use crate::model::{
+    Forwarding, KernelInfo, ListedDestination, ListedService, Refusal, RefusalKind, Service, ServiceFlags, ServiceKey,
+    Step, StepOutcome, SyncDaemon, SyncRole, Table, Timeouts,
+};
+
+/// How many requests go into one datagram. Refusals echo their requests, and 256 of them fit a default receive buffer.
+const WINDOW: usize = 128;
+/// The kernel fills dump datagrams up to 32 KiB where the buffer allows it; an echoed window is smaller.
+const BUFFER: usize = 64 << 10;
+/// Loading a module on a slow machine takes seconds.
+const DEADLINE: Duration = Duration::from_secs(15);
+/// How often a dump that was changed under way is read again.
+const DUMP_TRIES: u32 = 5;
+const PROC_TABLE: &str = "/proc/thread-self/net/ip_vs";
+
+/// A connection to the kernel's IPVS in one network namespace.
+pub struct Client<T = Socket> {
+    transport: T,
+    family: u16,
+    sequence: u32,
+    deadline: Duration,
+    buffer: Box<[u8]>,
+    out: Vec<u8>,
+}
+
+impl<T> std::fmt::Debug for Client<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("family", &self.family)
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Connects in the network namespace of the calling thread; the kernel loads its module where it has one.
+    ///
+    /// # Errors
+    /// [`IpvsError::NoIpvs`] where it has none.
+    pub fn connect() -> Result<Self, IpvsError> {
+        Self::over(Socket::open()?)
+    }
+}
+
+impl<T: Transport> Client<T> {
+    pub(super) fn over(transport: T) -> Result<Self, IpvsError> {
+        let mut client = Self {
+            transport,
+            family: 0,
+            sequence: 0,
+            deadline: DEADLINE,
+            buffer: vec![0; BUFFER].into_boxed_slice(),
+            out: Vec::new(),
+        };
+        client.resolve()?;
+        Ok(client)
+    }
+
+    /// The `IPVS` family's number; asking for it by name makes the kernel load the module.
+    fn resolve(&mut self) -> Result<(), IpvsError> {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.out.clear();
+        encode::family_request(&mut self.out, self.sequence, "IPVS");
+        self.send()?;
+        let mut family = None;
+        let errno = self.answers(self.sequence, |attributes| {
+            family = Some(decode::family_id(attributes)?);
+            Ok(())
+        })?;
+        match (Errno::from_raw(errno.0), family) {
+            (_, Some(family)) => {
+                self.family = family;
+                Ok(())
+            }
+            (Errno::ENOENT, None) => Err(IpvsError::NoIpvs),
+            (_, None) => Err(IpvsError::Refused {
+                errno: errno.0,
+                message: format!("cannot find the kernel's IPVS: {}", Errno::from_raw(errno.0).desc()),
+            }),
+        }
+    }
+
+    fn send(&mut self) -> Result<(), IpvsError> {
+        self.transport.send(&self.out).map_err(|source| IpvsError::Socket {
+            action: "send to the kernel",
+            source,
+        })
+    }
+
+    /// Receives one datagram and hands its messages on; answers to older requests are passed over by `take`.
+    fn receive(
+        &mut self,
+        end: Instant,
+        mut take: impl FnMut(decode::Message<'_>) -> Result<(), IpvsError>,
+    ) -> Result<(), IpvsError> {
+        let received = self.transport.receive(&mut self.buffer, end);
+        let length = match received {
+            Ok(Some(length)) => length,
+            Ok(None) => return Err(IpvsError::NoAnswer(self.deadline)),
+            Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => return Err(IpvsError::AnswersLost),
+            Err(source) => {
+                return Err(IpvsError::Socket {
+                    action: "receive from the kernel",
+                    source,
+                });
+            }
+        };
+        for message in decode::messages(&self.buffer[..length]) {
+            take(message?)?;
+        }
+        Ok(())
+    }
+
+    /// Collects the answers to one request until it is acknowledged or its dump has ended; answers with the error
+    /// number (0 for done) and the kernel's text.
+    fn answers(
+        &mut self,
+        sequence: u32,
+        mut take: impl FnMut(&[u8]) -> Result<(), DecodeError>,
+    ) -> Result<(i32, Option<String>), IpvsError> {
+        let end = Instant::now() + self.deadline;
+        let mut ended = None;
+        let mut interrupted = false;
+        while ended.is_none() {
+            self.receive(end, |message| {
+                if message.sequence != sequence {
+                    return Ok(());
+                }
+                interrupted |= message.interrupted;
+                match message.body {
+                    Body::Ack { errno, text } => ended = Some((errno, text)),
+                    Body::Done { errno } => ended = Some((errno, None)),
+                    Body::Data(attributes) => take(attributes)?,
+                    Body::Other => {}
+                }
+                Ok(())
+            })?;
+        }
+        if interrupted {
+            return Err(IpvsError::Changing);
+        }
+        Ok(ended.unwrap_or_default())
+    }
+
+    /// One request; `take` gets the attributes of each answer.
+    fn ask(
+        &mut self,
+        request: &Request<'_>,
+        take: impl FnMut(&[u8]) -> Result<(), DecodeError>,
+    ) -> Result<(), IpvsError> {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.out.clear();
+        request.encode(&mut self.out, self.family, self.sequence, !request.is_dump());
+        self.send()?;
+        match self.answers(self.sequence, take)? {
+            (0, _) => Ok(()),
+            (errno, text) => {
+                let message = explain::refusal(request, errno, text.as_deref()).message;
+                Err(IpvsError::Refused { errno, message })
+            }
+        }
+    }
+
+    /// A dump into a list; read again where it was changed under way.
+    fn dump<V>(
+        &mut self,
+        request: &Request<'_>,
+        decode: impl Fn(&[u8]) -> Result<V, DecodeError>,
+    ) -> Result<Vec<V>, IpvsError> {
+        for _ in 0..DUMP_TRIES {
+            let mut found = Vec::new();
+            match self.ask(request, |attributes| {
+                found.push(decode(attributes)?);
+                Ok(())
+            }) {
+                Ok(()) => return Ok(found),
+                Err(IpvsError::Changing) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(IpvsError::Changing)
+    }
+
+    /// Writes steps in this order; one refusal does not spoil the rest. One outcome a step, in order.
+    ///
+    /// Where answers are lost, what became of a step is not known: its outcome is a transient refusal, and the table
+    /// has to be read again.
+    pub fn apply(&mut self, steps: &[Step]) -> Vec<StepOutcome> {
+        let mut outcomes = Vec::with_capacity(steps.len());
+        for window in steps.chunks(WINDOW) {
+            let requests: Vec<_> = window.iter().map(Request::from).collect();
+            let results = self.send_window(&requests);
+            outcomes.extend(window.iter().zip(results).map(|(step, result)| StepOutcome {
+                step: step.clone(),
+                result,
+            }));
+        }
+        outcomes
+    }
+
+    /// Sends one window as one datagram. Only the last request asks for an acknowledgement: the kernel works in
+    /// order and reports every refusal, so silence before the last answer means done.
+    fn send_window(&mut self, requests: &[Request<'_>]) -> Vec<Result<(), Refusal>> {
+        let first = self.sequence.wrapping_add(1);
+        self.out.clear();
+        for (index, request) in requests.iter().enumerate() {
+            self.sequence = self.sequence.wrapping_add(1);
+            request.encode(&mut self.out, self.family, self.sequence, index + 1 == requests.len());
+        }
+        let mut results: Vec<Result<(), Refusal>> = vec![Ok(()); requests.len()];
+        let mut ended = false;
+        let mut work = || -> Result<(), IpvsError> {
+            self.send()?;
+            let end = Instant::now() + self.deadline;
+            while !ended {
+                self.receive(end, |message| {
+                    let index = message.sequence.wrapping_sub(first) as usize;
+                    let (Some(request), Body::Ack { errno, text }) = (requests.get(index), message.body) else {
+                        return Ok(());
+                    };
+                    if errno != 0 {
+                        results[index] = Err(explain::refusal(request, errno, text.as_deref()));
+                    }
+                    ended |= index + 1 == requests.len();
+                    Ok(())
+                })?;
+            }
+            Ok(())
+        };
+        if let Err(error) = work() {
+            let kind = match error {
+                IpvsError::Socket { ref source, .. } if !source.raw_os_error().is_some_and(explain::is_transient) => {
+                    RefusalKind::Permanent
+                }
+                _ => RefusalKind::Transient,
+            };
+            for (result, request) in results.iter_mut().zip(requests).filter(|(result, _)| result.is_ok()) {
+                let message = format!("do not know whether I could {}: {error}", explain::what(request));
+                *result = Err(Refusal { kind, message });
+            }
+        }
+        results
+    }
+
+    /// All services without their destinations, in the kernel's order.
+    ///
+    /// # Errors
+    /// As every call: no answer in time, no privilege, an answer that cannot be understood.
+    pub fn services(&mut self) -> Result<Vec<ListedService>, IpvsError> {
+        self.dump(&Request::GetServices, decode::service)
+    }
+
+    /// One service without its destinations.
+    ///
+    /// # Errors
+    /// [`IpvsError::Refused`] where there is no such service.
+    pub fn service(&mut self, key: &ServiceKey) -> Result<ListedService, IpvsError> {
+        let mut found = Err(DecodeError::Missing("service"));
+        self.ask(&Request::GetService(*key), |attributes| {
+            found = decode::service(attributes);
+            Ok(())
+        })?;
+        Ok(found?)
+    }
+
+    /// The destinations of a service with all their figures, in the kernel's order; none where there is no such service.
+    ///
+    /// # Errors
+    /// As [`Client::services`].
+    pub fn destinations(&mut self, key: &ServiceKey) -> Result<Vec<ListedDestination>, IpvsError> {
+        let family = key.family();
+        self.dump(&Request::GetDests(*key), |attributes| {
+            decode::destination(attributes, family)
+        })
+    }
+
+    /// Everything with all figures, in the kernel's order: one dump a service.
+    ///
+    /// # Errors
+    /// As [`Client::services`].
+    pub fn listing(&mut self) -> Result<Vec<ListedService>, IpvsError> {
+        let mut services = self.services()?;
+        for service in &mut services {
+            service.destinations = self.destinations(&service.key)?;
+        }
+        Ok(services)
+    }
+
+    /// Everything, cheaply: one dump of the services, and `/proc/net/ip_vs` for their destinations.
+    ///
+    /// That file has forwarding method, weight and connections in full; it lacks thresholds, tunnel options, traffic
+    /// and the family of firewall-mark services. `needs_all` names the services whose destinations have to be read
+    /// one by one for that; firewall-mark services and those with tunnels always are.
+    ///
+    /// # Errors
+    /// As [`Client::services`].
+    pub fn cheap_listing(&mut self, needs_all: impl Fn(&ServiceKey) -> bool) -> Result<Vec<ListedService>, IpvsError> {
+        let mut services = self.services()?;
+        if services.is_empty() {
+            return Ok(services);
+        }
+        let text = fs::read(PROC_TABLE).map_err(|source| IpvsError::Proc {
+            path: PROC_TABLE,
+            source,
+        })?;
+        let mut found: BTreeMap<_, _> = proc::destinations(&text).into_iter().collect();
+        for service in &mut services {
+            let destinations = match found.remove(&service.key) {
+                Some(destinations) if !needs_all(&service.key) && !destinations.iter().any(is_tunnel) => destinations,
+                _ => self.destinations(&service.key)?,
+            };
+            service.destinations = destinations;
+        }
+        Ok(services)
+    }
+
+    /// The table as a value to compare; `needs_all` as in [`Client::cheap_listing`].
+    ///
+    /// # Errors
+    /// As [`Client::services`].
+    pub fn table(&mut self, needs_all: impl Fn(&ServiceKey) -> bool) -> Result<Table, IpvsError> {
+        let listed = self.cheap_listing(needs_all)?;
+        let service = |listed: ListedService| {
+            let destinations = listed
+                .destinations
+                .into_iter()
+                .map(|found| (found.key, found.spec))
+                .collect();
+            let mut spec = listed.spec;
+            // The kernel keeps the timeout of a service that is no longer persistent; it means nothing then.
+            if !spec.flags.contains(ServiceFlags::PERSISTENT) {
+                spec.persistence_timeout = 0;
+            }
+            (listed.key, Service { spec, destinations })
+        };
+        Ok(Table {
+            services: listed.into_iter().map(service).collect(),
+        })
+    }
+
+    /// Version and size of the connection table.
+    ///
+    /// # Errors
+    /// As [`Client::services`].
+    pub fn info(&mut self) -> Result<KernelInfo, IpvsError> {
+        let mut found = Err(DecodeError::Missing("version"));
+        self.ask(&Request::GetInfo, |attributes| {
+            found = decode::info(attributes);
+            Ok(())
+        })?;
+        Ok(found?)
+    }
+
+    /// The connection timeouts.
+    ///
+    /// # Errors
+    /// As [`Client::services`].
+    pub fn timeouts(&mut self) -> Result<Timeouts, IpvsError> {
+        let mut found = Err(DecodeError::Missing("timeouts"));
+        self.ask(&Request::GetConfig, |attributes| {
+            found = decode::timeouts(attributes);
+            Ok(())
+        })?;
+        Ok(found?)
+    }
+
+    /// Sets the connection timeouts; 0 leaves one as it is.
+    ///
+    /// # Errors
+    /// As [`Client::services`].
+    pub fn set_timeouts(&mut self, timeouts: &Timeouts) -> Result<(), IpvsError> {
+        self.ask(&Request::SetConfig(*timeouts), |_| Ok(()))
+    }
+
+    /// The sync daemons that run, the master first.
+    ///
+    /// # Errors
+    /// As [`Client::services`].
+    pub fn sync_daemons(&mut self) -> Result<Vec<SyncDaemon>, IpvsError> {
+        self.dump(&Request::GetDaemons, decode::daemon)
+    }
+
+    /// Starts a sync daemon.
+    ///
+    /// # Errors
+    /// Where it runs already, the interface is missing or down, or a tunnel mixes address families.
+    pub fn start_sync_daemon(&mut self, daemon: &SyncDaemon) -> Result<(), IpvsError> {
+        self.ask(&Request::NewDaemon(daemon), |_| Ok(()))
+    }
+
+    /// Stops a sync daemon.
+    ///
+    /// The kernel forgets to acknowledge a stop that follows a start at once; so the daemons are read where no answer
+    /// comes within a second.
+    ///
+    /// # Errors
+    /// Where it does not run.
+    pub fn stop_sync_daemon(&mut self, role: SyncRole) -> Result<(), IpvsError> {
+        let deadline = std::mem::replace(&mut self.deadline, Duration::from_secs(1));
+        let stopped = self.ask(&Request::DelDaemon(role), |_| Ok(()));
+        self.deadline = deadline;
+        match stopped {
+            Err(IpvsError::NoAnswer(_)) => {
+                let runs = self.sync_daemons()?.iter().any(|daemon| daemon.role == role);
+                if runs {
+                    Err(IpvsError::NoAnswer(deadline))
+                } else {
+                    Ok(())
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// Sets the counters of one service, or of all, to zero.
+    ///
+    /// # Errors
+    /// Where there is no such service.
+    pub fn zero(&mut self, service: Option<ServiceKey>) -> Result<(), IpvsError> {
+        self.ask(&Request::Zero(service), |_| Ok(()))
+    }
+
+    /// Removes every service of this network namespace, whoever made it.
+    ///
+    /// # Errors
+    /// As [`Client::services`].
+    pub fn flush(&mut self) -> Result<(), IpvsError> {
+        self.ask(&Request::Flush, |_| Ok(()))
+    }
+}
+
+fn is_tunnel(destination: &ListedDestination) -> bool {
+    matches!(destination.spec.forwarding, Forwarding::Tun(_))
+}

@@ -1,0 +1,139 @@
+//! A client on a thread of its own, for asynchronous callers.
+//!
+//! One `send(2)` carries a whole batch out, loading modules and waiting for a scheduler change included, so it must
+//! not run where timers and probes do. Orders are carried out one after the other. After trouble with the socket the
+//! thread opens a new one for the next order.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use tokio::sync::oneshot;
+
+use super::client::Client;
+use super::error::IpvsError;
+use crate::model::{Refusal, RefusalKind, ServiceKey, Step, StepOutcome, Table, Timeouts};
+
+enum Order {
+    ReadTable(Arc<BTreeSet<ServiceKey>>, oneshot::Sender<Result<Table, IpvsError>>),
+    Apply(Vec<Step>, oneshot::Sender<Vec<StepOutcome>>),
+    SetTimeouts(Timeouts, oneshot::Sender<Result<(), IpvsError>>),
+}
+
+/// Gives orders to the netlink thread, which ends when the last handle is gone.
+#[derive(Debug, Clone)]
+pub struct Handle(Sender<Order>);
+
+impl Handle {
+    /// Connects to the kernel's IPVS and starts the thread, in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// No IPVS in this kernel, no privilege, no thread.
+    pub fn start() -> Result<Self, IpvsError> {
+        let mut client = Client::connect()?;
+        // The family can be found without any privilege; a read tells at once whether it is there.
+        client.info()?;
+        let (sender, orders) = channel();
+        thread::Builder::new()
+            .name("netlink".to_owned())
+            .spawn(move || work(client, &orders))
+            .map_err(|source| IpvsError::Socket {
+                action: "start the netlink thread",
+                source,
+            })?;
+        Ok(Self(sender))
+    }
+
+    /// Reads the table; `details` are the services whose destinations are read in full.
+    ///
+    /// # Errors
+    /// As [`Client::table`].
+    pub async fn read_table(&self, details: Arc<BTreeSet<ServiceKey>>) -> Result<Table, IpvsError> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.0.send(Order::ReadTable(details, reply));
+        answer.await.unwrap_or(Err(IpvsError::ThreadEnded))
+    }
+
+    /// Writes steps; see [`Client::apply`].
+    pub async fn apply(&self, steps: Vec<Step>) -> Vec<StepOutcome> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.0.send(Order::Apply(steps.clone(), reply));
+        answer.await.unwrap_or_else(|_| refused(steps, &IpvsError::ThreadEnded))
+    }
+
+    /// Sets the connection timeouts; 0 leaves one as it is.
+    ///
+    /// # Errors
+    /// As [`Client::set_timeouts`].
+    pub async fn set_timeouts(&self, timeouts: Timeouts) -> Result<(), IpvsError> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.0.send(Order::SetTimeouts(timeouts, reply));
+        answer.await.unwrap_or(Err(IpvsError::ThreadEnded))
+    }
+}
+
+fn refused(steps: Vec<Step>, error: &IpvsError) -> Vec<StepOutcome> {
+    let refusal = |step: &Step| Refusal {
+        kind: RefusalKind::Transient,
+        message: format!("cannot {step}: {error}"),
+    };
+    steps
+        .into_iter()
+        .map(|step| StepOutcome {
+            result: Err(refusal(&step)),
+            step,
+        })
+        .collect()
+}
+
+fn work(client: Client, orders: &Receiver<Order>) {
+    let mut current = Some(client);
+    while let Ok(order) = orders.recv() {
+        let mut client = match current.take().map_or_else(Client::connect, Ok) {
+            Ok(client) => client,
+            Err(error) => {
+                decline(order, error);
+                continue;
+            }
+        };
+        // Whoever asked may be gone; then nobody wants the answer.
+        let sound = match order {
+            Order::ReadTable(details, reply) => {
+                let read = client.table(|key| details.contains(key));
+                let sound = read.is_ok();
+                let _ = reply.send(read);
+                sound
+            }
+            Order::Apply(steps, reply) => {
+                let outcomes = client.apply(&steps);
+                let lost = |outcome: &StepOutcome| {
+                    outcome
+                        .result
+                        .as_ref()
+                        .is_err_and(|refusal| refusal.kind == RefusalKind::Transient)
+                };
+                let sound = !outcomes.iter().any(lost);
+                let _ = reply.send(outcomes);
+                sound
+            }
+            Order::SetTimeouts(timeouts, reply) => {
+                let set = client.set_timeouts(&timeouts);
+                let sound = set.is_ok();
+                let _ = reply.send(set);
+                sound
+            }
+        };
+        if sound {
+            current = Some(client);
+        }
+    }
+}
+
+fn decline(order: Order, error: IpvsError) {
+    match order {
+        Order::ReadTable(_, reply) => drop(reply.send(Err(error))),
+        Order::Apply(steps, reply) => drop(reply.send(refused(steps, &error))),
+        Order::SetTimeouts(_, reply) => drop(reply.send(Err(error))),
+    }
+}

@@ -1,0 +1,135 @@
+//! What can go wrong with this host's network, each with the thing, the place and the remedy.
+
+use std::io;
+use std::net::IpAddr;
+
+use crate::model::Mac;
+
+/// Why something about this host's network could not be done; the whole sentence, the kernel's own words included.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// No such interface here.
+    #[error("there is no interface {device} on this host (`ip link` lists those there are)")]
+    NoSuchDevice {
+        /// The name that was given.
+        device: String,
+    },
+    /// The interface is there and down.
+    #[error("interface {device} is down (`ip link set {device} up`)")]
+    DeviceDown {
+        /// Which.
+        device: String,
+    },
+    /// Hosts behind this interface cannot be asked for a hardware address.
+    #[error("interface {device} is no Ethernet interface: nobody can be asked or told there")]
+    NotEthernet {
+        /// Which.
+        device: String,
+    },
+    /// Not allowed.
+    #[error("cannot {action}: not permitted (run as root, or with {capability})")]
+    NotPermitted {
+        /// What was tried.
+        action: String,
+        /// The capability that it takes.
+        capability: &'static str,
+    },
+    /// IPv6 is switched off on the interface.
+    #[error(
+        "cannot {action}: IPv6 is off on {device} (`sysctl -w net.ipv6.conf.{device}.disable_ipv6=0`; is the kernel's ipv6 module there?)"
+    )]
+    Ipv6Off {
+        /// What was tried.
+        action: String,
+        /// The interface.
+        device: String,
+    },
+    /// Another host answers for the address.
+    #[error(
+        "cannot put {address} on {device}: another host already answers for it, hardware address {holder} \
+         (take the address off that host, or suppress its ARP answers if it is a real server)"
+    )]
+    AddressInUse {
+        /// The address.
+        address: IpAddr,
+        /// Where it was to go.
+        device: String,
+        /// Who has it.
+        holder: Mac,
+    },
+    /// There is no such kernel setting.
+    #[error("kernel setting {name} does not exist here (is its module loaded, the interface there, the name right?)")]
+    NoSuchSysctl {
+        /// Its dotted name.
+        name: String,
+    },
+    /// The kernel does not take this value.
+    #[error("kernel setting {name} does not take `{value}`: {cause}")]
+    BadSysctlValue {
+        /// Its dotted name.
+        name: String,
+        /// What was to be written.
+        value: String,
+        /// The kernel's answer.
+        cause: io::Error,
+    },
+    /// The kernel said no for another reason.
+    #[error("cannot {action}: {cause}")]
+    Kernel {
+        /// What was tried.
+        action: String,
+        /// The kernel's answer.
+        cause: io::Error,
+    },
+    /// The kernel did not answer within the deadline.
+    #[error("cannot {action}: the kernel gave no answer within {seconds} s")]
+    NoAnswer {
+        /// What was tried.
+        action: String,
+        /// The deadline.
+        seconds: u64,
+    },
+}
+
+impl NetError {
+    /// An error of the kernel's, put into words: what was tried, on which interface, with which capability.
+    pub(super) fn from_io(cause: io::Error, action: String, device: &str, capability: &'static str) -> Self {
+        use nix::libc;
+        match cause.raw_os_error() {
+            Some(libc::EPERM) => Self::NotPermitted { action, capability },
+            Some(libc::ENODEV | libc::ENXIO) => Self::NoSuchDevice {
+                device: device.to_owned(),
+            },
+            Some(libc::ENETDOWN) => Self::DeviceDown {
+                device: device.to_owned(),
+            },
+            _ => Self::Kernel { action, cause },
+        }
+    }
+
+    /// Whether trying again later may help without anybody doing anything here.
+    pub fn is_transient(&self) -> bool {
+        use nix::libc;
+        match self {
+            Self::NoAnswer { .. } | Self::AddressInUse { .. } | Self::DeviceDown { .. } => true,
+            Self::Kernel { cause, .. } => matches!(
+                cause.raw_os_error(),
+                Some(
+                    libc::EAGAIN
+                        | libc::EBUSY
+                        | libc::EINTR
+                        | libc::ENOBUFS
+                        | libc::ENOMEM
+                        | libc::EMFILE
+                        | libc::ENFILE
+                )
+            ),
+            Self::NoSuchDevice { .. }
+            | Self::NotEthernet { .. }
+            | Self::NotPermitted { .. }
+            | Self::Ipv6Off { .. }
+            | Self::NoSuchSysctl { .. }
+            | Self::BadSysctlValue { .. } => false,
+        }
+    }
+}

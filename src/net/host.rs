@@ -1,0 +1,319 @@
+//! Interfaces and addresses of this host, read and changed over rtnetlink.
+//!
+//! Every change can be asked for twice: what is already so is said to be so. Every call has a deadline.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, CacheInfo,
+};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use nix::libc;
+use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec};
+use tokio::task::JoinHandle;
+
+use super::{NetError, module};
+use crate::model::{AddressScope, Family, HostAddress, Link, Mac, VirtualAddress};
+
+/// How long the kernel may take for one answer.
+const DEADLINE: Duration = Duration::from_secs(5);
+const CAPABILITY: &str = "CAP_NET_ADMIN";
+
+/// A valid lifetime without end.
+const FOREVER: u32 = u32::MAX;
+
+/// What became of a change that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It was made.
+    Made,
+    /// It was so already.
+    AlreadySo,
+}
+
+/// How an address is added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddOptions {
+    /// How far it is good for; the kernel keeps none of its own for IPv6 and derives it from the address.
+    pub scope: AddressScope,
+    /// The label, at most 15 bytes; IPv4 only, left out for IPv6.
+    pub label: Option<String>,
+    /// The tag that says who put it there (`IFA_PROTO`); kernels older than 5.18 leave it out.
+    pub owner: u8,
+    /// Never chosen as a source by itself; IPv6 only (a preferred lifetime of 0), IPv4 has the scope for it.
+    pub deprecated: bool,
+}
+
+impl AddOptions {
+    /// The tag on what ipvsd puts on a host; a number that no header of the kernel's names.
+    pub const OWNER: u8 = 77;
+
+    /// A director's virtual address: good everywhere.
+    pub fn director() -> Self {
+        Self {
+            scope: AddressScope::Global,
+            label: None,
+            owner: Self::OWNER,
+            deprecated: true,
+        }
+    }
+}
+
+/// An open rtnetlink connection in the network namespace of the thread that opened it.
+#[derive(Debug)]
+pub struct HostNetwork {
+    handle: Handle,
+    connection: JoinHandle<()>,
+}
+
+impl Drop for HostNetwork {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+impl HostNetwork {
+    /// Opens the connection.
+    ///
+    /// # Errors
+    /// [`NetError::Kernel`] where no netlink socket can be had.
+    pub async fn connect() -> Result<Self, NetError> {
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(|cause| NetError::Kernel {
+            action: "open a route netlink socket".to_owned(),
+            cause,
+        })?;
+        Ok(Self {
+            handle,
+            connection: tokio::spawn(connection),
+        })
+    }
+
+    /// The interfaces, by their number.
+    ///
+    /// # Errors
+    /// [`NetError::Kernel`], [`NetError::NoAnswer`].
+    pub async fn links(&self) -> Result<Vec<Link>, NetError> {
+        let request = self.handle.link().get().execute().try_collect::<Vec<_>>();
+        let messages = answer("list the interfaces", "", request).await?;
+        let mut links: Vec<_> = messages.iter().map(link_of).collect();
+        links.sort_unstable_by_key(|link| link.index);
+        Ok(links)
+    }
+
+    /// The interface of this name.
+    ///
+    /// # Errors
+    /// [`NetError::NoSuchDevice`] where there is none.
+    pub async fn link(&self, device: &str) -> Result<Link, NetError> {
+        let found = self.links().await?.into_iter().find(|link| link.name == device);
+        found.ok_or_else(|| NetError::NoSuchDevice {
+            device: device.to_owned(),
+        })
+    }
+
+    /// Switches an interface on or off.
+    ///
+    /// # Errors
+    /// [`NetError::NoSuchDevice`], [`NetError::NotPermitted`].
+    pub async fn set_link(&self, device: &str, up: bool) -> Result<Change, NetError> {
+        let link = self.link(device).await?;
+        if link.up == up {
+            return Ok(Change::AlreadySo);
+        }
+        let message = LinkMessageBuilder::<LinkUnspec>::new().index(link.index);
+        let (message, word) = match up {
+            true => (message.up(), "up"),
+            false => (message.down(), "down"),
+        };
+        let request = self.handle.link().change(message.build()).execute();
+        answer(&format!("set interface {device} {word}"), device, request).await?;
+        Ok(Change::Made)
+    }
+
+    /// The addresses of all interfaces, in the kernel's order.
+    ///
+    /// # Errors
+    /// [`NetError::Kernel`], [`NetError::NoAnswer`].
+    pub async fn addresses(&self) -> Result<Vec<HostAddress>, NetError> {
+        let links = self.links().await?;
+        let request = self.handle.address().get().execute().try_collect::<Vec<_>>();
+        let messages = answer("list the addresses", "", request).await?;
+        Ok(messages
+            .iter()
+            .filter_map(|message| {
+                let link = links.iter().find(|link| link.index == message.header.index)?;
+                address_of(message, &link.name)
+            })
+            .collect())
+    }
+
+    /// The interface of this host that has the address, if any has.
+    ///
+    /// # Errors
+    /// [`NetError::Kernel`], [`NetError::NoAnswer`].
+    pub async fn holder_of(&self, address: IpAddr) -> Result<Option<HostAddress>, NetError> {
+        let addresses = self.addresses().await?;
+        Ok(addresses.into_iter().find(|held| held.address == address))
+    }
+
+    /// Puts an address on its device, as /32 or /128 and, for IPv6, without the kernel's own duplicate detection.
+    ///
+    /// # Errors
+    /// [`NetError::NoSuchDevice`], [`NetError::NotPermitted`], [`NetError::Ipv6Off`], [`NetError::Kernel`].
+    pub async fn add_address(&self, vip: &VirtualAddress, options: &AddOptions) -> Result<Change, NetError> {
+        let VirtualAddress { device, address } = vip;
+        let link = self.link(device).await?;
+        let action = format!("put {address} on {device}");
+        if address.is_ipv6() && !module::summon_ipv6() {
+            return Err(NetError::Ipv6Off {
+                action,
+                device: device.clone(),
+            });
+        }
+        let prefix = Family::of(*address).host_prefix();
+        let mut request = self.handle.address().add(link.index, *address, prefix);
+        let message = request.message_mut();
+        message.header.scope = options.scope.number().into();
+        message
+            .attributes
+            .push(AddressAttribute::Protocol(AddressProtocol::Other(options.owner)));
+        match address {
+            IpAddr::V4(_) => message
+                .attributes
+                .extend(options.label.clone().map(AddressAttribute::Label)),
+            IpAddr::V6(_) => {
+                message.header.flags |= AddressHeaderFlags::Nodad;
+                message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+                if options.deprecated {
+                    let mut lifetime = CacheInfo::default();
+                    lifetime.ifa_preferred = 0;
+                    lifetime.ifa_valid = FOREVER;
+                    message.attributes.push(AddressAttribute::CacheInfo(lifetime));
+                }
+            }
+        }
+        match answer(&action, device, request.execute()).await {
+            Ok(()) => Ok(Change::Made),
+            Err(error) => match (os_error(&error), address) {
+                (Some(libc::EEXIST), _) => Ok(Change::AlreadySo),
+                (Some(libc::EACCES), IpAddr::V6(_)) => Err(NetError::Ipv6Off {
+                    action,
+                    device: device.clone(),
+                }),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Takes an address off its device; where the address or the device is gone, it is so already.
+    ///
+    /// # Errors
+    /// [`NetError::NotPermitted`], [`NetError::Kernel`].
+    pub async fn remove_address(&self, vip: &VirtualAddress) -> Result<Change, NetError> {
+        let VirtualAddress { device, address } = vip;
+        let link = match self.link(device).await {
+            Ok(link) => link,
+            Err(NetError::NoSuchDevice { .. }) => return Ok(Change::AlreadySo),
+            Err(error) => return Err(error),
+        };
+        let mut message = AddressMessage::default();
+        message.header.family = match address {
+            IpAddr::V4(_) => AddressFamily::Inet,
+            IpAddr::V6(_) => AddressFamily::Inet6,
+        };
+        message.header.index = link.index;
+        message.header.prefix_len = Family::of(*address).host_prefix();
+        message.attributes.push(AddressAttribute::Local(*address));
+        let request = self.handle.address().del(message).execute();
+        match answer(&format!("take {address} off {device}"), device, request).await {
+            Ok(()) => Ok(Change::Made),
+            Err(error) if os_error(&error) == Some(libc::EADDRNOTAVAIL) => Ok(Change::AlreadySo),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Waits for the kernel's answer and puts its error into words.
+async fn answer<T>(
+    action: &str,
+    device: &str,
+    request: impl Future<Output = Result<T, rtnetlink::Error>>,
+) -> Result<T, NetError> {
+    let Ok(result) = tokio::time::timeout(DEADLINE, request).await else {
+        return Err(NetError::NoAnswer {
+            action: action.to_owned(),
+            seconds: DEADLINE.as_secs(),
+        });
+    };
+    result.map_err(|error| {
+        let cause = match error {
+            rtnetlink::Error::NetlinkError(message) => message.to_io(),
+            other => std::io::Error::other(other),
+        };
+        NetError::from_io(cause, action.to_owned(), device, CAPABILITY)
+    })
+}
+
+fn os_error(error: &NetError) -> Option<i32> {
+    match error {
+        NetError::Kernel { cause, .. } => cause.raw_os_error(),
+        NetError::NoSuchDevice { .. }
+        | NetError::DeviceDown { .. }
+        | NetError::NotEthernet { .. }
+        | NetError::NotPermitted { .. }
+        | NetError::Ipv6Off { .. }
+        | NetError::AddressInUse { .. }
+        | NetError::NoSuchSysctl { .. }
+        | NetError::BadSysctlValue { .. }
+        | NetError::NoAnswer { .. } => None,
+    }
+}
+
+fn link_of(message: &LinkMessage) -> Link {
+    let flags = message.header.flags;
+    let ethernet = message.header.link_layer_type == LinkLayerType::Ether;
+    let mut link = Link {
+        index: message.header.index,
+        name: String::new(),
+        up: flags.contains(LinkFlags::Up),
+        loopback: flags.contains(LinkFlags::Loopback),
+        resolves: ethernet && !flags.contains(LinkFlags::Noarp),
+        mac: None,
+        mtu: 0,
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::Address(bytes) if ethernet => link.mac = bytes.as_slice().try_into().ok().map(Mac),
+            _ => {}
+        }
+    }
+    link
+}
+
+fn address_of(message: &AddressMessage, device: &str) -> Option<HostAddress> {
+    let (mut local, mut peer, mut label, mut owner, mut duplicate) = (None, None, None, 0, false);
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(address) => local = Some(*address),
+            AddressAttribute::Address(address) => peer = Some(*address),
+            AddressAttribute::Label(text) => label = Some(text.clone()),
+            AddressAttribute::Protocol(tag) => owner = u8::from(*tag),
+            AddressAttribute::Flags(flags) => duplicate = flags.contains(AddressFlags::Dadfailed),
+            _ => {}
+        }
+    }
+    Some(HostAddress {
+        device: device.to_owned(),
+        address: local.or(peer)?,
+        prefix: message.header.prefix_len,
+        scope: AddressScope::from_number(message.header.scope.into()),
+        label,
+        owner,
+        duplicate,
+    })
+}

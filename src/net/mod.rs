@@ -1,0 +1,30 @@
+//! This host's network as the kernel has it: interfaces, addresses, neighbours, settings, modules.
+//!
+//! Hands: does what it is told, at once and only that, and says what came of it in words that name the interface
+//! and the remedy. It never decides which address belongs where; `director` and `realserver::plan` do.
+//!
+//! Everything happens in the network namespace of the calling thread: sockets are opened by the caller's thread and
+//! `/proc/sys/net` follows it. A process has one namespace unless it asks for more, so this only matters to tests.
+//!
+//! | file | what |
+//! |---|---|
+//! | `host` | interfaces and addresses, over rtnetlink |
+//! | `neighbour` | duplicate-address probes and announcements, ARP and neighbour discovery |
+//! | `vip` | a director's virtual address: probe, add, announce |
+//! | `packet` | the bytes of those, a pure codec |
+//! | `sysctl` | kernel settings |
+//! | `module` | kernel modules |
+//! | `namespace` | which network namespace this is |
+//! | `error` | what can go wrong |
+
+mod error;
+mod host;
+pub mod module;
+pub mod namespace;
+pub mod neighbour;
+pub mod packet;
+pub mod sysctl;
+pub mod vip;
+
+pub use error::NetError;
+pub use host::{AddOptions, Change, HostNetwork};

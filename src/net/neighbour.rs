@@ -1,0 +1,256 @@
+//! Asking a segment whether anybody has an address, and telling it who has it now.
+//!
+//! IPv4 by ARP as in RFC 5227, IPv6 by neighbour discovery as in RFC 4862 and 4861. Frames are written and read on a
+//! packet socket, so that an address can be probed for before it is on the host; it takes `CAP_NET_RAW`.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use nix::libc;
+use nix::sys::socket::LinkAddr;
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::packet::{Arp, ArpOperation, ETHERTYPE_ARP, ETHERTYPE_IPV6, NeighbourFrame};
+use super::{NetError, sysctl};
+use crate::model::Mac;
+
+const CAPABILITY: &str = "CAP_NET_RAW";
+
+/// How often and how long a probe asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProbeTiming {
+    /// How many times.
+    pub count: u32,
+    /// From one to the next.
+    pub interval: Duration,
+    /// How long to listen after the last.
+    pub wait: Duration,
+}
+
+impl ProbeTiming {
+    /// Three times within 600 ms: a neighbour on the same segment answers within a few.
+    pub const QUICK: Self = Self {
+        count: 3,
+        interval: Duration::from_millis(200),
+        wait: Duration::from_millis(200),
+    };
+}
+
+/// How often an address is announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Burst {
+    /// How many times.
+    pub count: u32,
+    /// From one to the next.
+    pub interval: Duration,
+}
+
+impl Burst {
+    /// Three times within 100 ms, for a lost frame or two.
+    pub const SHORT: Self = Self {
+        count: 3,
+        interval: Duration::from_millis(50),
+    };
+}
+
+/// Asks the hosts behind `device` whether one of them has `address`, and says which hardware address answers first.
+///
+/// Ends early at the first answer. Our own frames do not count; another host's probe for the same address does.
+///
+/// # Errors
+/// [`NetError::NoSuchDevice`], [`NetError::DeviceDown`], [`NetError::NotEthernet`], [`NetError::NotPermitted`],
+/// [`NetError::Kernel`].
+pub async fn probe(device: &str, address: IpAddr, timing: ProbeTiming) -> Result<Option<Mac>, NetError> {
+    let action = || format!("probe for {address} on {device}");
+    let explain = |error| NetError::from_io(error, action(), device, CAPABILITY);
+    let (kind, filter) = match address {
+        IpAddr::V4(_) => (ETHERTYPE_ARP, None),
+        IpAddr::V6(_) => (ETHERTYPE_IPV6, Some(neighbour_messages_only())),
+    };
+    let socket = PacketSocket::open(device, kind, filter.as_ref().map(|filter| &filter[..]), action())?;
+    let own = socket.mac;
+    let question = match address {
+        IpAddr::V4(address) => Arp::probe(own, address).broadcast_frame(),
+        IpAddr::V6(address) => NeighbourFrame::probe(own, address).frame(),
+    };
+    let holder = |frame: &[u8]| match address {
+        IpAddr::V4(address) => {
+            let arp = Arp::parse(frame)?;
+            arp.contests(address, own).then_some(arp.sender_mac)
+        }
+        IpAddr::V6(address) => NeighbourFrame::parse(frame)?.contests(address, own),
+    };
+    let mut buffer = vec![0; 2048];
+    for round in 1..=timing.count {
+        socket.send(&question).await.map_err(explain)?;
+        let listen = if round == timing.count {
+            timing.wait
+        } else {
+            timing.interval
+        };
+        let until = Instant::now() + listen;
+        while let Ok(received) = timeout_at(until, socket.receive(&mut buffer)).await {
+            if let Some(mac) = received.map_err(explain)?.and_then(holder) {
+                return Ok(Some(mac));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Tells the hosts behind `device` that `address` is here: gratuitous ARP as request and as reply, or an unsolicited
+/// neighbour advertisement. For IPv6 the address should be on the device already: it is the sender.
+///
+/// # Errors
+/// As [`probe`].
+pub async fn announce(device: &str, address: IpAddr, burst: Burst) -> Result<(), NetError> {
+    let action = || format!("announce {address} on {device}");
+    let (kind, router) = match address {
+        IpAddr::V4(_) => (ETHERTYPE_ARP, false),
+        IpAddr::V6(_) => {
+            let setting = format!("net.ipv6.conf.{}.forwarding", sysctl::device_part(device));
+            (ETHERTYPE_IPV6, sysctl::read(&setting).is_ok_and(|value| value != "0"))
+        }
+    };
+    let socket = PacketSocket::open(device, kind, Some(&[NOTHING]), action())?;
+    let frames = match address {
+        IpAddr::V4(address) => [ArpOperation::Request, ArpOperation::Reply]
+            .map(|operation| Arp::gratuitous(operation, socket.mac, address).broadcast_frame())
+            .to_vec(),
+        IpAddr::V6(address) => vec![NeighbourFrame::unsolicited(socket.mac, address, router).frame()],
+    };
+    for round in 0..burst.count {
+        if round > 0 {
+            sleep(burst.interval).await;
+        }
+        for frame in &frames {
+            socket
+                .send(frame)
+                .await
+                .map_err(|error| NetError::from_io(error, action(), device, CAPABILITY))?;
+        }
+    }
+    Ok(())
+}
+
+/// A packet socket on one Ethernet interface.
+struct PacketSocket {
+    socket: AsyncFd<Socket>,
+    index: usize,
+    mac: Mac,
+}
+
+impl PacketSocket {
+    fn open(device: &str, kind: u16, filter: Option<&[SockFilter]>, action: String) -> Result<Self, NetError> {
+        let explain = |error: io::Error| NetError::from_io(error, action.clone(), device, CAPABILITY);
+        let (address, up) = link_address(device).map_err(&explain)?;
+        let mac = match (address.hatype(), address.addr()) {
+            (libc::ARPHRD_ETHER, Some(mac)) => Mac(mac),
+            _ => {
+                return Err(NetError::NotEthernet {
+                    device: device.to_owned(),
+                });
+            }
+        };
+        if !up {
+            return Err(NetError::DeviceDown {
+                device: device.to_owned(),
+            });
+        }
+        let protocol = Protocol::from(i32::from(kind.to_be()));
+        let open = || -> io::Result<_> {
+            let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
+            socket.set_nonblocking(true)?;
+            if let Some(filter) = filter {
+                socket.attach_filter(filter)?;
+            }
+            // An address without a protocol keeps the one the socket was opened with.
+            nix::sys::socket::bind(socket.as_raw_fd(), &address)?;
+            register(socket)
+        };
+        Ok(Self {
+            socket: open().map_err(explain)?,
+            index: address.ifindex(),
+            mac,
+        })
+    }
+
+    async fn send(&self, frame: &[u8]) -> io::Result<()> {
+        loop {
+            let mut ready = self.socket.writable().await?;
+            if let Ok(sent) = ready.try_io(|socket| socket.get_ref().send(frame)) {
+                return sent.map(|_| ());
+            }
+        }
+    }
+
+    /// The next frame; `None` where it came in elsewhere, before the socket was bound.
+    async fn receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
+        loop {
+            let mut ready = self.socket.readable().await?;
+            let read = ready.try_io(|socket| {
+                let received = nix::sys::socket::recvfrom::<LinkAddr>(socket.get_ref().as_raw_fd(), buffer);
+                received.map_err(io::Error::from)
+            });
+            match read {
+                Ok(Ok((length, from))) => {
+                    let here = from.is_some_and(|from| from.ifindex() == self.index);
+                    return Ok(buffer.get(..length).filter(|_| here));
+                }
+                Ok(Err(error)) => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Hands a socket to the runtime.
+#[allow(unsafe_code, reason = "tokio's safe constructor is deprecated in favour of this one")]
+fn register(socket: Socket) -> io::Result<AsyncFd<Socket>> {
+    // SAFETY: the socket owns its descriptor, gives the same one for as long as it lives, and is only ever lent out
+    // by reference, so that it is closed after the runtime has let go of it.
+    Ok(unsafe { AsyncFd::register(socket) }?)
+}
+
+/// The link-layer address of an interface, and whether it is up.
+///
+/// getifaddrs(3) gives it with the interface's number in it, which is what a packet socket is bound by; built by
+/// hand it would take `unsafe`.
+fn link_address(device: &str) -> io::Result<(LinkAddr, bool)> {
+    nix::ifaddrs::getifaddrs()?
+        .filter(|entry| entry.interface_name == device)
+        .find_map(|entry| {
+            let address = *entry.address?.as_link_addr()?;
+            let up = entry.flags.contains(nix::net::if_::InterfaceFlags::IFF_UP);
+            Some((address, up))
+        })
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
+}
+
+/// Lets nothing in: for a socket that only sends.
+const NOTHING: SockFilter = SockFilter::new(RETURN, 0, 0, 0);
+
+const LOAD_HALF: u16 = 0x28;
+const LOAD_BYTE: u16 = 0x30;
+const JUMP_IF_EQUAL: u16 = 0x15;
+const RETURN: u16 = 0x06;
+
+/// A classic BPF program that lets in IPv6 neighbour solicitations and advertisements, so that a busy director does
+/// not copy all its traffic here.
+fn neighbour_messages_only() -> [SockFilter; 9] {
+    [
+        SockFilter::new(LOAD_HALF, 0, 0, 12),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 6, u32::from(ETHERTYPE_IPV6)),
+        SockFilter::new(LOAD_BYTE, 0, 0, 20),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 4, 58),
+        SockFilter::new(LOAD_BYTE, 0, 0, 54),
+        SockFilter::new(JUMP_IF_EQUAL, 1, 0, 135),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, 136),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ]
+}

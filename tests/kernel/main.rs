@@ -1,0 +1,12 @@
+//! Tests on a real kernel with IPVS, run by `make test` inside the lab; outside of it they fail with the remedy.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
+mod bad_input;
+mod daemon;
+mod failover;
+mod lab;
+mod realserver;
+mod schedulers;
+mod site;
+mod vagrant;

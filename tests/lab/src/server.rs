@@ -1,0 +1,292 @@
+//! What answers on a real server: real nginx, or a thread that says the identity and nothing else.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::{Host, Process, wait_until};
+
+const START_LIMIT: Duration = Duration::from_secs(20);
+const STACK: usize = 128 * 1024;
+
+/// Debian's nginx, which answers every request with its identity.
+#[derive(Debug)]
+pub struct Nginx<'lab> {
+    host: &'lab Host,
+    process: Option<Process>,
+    configuration: PathBuf,
+    listens: Vec<SocketAddr>,
+}
+
+impl<'lab> Nginx<'lab> {
+    /// Starts nginx on the host and returns when it accepts connections on every address.
+    ///
+    /// Listen on a wildcard (`0.0.0.0:80`, `[::]:80`) where a virtual address is to be answered too.
+    pub fn start(host: &'lab Host, listens: &[SocketAddr], identity: &str) -> Result<Self> {
+        let port = listens.first().map_or(0, SocketAddr::port);
+        let directory = host.directory().join(format!("nginx-{port}"));
+        fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        let configuration = directory.join("nginx.conf");
+        fs::write(
+            &configuration,
+            configuration_text(&directory.display().to_string(), listens, identity),
+        )
+        .with_context(|| format!("cannot write {}", configuration.display()))?;
+        let mut nginx = Self {
+            host,
+            process: None,
+            configuration,
+            listens: listens.to_vec(),
+        };
+        nginx.restart()?;
+        Ok(nginx)
+    }
+
+    /// Starts it again after [`Nginx::stop`] or [`Nginx::kill`], or stops and starts it.
+    pub fn restart(&mut self) -> Result<()> {
+        self.stop()?;
+        let configuration = self.configuration.display().to_string();
+        let mut process = self.host.spawn(&["nginx", "-e", "stderr", "-c", &configuration])?;
+        let mut ended = false;
+        let all_accept = || {
+            ended = !process.is_running();
+            ended
+                || self
+                    .listens
+                    .iter()
+                    .all(|listen| TcpStream::connect_timeout(&local(*listen), START_LIMIT).is_ok())
+        };
+        let started = self
+            .host
+            .in_namespace(move || wait_until("nginx accepts", START_LIMIT, all_accept))?;
+        if let (Ok(()), true) = (&started, process.is_running()) {
+            self.process = Some(process);
+            return Ok(());
+        }
+        bail!(
+            "nginx does not run on {} ({:?}); it wrote:\n{}",
+            self.host.name(),
+            self.listens,
+            process.log()
+        )
+    }
+
+    /// Stops it as an administrator would, and returns when it has ended.
+    pub fn stop(&mut self) -> Result<()> {
+        let Some(mut process) = self.process.take() else {
+            return Ok(());
+        };
+        process.signal_alone(Signal::SIGTERM)?;
+        process.wait(START_LIMIT).map(drop)
+    }
+
+    /// Kills it with all its workers, in this instant.
+    pub fn kill(&mut self) {
+        drop(self.process.take());
+    }
+
+    /// Whether it was started and has not been stopped.
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(Process::is_running)
+    }
+}
+
+fn configuration_text(directory: &str, listens: &[SocketAddr], identity: &str) -> String {
+    let mut text = format!(
+        "daemon off;\nuser root;\nworker_processes 1;\npid {directory}/pid;\n\
+         events {{ worker_connections 1024; }}\n\
+         http {{\n    access_log off;\n    default_type text/plain;\n"
+    );
+    for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "    {kind}_temp_path {directory}/{kind};");
+    }
+    text.push_str("    server {\n");
+    for listen in listens {
+        let only = if listen.is_ipv6() { " ipv6only=on" } else { "" };
+        let _ = writeln!(text, "        listen {listen}{only};");
+    }
+    let _ = write!(
+        text,
+        "        location / {{ return 200 \"{identity}\\n\"; }}\n    }}\n}}\n"
+    );
+    text
+}
+
+/// The address under which a listening address is reached from the same host.
+fn local(listen: SocketAddr) -> SocketAddr {
+    let address = match listen.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        other => other,
+    };
+    SocketAddr::new(address, listen.port())
+}
+
+/// Threads of this process that say the server's identity, a line, to everybody who connects (or sends a datagram).
+///
+/// A TCP connection is held until the client closes it. Costs no process, so there may be many.
+#[derive(Debug)]
+pub struct Responder {
+    shared: Arc<Shared>,
+    listeners: Vec<TcpListener>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stopped: AtomicBool,
+    answered: AtomicUsize,
+    connections: Mutex<Vec<TcpStream>>,
+}
+
+impl Responder {
+    /// Listens on the host's addresses over TCP. One wildcard listener with [`Host::own_network`] has any number.
+    pub fn start(host: &Host, listens: &[SocketAddr], identity: &str) -> Result<Self> {
+        let listeners =
+            host.in_namespace(|| listens.iter().map(|listen| listen_tcp(*listen)).collect::<Result<_>>())??;
+        let mut responder = Self {
+            shared: Arc::default(),
+            listeners,
+            threads: Vec::new(),
+        };
+        for listener in &responder.listeners {
+            let listener = listener.try_clone().context("cannot duplicate a listener")?;
+            let (shared, line) = (Arc::clone(&responder.shared), format!("{identity}\n"));
+            responder
+                .threads
+                .push(thread::spawn(move || accept_all(&listener, &shared, &line)));
+        }
+        Ok(responder)
+    }
+
+    /// Answers datagrams to the host's addresses over UDP. The answer comes from the address asked only where that
+    /// one is named here: a wildcard answers from the host's own.
+    pub fn start_udp(host: &Host, listens: &[SocketAddr], identity: &str) -> Result<Self> {
+        let mut responder = Self {
+            shared: Arc::default(),
+            listeners: Vec::new(),
+            threads: Vec::new(),
+        };
+        for listen in listens {
+            let socket = host
+                .in_namespace(|| UdpSocket::bind(listen))?
+                .with_context(|| format!("cannot listen on udp {listen} on {}", host.name()))?;
+            socket
+                .set_read_timeout(Some(Duration::from_millis(100)))
+                .context("cannot set a socket's timeout")?;
+            let (shared, line) = (Arc::clone(&responder.shared), format!("{identity}\n"));
+            responder
+                .threads
+                .push(thread::spawn(move || answer_datagrams(&socket, &shared, &line)));
+        }
+        Ok(responder)
+    }
+
+    /// How many connections or datagrams were answered so far.
+    pub fn answered(&self) -> usize {
+        self.shared.answered.load(Ordering::Relaxed)
+    }
+
+    /// Stops listening and closes every connection; dropping it does the same.
+    pub fn stop(self) {}
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::Relaxed);
+        for listener in &self.listeners {
+            // Wakes its thread; one that has ended already is what is wanted.
+            let _ = SockRef::from(listener).shutdown(Shutdown::Both);
+        }
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+        for connection in self
+            .shared
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain(..)
+        {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn listen_tcp(listen: SocketAddr) -> Result<TcpListener> {
+    let open = || {
+        let socket = Socket::new(Domain::for_address(listen), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        if listen.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&listen.into())?;
+        socket.listen(1024)?;
+        Ok::<_, std::io::Error>(socket.into())
+    };
+    open().with_context(|| format!("cannot listen on tcp {listen}"))
+}
+
+fn accept_all(listener: &TcpListener, shared: &Arc<Shared>, line: &str) {
+    while !shared.stopped.load(Ordering::Relaxed) {
+        let Ok((mut stream, _)) = listener.accept() else {
+            // The listener was shut down, or descriptors ran out for a moment.
+            thread::sleep(Duration::from_millis(5));
+            continue;
+        };
+        if stream.write_all(line.as_bytes()).is_err() {
+            continue;
+        }
+        shared.answered.fetch_add(1, Ordering::Relaxed);
+        let Ok(registered) = stream.try_clone() else { continue };
+        let number = registered.as_raw_fd();
+        shared
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(registered);
+        let shared = Arc::clone(shared);
+        // A connection whose thread cannot start is closed, as by a server that is full.
+        let _ = thread::Builder::new().stack_size(STACK).spawn(move || {
+            hold(&mut stream);
+            let mut connections = shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
+            connections.retain(|connection| connection.as_raw_fd() != number);
+        });
+    }
+}
+
+/// Reads and forgets what the client sends, until it closes.
+fn hold(stream: &mut TcpStream) {
+    let mut buffer = [0; 1024];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
+
+fn answer_datagrams(socket: &UdpSocket, shared: &Shared, line: &str) {
+    let mut buffer = [0; 2048];
+    while !shared.stopped.load(Ordering::Relaxed) {
+        if let Ok((_, client)) = socket.recv_from(&mut buffer)
+            && socket.send_to(line.as_bytes(), client).is_ok()
+        {
+            shared.answered.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
