@@ -28,7 +28,10 @@ fn exit_codes_tell_errors_from_warnings() {
     assert_eq!(check(&["clean.toml"], directory.path()), (String::new(), Some(0)));
     let (shown, code) = check(&["warned.toml"], directory.path());
     assert_eq!(code, Some(0));
-    assert!(shown.starts_with("warned.toml:1:1: warning: the real servers of \"web\" have no check"), "{shown}");
+    assert!(
+        shown.starts_with("warned.toml:1:1: warning: the real servers of \"web\" have no check"),
+        "{shown}"
+    );
     let (shown, code) = check(&["wrong.toml"], directory.path());
     assert_eq!(code, Some(1));
     assert_eq!(
@@ -59,7 +62,10 @@ fn what_cannot_be_read_is_a_problem_with_a_remedy() {
     let directory = tempfile::tempdir().unwrap();
     for (name, said) in [
         (".", ".:1:1: error: cannot read .: it is a directory (name a file"),
-        ("none.toml", "none.toml:1:1: error: cannot read none.toml: no such file (is the path right?)"),
+        (
+            "none.toml",
+            "none.toml:1:1: error: cannot read none.toml: no such file (is the path right?)",
+        ),
     ] {
         let (shown, code) = check(&[name], directory.path());
         assert_eq!(code, Some(1), "{name}");
@@ -69,5 +75,8 @@ fn what_cannot_be_read_is_a_problem_with_a_remedy() {
     std::fs::write(directory.path().join("x.toml"), b"\xff\xfe\x00").unwrap();
     let (shown, code) = check(&["x.toml"], directory.path());
     assert_eq!(code, Some(1));
-    assert!(shown.starts_with("x.toml:1:1: error: byte 0xff is not UTF-8"), "{shown}");
+    assert!(
+        shown.starts_with("x.toml:1:1: error: byte 0xff is not UTF-8"),
+        "{shown}"
+    );
 }

@@ -43,6 +43,9 @@ use crate::model::Config;
 
 /// How deep files may include files.
 const DEEPEST_INCLUDE: usize = 16;
+/// The most bytes of a file whose every syntax error is looked for; the parser keeps all of them in memory, so that of a
+/// larger one only the first is said.
+const LARGEST_RECOVERED: usize = 4 << 20;
 /// How many files a configuration may have.
 const MOST_FILES: usize = 10_000;
 
@@ -170,7 +173,16 @@ fn read_toml(reader: &mut Reader, file: &mut File<'_>) {
             return;
         }
     };
-    let (table, errors) = DeTable::parse_recoverable(text);
+    let (table, errors) = match text.len() <= LARGEST_RECOVERED {
+        true => {
+            let (table, errors) = DeTable::parse_recoverable(text);
+            (Some(table), errors)
+        }
+        false => match DeTable::parse(text) {
+            Ok(table) => (Some(table), Vec::new()),
+            Err(error) => (None, vec![error]),
+        },
+    };
     for error in errors {
         let at = error.span().map_or(0, |span| span.start);
         reader.ledger.add(
@@ -181,7 +193,7 @@ fn read_toml(reader: &mut Reader, file: &mut File<'_>) {
             syntax_hint(error.message()).to_owned(),
         );
     }
-    file.table = Some(table);
+    file.table = table;
 }
 
 /// A parser's message on one line.
