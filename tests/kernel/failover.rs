@@ -61,6 +61,9 @@ fn killed_server(name: &str, mode: Forwarding, family: Family, inhibit: bool) {
         weight(&site, 0) == Some(1) && weight(&site, 1) == Some(1)
     })
     .expect("a pool");
+    site.client()
+        .wait_for_answer(vip, "real-server-1", Duration::from_secs(5))
+        .expect("traffic flows");
     let client = site.lab.client(0);
     let prober = Prober::start(
         client,
