@@ -1,2 +1,107 @@
-complete -c ipvsd -s h -l help -d 'Print help'
-complete -c ipvsd -s V -l version -d 'Print version'
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_ipvsd_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_ipvsd_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_ipvsd_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_ipvsd_using_subcommand
+    set -l cmd (__fish_ipvsd_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c ipvsd -n "__fish_ipvsd_needs_command" -s h -l help -d 'Print help'
+complete -c ipvsd -n "__fish_ipvsd_needs_command" -s V -l version -d 'Print version'
+complete -c ipvsd -n "__fish_ipvsd_needs_command" -f -a "run" -d 'Run the director daemon in the foreground'
+complete -c ipvsd -n "__fish_ipvsd_needs_command" -f -a "check-config" -d 'Print every problem of a configuration file with its place and a hint'
+complete -c ipvsd -n "__fish_ipvsd_needs_command" -f -a "plan" -d 'Print what `apply` would change, one step a line; exit code 3 where something would'
+complete -c ipvsd -n "__fish_ipvsd_needs_command" -f -a "apply" -d 'Make the kernel match a configuration once, without a daemon'
+complete -c ipvsd -n "__fish_ipvsd_needs_command" -f -a "list" -d 'Show the kernel\'s table as `ipvsadm -L` does, or as JSON'
+complete -c ipvsd -n "__fish_ipvsd_needs_command" -f -a "realserver" -d 'Prepare this host to be a real server, undo it, or say whether it would work'
+complete -c ipvsd -n "__fish_ipvsd_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand run" -s c -l config -d 'The configuration file' -r -F
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand run" -l run-dir -d 'Where ipvsd keeps the record of what it owns' -r -F
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand run" -l observe -d 'Probe and log what would be written, and write nothing'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand run" -s h -l help -d 'Print help'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand run" -s V -l version -d 'Print version'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand check-config" -l json -d 'Print the problems as JSON'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand check-config" -s h -l help -d 'Print help'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand check-config" -s V -l version -d 'Print version'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand plan" -s c -l config -d 'The configuration file' -r -F
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand plan" -l run-dir -d 'Where ipvsd keeps the record of what it owns' -r -F
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand plan" -s h -l help -d 'Print help'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand plan" -s V -l version -d 'Print version'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand apply" -s c -l config -d 'The configuration file' -r -F
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand apply" -l run-dir -d 'Where ipvsd keeps the record of what it owns' -r -F
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand apply" -s h -l help -d 'Print help'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand apply" -s V -l version -d 'Print version'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -s t -l tcp-service -d 'Show only this TCP service' -r
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -s u -l udp-service -d 'Show only this UDP service' -r
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -l sctp-service -d 'Show only this SCTP service' -r
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -s f -l fwmark-service -d 'Show only the service of this firewall mark' -r
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -s n -l numeric -d 'Show addresses and ports as numbers, and ask no name server'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -l stats -d 'Show packets and bytes since the counters were last zeroed'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -l rate -d 'Show connections, packets and bytes a second'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -s X -l exact -d 'Never shorten a figure to K, M, G or T'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -l thresholds -d 'Show connection thresholds'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -l persistent-conn -d 'Show persistence templates; with --connection, what the persistence engine knows'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -l tun-info -d 'Show the tunnels to real servers'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -s c -l connection -d 'Show the connection table'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -l timeout -d 'Show the connection timeouts'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -l daemon -d 'Show the sync daemons'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -l nosort -d 'Keep the kernel\'s order'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -l sort -d 'Sort, which is done anyway; taken because ipvsadm takes it'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -l json -d 'Print JSON, always numeric, unscaled and with every column'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -s 6 -l ipv6 -d 'With --fwmark-service: the IPv6 service of the mark'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -s h -l help -d 'Print help'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -s V -l version -d 'Print version'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and not __fish_seen_subcommand_from up down status help" -s h -l help -d 'Print help'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and not __fish_seen_subcommand_from up down status help" -s V -l version -d 'Print version'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and not __fish_seen_subcommand_from up down status help" -f -a "up" -d 'Put virtual addresses on this host, so that nobody but the director sends it their packets'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and not __fish_seen_subcommand_from up down status help" -f -a "down" -d 'Undo every `up`: this host is again as it was before the first'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and not __fish_seen_subcommand_from up down status help" -f -a "status" -d 'Say whether this host would work as a real server, and what is wrong; exit status 1 where it would not'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and not __fish_seen_subcommand_from up down status help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from up" -l vip -d 'A virtual address; `status` without any takes those on record' -r
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from up" -l mode -d 'How its packets come: dr (as they are) or tun (inside IP packets)' -r
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from up" -l dev -d 'The device that the addresses go on; never one whose neighbours can ask for them' -r
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from up" -l run-dir -d 'Where the record is kept, in a folder named after the network namespace' -r -F
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from up" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from up" -s V -l version -d 'Print version'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from down" -l run-dir -d 'Where the record is kept, in a folder named after the network namespace' -r -F
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from down" -s h -l help -d 'Print help'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from down" -s V -l version -d 'Print version'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from status" -l vip -d 'A virtual address; `status` without any takes those on record' -r
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from status" -l mode -d 'How its packets come: dr (as they are) or tun (inside IP packets)' -r
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from status" -l dev -d 'The device that the addresses go on; never one whose neighbours can ask for them' -r
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from status" -l run-dir -d 'Where the record is kept, in a folder named after the network namespace' -r -F
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from status" -l json -d 'Print JSON'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from status" -s V -l version -d 'Print version'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from help" -f -a "up" -d 'Put virtual addresses on this host, so that nobody but the director sends it their packets'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from help" -f -a "down" -d 'Undo every `up`: this host is again as it was before the first'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from help" -f -a "status" -d 'Say whether this host would work as a real server, and what is wrong; exit status 1 where it would not'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and not __fish_seen_subcommand_from run check-config plan apply list realserver help" -f -a "run" -d 'Run the director daemon in the foreground'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and not __fish_seen_subcommand_from run check-config plan apply list realserver help" -f -a "check-config" -d 'Print every problem of a configuration file with its place and a hint'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and not __fish_seen_subcommand_from run check-config plan apply list realserver help" -f -a "plan" -d 'Print what `apply` would change, one step a line; exit code 3 where something would'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and not __fish_seen_subcommand_from run check-config plan apply list realserver help" -f -a "apply" -d 'Make the kernel match a configuration once, without a daemon'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and not __fish_seen_subcommand_from run check-config plan apply list realserver help" -f -a "list" -d 'Show the kernel\'s table as `ipvsadm -L` does, or as JSON'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and not __fish_seen_subcommand_from run check-config plan apply list realserver help" -f -a "realserver" -d 'Prepare this host to be a real server, undo it, or say whether it would work'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and not __fish_seen_subcommand_from run check-config plan apply list realserver help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and __fish_seen_subcommand_from realserver" -f -a "up" -d 'Put virtual addresses on this host, so that nobody but the director sends it their packets'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and __fish_seen_subcommand_from realserver" -f -a "down" -d 'Undo every `up`: this host is again as it was before the first'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and __fish_seen_subcommand_from realserver" -f -a "status" -d 'Say whether this host would work as a real server, and what is wrong; exit status 1 where it would not'

@@ -6,6 +6,8 @@
 mod apply;
 mod check_config;
 pub mod docs;
+mod list;
+mod names;
 mod plan;
 mod realserver;
 mod run;
@@ -33,6 +35,8 @@ enum Verb {
     Plan(plan::PlanArgs),
     /// Make the kernel match a configuration once, without a daemon
     Apply(plan::PlanArgs),
+    /// Show the kernel's table as `ipvsadm -L` does, or as JSON
+    List(list::ListArgs),
     /// Prepare this host to be a real server, undo it, or say whether it would work
     Realserver(realserver::RealserverArgs),
     /// Write man pages and shell completions
@@ -50,6 +54,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::CheckConfig(args) => check_config::run(&args),
         Verb::Plan(args) => plan::run(args),
         Verb::Apply(args) => apply::run(args),
+        Verb::List(args) => list::run(&args),
         Verb::Realserver(args) => realserver::run(&args),
         Verb::Generate(args) => docs::run(&args),
     }

@@ -1,12 +1,14 @@
-//! The lines of `/proc/net/ip_vs`: the plain listing's columns at a fraction of a dump's cost.
+//! The lines of `/proc/net/ip_vs`: the plain listing's columns at a fraction of a dump's cost. And those of
+//! `/proc/net/ip_vs_conn`, the only way to the connection table.
 //!
 //! Pure and total: a line that is not understood is passed over, and with it the service it belongs to, so that the
 //! caller reads that one by netlink.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::model::{
-    DestinationKey, DestinationSpec, Forwarding, ListedDestination, Protocol, ServiceKey, Statistics, Tunnel,
+    ConnectionEntry, DestinationKey, DestinationSpec, Forwarding, ListedDestination, PersistenceData, Protocol,
+    ServiceKey, Statistics, Tunnel,
 };
 
 /// The destinations of every service with an address, in the order of the file.
@@ -80,6 +82,60 @@ fn destination(line: &[u8]) -> Option<ListedDestination> {
     })
 }
 
+/// The connections in the text of the file, its line of titles left out.
+pub fn connections(text: &[u8]) -> Vec<ConnectionEntry> {
+    text.split(|byte| *byte == b'\n')
+        .skip(1)
+        .filter_map(connection)
+        .collect()
+}
+
+fn connection(line: &[u8]) -> Option<ConnectionEntry> {
+    let mut words = words(line);
+    let protocol = protocol(words.next()?)?;
+    let mut endpoint = || {
+        let address: IpAddr = ip_address(words.next()?)?;
+        let port = u16::try_from(hexadecimal(words.next()?, 4)?).ok()?;
+        Some(SocketAddr::new(address, port))
+    };
+    let (client, virtual_address, destination) = (endpoint()?, endpoint()?, endpoint()?);
+    let text = |word: &[u8]| String::from_utf8_lossy(word).into_owned();
+    let state = text(words.next()?);
+    let expires = decimal(words.next()?)?;
+    let persistence = match (words.next(), words.next()) {
+        (Some(engine), Some(data)) => Some(PersistenceData {
+            engine: text(engine),
+            data: text(data),
+        }),
+        (_, None) | (None, Some(_)) => None,
+    };
+    Some(ConnectionEntry {
+        protocol,
+        client,
+        virtual_address,
+        destination,
+        state,
+        expires,
+        persistence,
+    })
+}
+
+/// The protocol by the name the kernel gives it; those without one are `IP_50`.
+fn protocol(word: &[u8]) -> Option<Protocol> {
+    match word {
+        b"TCP" => Some(Protocol::Tcp),
+        b"UDP" => Some(Protocol::Udp),
+        b"SCTP" => Some(Protocol::Sctp),
+        b"IP" => Some(Protocol::Other(0)),
+        b"ICMP" => Some(Protocol::Other(1)),
+        b"ICMPv6" => Some(Protocol::Other(58)),
+        _ => {
+            let number = decimal(word.strip_prefix(b"IP_")?)?;
+            Some(Protocol::from_number(u16::try_from(number).ok()?))
+        }
+    }
+}
+
 fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|byte| *byte == b' ').filter(|word| !word.is_empty())
 }
@@ -90,10 +146,18 @@ fn socket_address(word: &[u8]) -> Option<(IpAddr, u16)> {
     let (address, port) = (&word[..colon], &word[colon + 1..]);
     let port = u16::try_from(hexadecimal(port, 4)?).ok()?;
     let address = match address.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) {
-        Some(address) => std::str::from_utf8(address).ok()?.parse::<Ipv6Addr>().ok()?.into(),
-        None => Ipv4Addr::from(hexadecimal(address, 8)?).into(),
+        Some(address) => ip_address(address).filter(IpAddr::is_ipv6)?,
+        None => ip_address(address).filter(IpAddr::is_ipv4)?,
     };
     Some((address, port))
+}
+
+/// `C0A80001` or `2001:0db8:0000:0000:0000:0000:0000:0001`.
+fn ip_address(word: &[u8]) -> Option<IpAddr> {
+    if word.len() == 8 && !word.contains(&b':') {
+        return Some(Ipv4Addr::from(hexadecimal(word, 8)?).into());
+    }
+    Some(std::str::from_utf8(word).ok()?.parse::<Ipv6Addr>().ok()?.into())
 }
 
 fn hexadecimal(word: &[u8], digits: usize) -> Option<u32> {
@@ -108,4 +172,47 @@ fn decimal(word: &[u8]) -> Option<u32> {
     word.iter().try_fold(0u32, |number, byte| {
         number.checked_mul(10)?.checked_add(char::from(*byte).to_digit(10)?)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use proptest::prelude::*;
+
+    const TEXT: &[u8] = b"Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n\
+        TCP CB007109 9C42 C6336401 0050 C000020B 1F90 ESTABLISHED     896\n\
+        IP  CB007109 0000 00000007 0000 C000020B 0000 NONE             59\n\
+        TCP 2001:0db8:0020:0000:0000:0000:0000:0002 A7F8 2001:0db8:0000:0000:0000:0000:0000:0001 0050 \
+        2001:0db8:0001:0000:0000:0000:0000:0001 0050 TIME_WAIT        116\n\
+        UDP CB007109 13C4 C6336401 13C4 C000020B 13C4 UDP             299 sip a-call@client.example.com\n\
+        no connection\n";
+
+    #[test]
+    fn every_kind_of_line_is_read() {
+        let found = connections(TEXT);
+        assert_eq!(found.len(), 4);
+        assert_eq!(found[0].client, SocketAddr::from(([203, 0, 113, 9], 40002)));
+        assert_eq!(found[0].destination, SocketAddr::from(([192, 0, 2, 11], 8080)));
+        assert_eq!((found[0].state.as_str(), found[0].expires), ("ESTABLISHED", 896));
+        assert_eq!(found[1].protocol, Protocol::Other(0));
+        assert_eq!(found[1].virtual_address, SocketAddr::from(([0, 0, 0, 7], 0)));
+        assert_eq!(found[2].virtual_address.to_string(), "[2001:db8::1]:80");
+        let known = found[3].persistence.as_ref().expect("persistence data");
+        assert_eq!(
+            (known.engine.as_str(), known.data.as_str()),
+            ("sip", "a-call@client.example.com")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_upsets_the_parser(mut text in proptest::collection::vec(any::<u8>(), 0..300), place in 0..TEXT.len()) {
+            connections(&text);
+            let mut broken = TEXT[..place].to_vec();
+            broken.append(&mut text);
+            broken.extend_from_slice(&TEXT[place..]);
+            connections(&broken);
+        }
+    }
 }

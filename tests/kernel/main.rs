@@ -6,6 +6,7 @@ mod bad_input;
 mod daemon;
 mod failover;
 mod lab;
+mod listing;
 mod realserver;
 mod schedulers;
 mod site;
