@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use ipvsd::config::{Outcome, Problems, Source, Sources, has_wildcard, name_matches, parse};
 use ipvsd::model::{CheckSpec, Config, ServiceFlags};
+use proptest::prelude::*;
 
 fn toml_files(directory: &str) -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
@@ -169,7 +170,7 @@ fn show(outcome: &Outcome) -> String {
 fn every_case_has_the_problems_and_the_meaning_it_expects() {
     let update = std::env::var_os("UPDATE_EXPECT").is_some();
     let cases = toml_files("tests/config");
-    assert!(!cases.is_empty(), "only {} cases", cases.len());
+    assert!(cases.len() >= 80, "only {} cases", cases.len());
     let mut wrong = String::new();
     for case in cases {
         let found = show(&parse_file(&case));
@@ -197,5 +198,123 @@ fn the_example_configurations_have_no_errors() {
             }
             other => panic!("{}: {other:?}", example.display()),
         }
+    }
+}
+
+/// Whatever is parsed, the answer is a configuration or problems, and every problem fits on a line.
+fn assert_sound(text: impl Into<Vec<u8>>) {
+    match parse(&Sources::new(Source::new("x.toml", text))) {
+        Outcome::Parsed { warnings, .. } => assert!(!warnings.has_errors()),
+        Outcome::Needs(patterns) => assert!(!patterns.is_empty()),
+        Outcome::Refused(problems) => {
+            assert!(problems.has_errors());
+            for problem in &problems {
+                assert_eq!(problem.to_string().lines().count(), 1, "{problem}");
+            }
+        }
+    }
+}
+
+/// A case or an example, and a way to damage it.
+fn damaged_case() -> impl Strategy<Value = Vec<u8>> {
+    let mut files = toml_files("tests/config");
+    files.extend(toml_files("conf"));
+    let texts: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+    let piece = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..4),
+        prop::sample::select(vec![
+            "[",
+            "]",
+            "[[",
+            "]]",
+            "{",
+            "}",
+            "\"",
+            "'''",
+            "\n",
+            "=",
+            ".",
+            "#",
+            "-1",
+            "0",
+            "true",
+            "[]",
+            "\"\"",
+            ",",
+            "[[virtual_server]]\n",
+            "[virtual_server]\n",
+            "virtual_server.real_server = 1\n",
+            "\u{feff}",
+            "\0",
+            "é",
+        ])
+        .prop_map(|piece| piece.as_bytes().to_vec()),
+    ];
+    let damage = (any::<prop::sample::Index>(), 0..20_usize, piece);
+    (prop::sample::select(texts), prop::collection::vec(damage, 1..6)).prop_map(|(mut text, damages)| {
+        for (at, cut, piece) in damages {
+            let at = at.index(text.len() + 1);
+            let end = (at + cut).min(text.len());
+            text.splice(at..end, piece);
+        }
+        text
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn arbitrary_text_never_panics(text in ".{0,200}") {
+        assert_sound(text);
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        assert_sound(bytes);
+    }
+
+    #[test]
+    fn a_damaged_configuration_never_panics(text in damaged_case()) {
+        assert_sound(text);
+    }
+}
+
+#[test]
+fn text_that_is_not_utf8_is_named_by_its_place() {
+    let text = b"[host]\nprepare = true # \xc3\xa9\xff\n".to_vec();
+    let Outcome::Refused(problems) = parse(&Sources::new(Source::new("x.toml", text))) else {
+        panic!("it was taken")
+    };
+    assert_eq!(
+        problems.to_string(),
+        "x.toml:2:19: error: byte 0xff is not UTF-8 (save the file as UTF-8; is it a configuration at all?)"
+    );
+}
+
+#[test]
+fn ten_megabytes_of_noise_are_refused_on_two_pages_and_soon() {
+    let mut state = 1_u64;
+    let mut random = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) as usize
+    };
+    let letters = b"abcxyz019=[]{}\"'#.,-_ \n\n";
+    let noise: Vec<u8> = (0..10 << 20).map(|_| letters[random() % letters.len()]).collect();
+    let lines: Vec<u8> = b"key = value\n".iter().copied().cycle().take(10 << 20).collect();
+    let keys = (0..(1 << 19))
+        .flat_map(|number| format!("key{number} = 1\n").into_bytes())
+        .collect();
+    let brackets = vec![b'['; 10 << 20];
+    let headers: Vec<u8> = b"[[a]\n".iter().copied().cycle().take(10 << 20).collect();
+    for text in [noise, lines, keys, brackets, headers] {
+        let started = std::time::Instant::now();
+        let outcome = parse(&Sources::new(Source::new("x.toml", text)));
+        let Outcome::Refused(problems) = outcome else {
+            panic!("noise was taken")
+        };
+        assert!(problems.shown.len() <= 200);
+        assert!(problems.to_string().len() < 100_000);
+        assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
     }
 }

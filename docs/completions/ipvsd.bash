@@ -476,7 +476,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__realserver__subcmd__status)
-            opts="-h -V --vip --mode --dev --run-dir --json --help --version"
+            opts="-h -V --vip --mode --config --dev --run-dir --json --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -487,6 +487,10 @@ _ipvsd() {
                     return 0
                     ;;
                 --mode)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -506,7 +510,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__realserver__subcmd__up)
-            opts="-h -V --vip --mode --dev --run-dir --help --version"
+            opts="-h -V --vip --mode --config --dev --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -517,6 +521,10 @@ _ipvsd() {
                     return 0
                     ;;
                 --mode)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -73,10 +73,11 @@ complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and not __fish_s
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and not __fish_seen_subcommand_from up down status help" -s V -l version -d 'Print version'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and not __fish_seen_subcommand_from up down status help" -f -a "up" -d 'Put virtual addresses on this host, so that nobody but the director sends it their packets'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and not __fish_seen_subcommand_from up down status help" -f -a "down" -d 'Undo every `up`: this host is again as it was before the first'
-complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and not __fish_seen_subcommand_from up down status help" -f -a "status" -d 'Say whether this host would work as a real server, and what is wrong; exit status 1 where it would not'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and not __fish_seen_subcommand_from up down status help" -f -a "status" -d 'Say whether this host would work as a real server, and what is wrong'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and not __fish_seen_subcommand_from up down status help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from up" -l vip -d 'A virtual address; `status` without any takes those on record' -r
-complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from up" -l mode -d 'How its packets come: dr (as they are) or tun (inside IP packets)' -r
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from up" -l vip -d 'A virtual address, or several; `status` without any takes those on record' -r
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from up" -l mode -d 'How their packets come: dr (as they are) or tun (inside IP packets)' -r
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from up" -l config -d 'The director\'s configuration, to take addresses and modes of the pools that this host is in' -r -F
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from up" -l dev -d 'The device that the addresses go on; never one whose neighbours can ask for them' -r
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from up" -l run-dir -d 'Where the record is kept, in a folder named after the network namespace' -r -F
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from up" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -84,16 +85,17 @@ complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from down" -l run-dir -d 'Where the record is kept, in a folder named after the network namespace' -r -F
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from down" -s h -l help -d 'Print help'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from down" -s V -l version -d 'Print version'
-complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from status" -l vip -d 'A virtual address; `status` without any takes those on record' -r
-complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from status" -l mode -d 'How its packets come: dr (as they are) or tun (inside IP packets)' -r
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from status" -l vip -d 'A virtual address, or several; `status` without any takes those on record' -r
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from status" -l mode -d 'How their packets come: dr (as they are) or tun (inside IP packets)' -r
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from status" -l config -d 'The director\'s configuration, to take addresses and modes of the pools that this host is in' -r -F
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from status" -l dev -d 'The device that the addresses go on; never one whose neighbours can ask for them' -r
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from status" -l run-dir -d 'Where the record is kept, in a folder named after the network namespace' -r -F
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from status" -l json -d 'Print JSON'
-complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from status" -s V -l version -d 'Print version'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from help" -f -a "up" -d 'Put virtual addresses on this host, so that nobody but the director sends it their packets'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from help" -f -a "down" -d 'Undo every `up`: this host is again as it was before the first'
-complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from help" -f -a "status" -d 'Say whether this host would work as a real server, and what is wrong; exit status 1 where it would not'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from help" -f -a "status" -d 'Say whether this host would work as a real server, and what is wrong'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand realserver; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and not __fish_seen_subcommand_from run check-config plan apply list realserver help" -f -a "run" -d 'Run the director daemon in the foreground'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and not __fish_seen_subcommand_from run check-config plan apply list realserver help" -f -a "check-config" -d 'Print every problem of a configuration file with its place and a hint'
@@ -104,4 +106,4 @@ complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and not __fish_seen_su
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and not __fish_seen_subcommand_from run check-config plan apply list realserver help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and __fish_seen_subcommand_from realserver" -f -a "up" -d 'Put virtual addresses on this host, so that nobody but the director sends it their packets'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and __fish_seen_subcommand_from realserver" -f -a "down" -d 'Undo every `up`: this host is again as it was before the first'
-complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and __fish_seen_subcommand_from realserver" -f -a "status" -d 'Say whether this host would work as a real server, and what is wrong; exit status 1 where it would not'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand help; and __fish_seen_subcommand_from realserver" -f -a "status" -d 'Say whether this host would work as a real server, and what is wrong'

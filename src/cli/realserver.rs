@@ -13,13 +13,16 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
+use crate::daemon::files;
 use crate::daemon::record::DEFAULT_RUN_DIR;
 use crate::model::AddressScope;
 use crate::net::{AddOptions, HostNetwork, NetError, module, namespace, sysctl};
 use crate::realserver::state::{self, State};
 use crate::realserver::{Host, Mode, Record, Step, Wanted, plan};
 
-/// Arguments of `ipvsd realserver`.
+/// Prepare this host to be a real server of DR or TUN services, or undo it
+///
+/// NAT real servers need nothing but a default route through the director.
 #[derive(Debug, Args)]
 pub(super) struct RealserverArgs {
     #[command(subcommand)]
@@ -28,9 +31,9 @@ pub(super) struct RealserverArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Put virtual addresses on this host, so that nobody but the director sends it their packets.
+    /// Put virtual addresses on this host, so that nobody but the director sends it their packets
     ///
-    /// Settings come first (arp_ignore, arp_announce; rp_filter and the device for a tunnel), then the addresses.
+    /// Settings come first (arp_ignore and arp_announce; rp_filter and the device for a tunnel), then the addresses.
     /// What was there before is put on record; doing it again changes nothing, other addresses extend it.
     Up {
         #[command(flatten)]
@@ -38,18 +41,20 @@ enum Verb {
         #[command(flatten)]
         place: Place,
     },
-    /// Undo every `up`: this host is again as it was before the first.
+    /// Undo every `up`: this host is again as it was before the first
     Down {
         #[command(flatten)]
         place: Place,
     },
-    /// Say whether this host would work as a real server, and what is wrong; exit status 1 where it would not.
+    /// Say whether this host would work as a real server, and what is wrong
+    ///
+    /// Exits with 0 where it would work, warnings or not, and with 1 where it would not.
     Status {
         #[command(flatten)]
         chosen: Chosen,
         #[command(flatten)]
         place: Place,
-        /// Print JSON.
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
@@ -57,29 +62,32 @@ enum Verb {
 
 #[derive(Debug, Args)]
 struct Chosen {
-    /// A virtual address; `status` without any takes those on record.
-    #[arg(long = "vip", value_name = "ADDR", num_args = 1.., value_delimiter = ',')]
+    /// A virtual address, or several; `status` without any takes those on record
+    #[arg(long = "vip", value_name = "ADDR", num_args = 1.., value_delimiter = ',', conflicts_with = "config")]
     vips: Vec<IpAddr>,
-    /// How its packets come: dr (as they are) or tun (inside IP packets).
-    #[arg(long, value_name = "MODE", default_value_t = Mode::Dr)]
+    /// How their packets come: dr (as they are) or tun (inside IP packets)
+    #[arg(long, value_name = "MODE", default_value_t = Mode::Dr, conflicts_with = "config")]
     mode: Mode,
-    /// The device that the addresses go on; never one whose neighbours can ask for them.
+    /// The director's configuration, to take addresses and modes of the pools that this host is in
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The device that the addresses go on; never one whose neighbours can ask for them
     #[arg(long, value_name = "DEVICE", default_value = "lo")]
     dev: String,
 }
 
 #[derive(Debug, Args)]
 struct Place {
-    /// Where the record is kept, in a folder named after the network namespace.
+    /// Where the record is kept, in a folder named after the network namespace
     #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN_DIR)]
     run_dir: PathBuf,
 }
 
 /// Runs the verb.
-pub(super) fn run(args: &RealserverArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: &RealserverArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        match &args.verb {
+        match &arguments.verb {
             Verb::Up { chosen, place } => up(chosen, place).await,
             Verb::Down { place } => down(place).await,
             Verb::Status { chosen, place, json } => status(chosen, place, *json).await,
@@ -89,9 +97,22 @@ pub(super) fn run(args: &RealserverArgs) -> anyhow::Result<ExitCode> {
 
 async fn up(chosen: &Chosen, place: &Place) -> anyhow::Result<ExitCode> {
     let network = HostNetwork::connect().await?;
-    let wanted = chosen.wanted(&network).await?;
+    let Derived { wanted, notes } = chosen.wanted(&network).await?;
+    for note in &notes {
+        say(note)?;
+    }
     if wanted.vips.is_empty() {
-        bail!("no virtual address to put on this host (give them with --vip)");
+        match &chosen.config {
+            None => bail!("no virtual address to put on this host (give them with --vip, or the configuration)"),
+            Some(file) if notes.is_empty() => bail!(
+                "no real server in {} has an address of this host (is it the right file, is the network up?)",
+                file.display()
+            ),
+            Some(_) => {
+                say("nothing to put on this host")?;
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
     }
     let state = State::lock(&place.run_dir, namespace::current()?)?;
     let earlier = state.read()?;
@@ -155,12 +176,12 @@ async fn down(place: &Place) -> anyhow::Result<ExitCode> {
 async fn status(chosen: &Chosen, place: &Place, json: bool) -> anyhow::Result<ExitCode> {
     let network = HostNetwork::connect().await?;
     let record = state::peek(&place.run_dir, &namespace::current()?)?;
-    let mut wanted = chosen.wanted(&network).await?;
-    if wanted.vips.is_empty() {
+    let Derived { mut wanted, notes } = chosen.wanted(&network).await?;
+    if wanted.vips.is_empty() && chosen.config.is_none() {
         wanted = record.wanted();
     }
-    if wanted.vips.is_empty() {
-        bail!("no virtual address to look at: none is on record (give them with --vip)");
+    if wanted.vips.is_empty() && notes.is_empty() {
+        bail!("no virtual address to look at: none is given, none is on record (give them with --vip)");
     }
     let host = read_host(&network, &record).await?;
     let findings = plan::status(&wanted, &host);
@@ -171,10 +192,14 @@ async fn status(chosen: &Chosen, place: &Place, json: bool) -> anyhow::Result<Ex
             .iter()
             .map(|(address, vip)| (address, serde_json::json!({ "device": vip.device, "mode": vip.mode })))
             .collect();
-        let shown = serde_json::json!({ "works": works, "virtual_addresses": vips, "findings": findings });
+        let shown =
+            serde_json::json!({ "works": works, "virtual_addresses": vips, "findings": findings, "notes": notes });
         say(&serde_json::to_string_pretty(&shown)?)?;
     } else {
         let mut text = String::new();
+        for note in &notes {
+            writeln!(text, "note: {note}")?;
+        }
         for finding in &findings {
             writeln!(text, "{finding}")?;
         }
@@ -187,9 +212,33 @@ async fn status(chosen: &Chosen, place: &Place, json: bool) -> anyhow::Result<Ex
     Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What is wanted, and what a person should know about how that came about.
+struct Derived {
+    wanted: Wanted,
+    notes: BTreeSet<String>,
+}
+
 impl Chosen {
-    async fn wanted(&self, _network: &HostNetwork) -> anyhow::Result<Wanted> {
-        Ok(Wanted::all_on(&self.dev, self.vips.iter().map(|vip| (*vip, self.mode))))
+    async fn wanted(&self, network: &HostNetwork) -> anyhow::Result<Derived> {
+        let Some(file) = &self.config else {
+            let vips = self.vips.iter().map(|vip| (*vip, self.mode));
+            return Ok(Derived {
+                wanted: Wanted::all_on(&self.dev, vips),
+                notes: BTreeSet::new(),
+            });
+        };
+        let loaded = files::load(file)?;
+        let local: Vec<_> = network
+            .addresses()
+            .await?
+            .into_iter()
+            .map(|held| held.address)
+            .collect();
+        let derived = plan::wanted_from(&loaded.config, &local);
+        Ok(Derived {
+            wanted: Wanted::all_on(&self.dev, derived.vips),
+            notes: derived.notes,
+        })
     }
 }
 

@@ -60,6 +60,7 @@ pub(super) fn service(text: &str) -> Result<ServiceRange, Unusable> {
         Err(_) => {
             let (host, port) = split(text)?;
             let Some(port) = port else {
+                range(host, text)?;
                 return Err(Unusable::new(
                     format!("`{text}` has no port"),
                     format!("write \"{}\"", with_port(host)),
@@ -257,7 +258,7 @@ fn range(host: &str, text: &str) -> Result<(IpAddr, u64), Unusable> {
     match distance {
         None => Err(Unusable::new(
             format!("the range in `{text}` ends before it starts"),
-            format!("write {last}-{first} the other way round"),
+            format!("did you mean {last}-{first}?"),
         )),
         Some(distance) if distance >= u128::from(MOST_SERVICES) => Err(Unusable::new(
             format!("`{text}` is a range of more than {MOST_SERVICES} addresses"),

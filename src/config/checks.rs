@@ -184,11 +184,7 @@ fn read_check(reader: &mut Reader, table: &DeTable<'_>, at: usize, name: Option<
     };
     let (interval, timeout, retry_interval) = (interval?, timeout?, retry_interval?);
     if timeout > retry_interval {
-        let whose = if retry_is_written {
-            ""
-        } else {
-            " (left out: the interval, at most 1s)"
-        };
+        let whose = if retry_is_written { "" } else { " that holds by default" };
         reader.warning(
             timeout_at,
             format!(

@@ -90,6 +90,13 @@ impl Scope {
         }
     }
 
+    /// Whether a key that this table does not have is one of another table.
+    pub(super) fn is_home_elsewhere(self, key: &str) -> bool {
+        Self::ALL
+            .into_iter()
+            .any(|other| other != self && other.keys().contains(&key))
+    }
+
     /// What the table is called in a sentence.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -105,6 +112,8 @@ impl Scope {
         }
     }
 }
+
+const NOT_YET: &str = "this version does not have it";
 
 /// Words of keepalived and ipvsadm, and what they are called here.
 const FOREIGN_KEYS: &[(&str, &str)] = &[
@@ -166,6 +175,16 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
     ("sched_flags", "here it is `flags`"),
     ("timeout_tcp", "here it is `tcp`"),
     ("tcp_fin", "here it is `tcpfin`"),
+    ("quorum", NOT_YET),
+    ("hysteresis", NOT_YET),
+    ("quorum_up", NOT_YET),
+    ("quorum_down", NOT_YET),
+    ("notify_up", NOT_YET),
+    ("notify_down", NOT_YET),
+    ("vrrp_instance", NOT_YET),
+    ("slow_start", NOT_YET),
+    ("warmup", NOT_YET),
+    ("ha_suspend", NOT_YET),
     ("tun_type", "here: tun = { type = \"gue\", port = 6080 }"),
     ("tun_port", "here: tun = { type = \"gue\", port = 6080 }"),
 ];

@@ -24,6 +24,7 @@ mod settings;
 mod sources;
 mod virtual_server;
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use toml::Spanned;
@@ -42,6 +43,9 @@ use crate::model::Config;
 
 /// How deep files may include files.
 const DEEPEST_INCLUDE: usize = 16;
+/// The most bytes of a file whose every syntax error is looked for; the parser keeps all of them in memory, so that of a
+/// larger one only the first is said.
+const LARGEST_RECOVERED: usize = 4 << 20;
 /// How many files a configuration may have.
 const MOST_FILES: usize = 10_000;
 
@@ -66,11 +70,12 @@ pub fn parse(sources: &Sources) -> Outcome {
     let mut reader = Reader::default();
     let mut files = vec![File::new(&sources.root, None)];
     let mut needs = Vec::new();
+    let mut known = BTreeSet::from([tidy(&sources.root.name)]);
     let mut next = 0;
     while next < files.len() {
         reader.file = next;
         read_toml(&mut reader, &mut files[next]);
-        follow_includes(&mut reader, sources, &mut files, next, &mut needs);
+        follow_includes(&mut reader, sources, &mut files, next, &mut known, &mut needs);
         next += 1;
     }
     if !needs.is_empty() {
@@ -168,18 +173,44 @@ fn read_toml(reader: &mut Reader, file: &mut File<'_>) {
             return;
         }
     };
-    let (table, errors) = DeTable::parse_recoverable(text);
+    let (table, errors) = match text.len() <= LARGEST_RECOVERED {
+        true => {
+            let (table, errors) = DeTable::parse_recoverable(text);
+            (Some(table), errors)
+        }
+        false => match DeTable::parse(text) {
+            Ok(table) => (Some(table), Vec::new()),
+            Err(error) => (None, vec![error]),
+        },
+    };
     for error in errors {
         let at = error.span().map_or(0, |span| span.start);
         reader.ledger.add(
             reader.place(at),
             Severity::Error,
             Ground::Syntax,
-            error.message().to_owned(),
-            String::new(),
+            one_line(error.message()),
+            syntax_hint(error.message()).to_owned(),
         );
     }
-    file.table = Some(table);
+    file.table = table;
+}
+
+/// A parser's message on one line.
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What helps with the slips that are made most often.
+fn syntax_hint(message: &str) -> &'static str {
+    match message {
+        "duplicate key" => "each key and each [table] stands once; tables in a list have two brackets",
+        _ if message.starts_with("string values must be quoted") => "write \"...\" around it",
+        _ if message.starts_with("key with no value") || message.starts_with("invalid unquoted key") => {
+            "a line is `key = value`; what follows it may not have been read"
+        }
+        _ => "",
+    }
 }
 
 /// Appends the files that `files[number]` includes, or notes what is needed for that.
@@ -188,6 +219,7 @@ fn follow_includes<'s>(
     sources: &'s Sources,
     files: &mut Vec<File<'s>>,
     number: usize,
+    known: &mut BTreeSet<PathBuf>,
     needs: &mut Vec<String>,
 ) {
     let mut included: Vec<(usize, String)> = Vec::new();
@@ -229,12 +261,19 @@ fn follow_includes<'s>(
             );
         }
         for source in answer {
-            follow_one(reader, files, number, at, source);
+            follow_one(reader, files, known, number, at, source);
         }
     }
 }
 
-fn follow_one<'s>(reader: &mut Reader, files: &mut Vec<File<'s>>, number: usize, at: usize, source: &'s Source) {
+fn follow_one<'s>(
+    reader: &mut Reader,
+    files: &mut Vec<File<'s>>,
+    known: &mut BTreeSet<PathBuf>,
+    number: usize,
+    at: usize,
+    source: &'s Source,
+) {
     let path = tidy(&source.name);
     let mut chain = vec![number];
     while let Some(from) = files[chain[chain.len() - 1]].included_from {
@@ -256,7 +295,7 @@ fn follow_one<'s>(reader: &mut Reader, files: &mut Vec<File<'s>>, number: usize,
         );
     } else if files.len() >= MOST_FILES {
         reader.error(at, format!("more than {MOST_FILES} files are included"), "");
-    } else if files.iter().any(|file| tidy(file.name) == path) {
+    } else if !known.insert(path) {
         reader.warning(
             at,
             format!("{} is included twice", source.name),

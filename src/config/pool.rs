@@ -15,6 +15,8 @@ use crate::model::{CheckSpec, DestinationSpec, Family, Forwarding, RealServer, S
 
 /// The highest weight and threshold: the kernel reads both as signed 32-bit numbers.
 const MOST: u32 = 2_147_483_647;
+/// The most destinations of one virtual server: its services times its real servers.
+const MOST_DESTINATIONS: usize = 1 << 20;
 const HIGHEST_TIER: u32 = 1000;
 
 /// What a pool has to fit to.
@@ -51,6 +53,21 @@ pub(super) fn read_real_servers(
     item: &Item<'_>,
 ) -> Vec<(Place, RealServer)> {
     let tables = reader.tables(item, "virtual_server.real_server");
+    let destinations = tables.len().saturating_mul(front.services.len());
+    if destinations > MOST_DESTINATIONS {
+        reader.error(
+            item.span().start,
+            format!(
+                "{} real servers behind {} services are too many",
+                tables.len(),
+                front.services.len()
+            ),
+            format!(
+                "at most {MOST_DESTINATIONS} destinations in one virtual_server; a firewall mark needs only one service"
+            ),
+        );
+        return Vec::new();
+    }
     let mut servers = Vec::with_capacity(tables.len());
     let mut seen: HashMap<(IpAddr, u16), Place> = HashMap::with_capacity(tables.len());
     for (at, table) in tables {

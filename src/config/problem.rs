@@ -14,6 +14,9 @@ const SHOWN: usize = 100;
 /// How many findings of one severity are kept until they are sorted by their place.
 const KEPT: usize = 1000;
 
+/// The most characters of a message or a hint.
+const LONGEST: usize = 400;
+
 /// Whether a problem keeps a configuration from being used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -196,6 +199,11 @@ impl Ledger {
         }
     }
 
+    /// How many errors there are so far.
+    pub(super) fn errors(&self) -> usize {
+        self.errors
+    }
+
     /// Says that a part could not be read, so that nothing is made of what is missing.
     pub(super) fn mark_incomplete(&mut self) {
         self.incomplete = true;
@@ -253,8 +261,8 @@ impl Ledger {
                 line,
                 column,
                 severity: finding.severity,
-                text: finding.text,
-                hint: (!finding.hint.is_empty()).then_some(finding.hint),
+                text: printable(finding.text),
+                hint: (!finding.hint.is_empty()).then(|| printable(finding.hint)),
             })
             .collect();
         Problems {
@@ -262,6 +270,22 @@ impl Ledger {
             shown,
         }
     }
+}
+
+/// A message with pieces of the file in it as a terminal can take it: one line, no control characters, a bounded length.
+fn printable(text: String) -> String {
+    if text.len() <= LONGEST && !text.contains(char::is_control) {
+        return text;
+    }
+    let mut short: String = text
+        .chars()
+        .take(LONGEST)
+        .map(|letter| if letter.is_control() { '\u{fffd}' } else { letter })
+        .collect();
+    if text.chars().nth(LONGEST).is_some() {
+        short.push_str("...");
+    }
+    short
 }
 
 /// Walks forward through the files, counting lines.

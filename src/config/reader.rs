@@ -84,11 +84,20 @@ impl Reader {
             let name: &str = key.get_ref();
             match known.iter().position(|known| *known == name) {
                 Some(index) => found[index] = Some(item),
-                None => self.error(
-                    key.span().start,
-                    format!("`{}` is not known in {}", shorten(name), scope.name()),
-                    hints::unknown_key(scope, name),
-                ),
+                None => {
+                    // Below a table header that could not be read, keys of that table turn up in the wrong one.
+                    let ground = match scope.is_home_elsewhere(name) {
+                        true => Ground::Absent,
+                        false => Ground::Written,
+                    };
+                    self.ledger.add(
+                        self.place(key.span().start),
+                        Severity::Error,
+                        ground,
+                        format!("`{}` is not known in {}", shorten(name), scope.name()),
+                        hints::unknown_key(scope, name),
+                    );
+                }
             }
         }
         found
@@ -121,7 +130,7 @@ impl Reader {
     /// A whole number in a range.
     pub(super) fn number(&mut self, item: &Item<'_>, key: &str, range: RangeInclusive<u32>) -> Option<u32> {
         let DeValue::Integer(number) = item.get_ref() else {
-            return self.wrong_type(item, key, "a number", item.get_ref());
+            return self.wrong_type(item, key, "a whole number", item.get_ref());
         };
         let value = i64::from_str_radix(number.as_str(), number.radix())
             .ok()
@@ -149,12 +158,12 @@ impl Reader {
         let text = match item.get_ref() {
             DeValue::String(text) => text,
             DeValue::Integer(number) => {
-                let number = number.to_string();
-                self.error(
-                    at,
-                    format!("`{key}` has no unit"),
-                    format!("write {key} = \"{0}s\" or \"{0}ms\"", shorten(&number)),
-                );
+                let number = shorten(&number.to_string());
+                let hint = match range.start().as_secs() {
+                    0 => format!("write {key} = \"{number}s\" or \"{number}ms\""),
+                    _ => format!("write {key} = \"{number}s\""),
+                };
+                self.error(at, format!("`{key}` has no unit"), hint);
                 return None;
             }
             other => return self.wrong_type(item, key, "a duration such as \"2s\"", other),
@@ -246,7 +255,7 @@ impl Reader {
 
     fn wrong_type<T>(&mut self, item: &Item<'_>, key: &str, wanted: &str, value: &DeValue<'_>) -> Option<T> {
         let hint = match (wanted, value) {
-            ("a number" | "true or false", DeValue::String(text))
+            ("a whole number" | "true or false", DeValue::String(text))
                 if !text.is_empty()
                     && (text.bytes().all(|byte| byte.is_ascii_digit()) || text == "true" || text == "false") =>
             {
@@ -287,7 +296,7 @@ impl<'t, 'i> Iterator for Elements<'t, 'i> {
 pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "a number",
+        DeValue::Integer(_) => "a whole number",
         DeValue::Float(_) => "a number with a point",
         DeValue::Boolean(_) => "true or false",
         DeValue::Datetime(_) => "a date",

@@ -85,6 +85,7 @@ impl<'t> Assembly<'t> {
             real_server,
         ] = reader.fields(table, Scope::VirtualServer);
         let number = self.virtual_servers.len();
+        let errors = reader.ledger.errors();
         let name = self.read_name(reader, at, name);
         let services = read_services(reader, at, address, fwmark, family, protocol);
         for (place, service) in &services {
@@ -192,7 +193,10 @@ impl<'t> Assembly<'t> {
                 }
             }
         }
-        warn_of_thin_pools(reader, at, &name, real_server.is_some(), &real, sorry.is_some());
+        // Where something was wrong, what is left of the pool says nothing.
+        if reader.ledger.errors() == errors {
+            warn_of_thin_pools(reader, at, &name, &real, sorry.is_some());
+        }
         self.servers
             .extend(real.iter().map(|(place, server)| (server.address, *place, number)));
         self.virtual_servers.push(VirtualServer {
@@ -537,7 +541,6 @@ fn warn_of_thin_pools(
     reader: &mut Reader,
     at: usize,
     name: &str,
-    written: bool,
     real: &[(Place, crate::model::RealServer)],
     sorry: bool,
 ) {
@@ -546,7 +549,7 @@ fn warn_of_thin_pools(
         true => "the sorry server serves all the time",
         false => "its clients are refused",
     };
-    if !written || (real.is_empty() && enabled().next().is_none()) {
+    if real.is_empty() {
         reader.warning(
             at,
             format!("virtual_server \"{}\" has no real server: {alternative}", shorten(name)),

@@ -48,8 +48,16 @@ pub(super) async fn keep(mut orders: watch::Receiver<AddressOrder>, released: im
                 .collect(),
             Err(_) => BTreeSet::new(),
         };
-        for vip in hold.difference(&(&held & &present)).cloned().collect::<Vec<_>>() {
-            match net::vip::hold(&network, &vip).await {
+        let wanted: Vec<_> = hold.difference(&(&held & &present)).cloned().collect();
+        let answers = match net::vip::hold_all(&network, &wanted).await {
+            Ok(answers) => answers,
+            Err(problem) => {
+                error!("cannot hold virtual addresses: {problem}");
+                continue;
+            }
+        };
+        for (vip, answer) in wanted.into_iter().zip(answers) {
+            match answer {
                 Ok(change) => {
                     let word = if change == Change::Made { "put on" } else { "found on" };
                     info!(address = %vip.address, device = vip.device, "virtual address {word} its device");

@@ -123,6 +123,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Source {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

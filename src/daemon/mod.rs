@@ -10,6 +10,7 @@
 //! | `host` | this host's settings before the director starts |
 //! | `addresses` | keeping virtual addresses on their devices |
 //! | `instance` | one daemon a network namespace |
+//! | `memory` | giving back what parsing leaves behind |
 //! | `record` | what ipvsd owns, under the run directory |
 //! | `report` | the log |
 
@@ -17,6 +18,7 @@ mod addresses;
 pub mod files;
 mod host;
 pub mod instance;
+pub mod memory;
 pub mod once;
 pub mod record;
 mod report;

@@ -7,13 +7,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ServiceKey, VirtualAddress};
+use crate::net::namespace::{self, NamespaceId};
 
 /// Where the record lies if nobody says otherwise.
 pub const DEFAULT_RUN_DIR: &str = "/run/ipvsd";
@@ -33,6 +33,8 @@ pub struct Owned {
 #[derive(Serialize, Deserialize)]
 struct File {
     version: u32,
+    /// A record of a namespace that is gone says nothing about this one, though the inode number is the same.
+    namespace: NamespaceId,
     services: BTreeSet<ServiceKey>,
     addresses: BTreeSet<VirtualAddress>,
 }
@@ -41,6 +43,7 @@ struct File {
 #[derive(Debug, Clone)]
 pub struct Record {
     path: PathBuf,
+    namespace: NamespaceId,
 }
 
 impl Record {
@@ -49,12 +52,12 @@ impl Record {
     /// # Errors
     /// Where `/proc` is not there to tell which namespace this is.
     pub fn open(run_dir: &Path) -> anyhow::Result<Self> {
-        Ok(Self {
-            path: namespace_dir(run_dir)?.join("owned.json"),
-        })
+        let namespace = namespace::current()?;
+        let path = run_dir.join(format!("netns-{}", namespace.inode)).join("owned.json");
+        Ok(Self { path, namespace })
     }
 
-    /// Reads the record; empty where there is none.
+    /// Reads the record; empty where there is none, or one of a namespace that is gone.
     ///
     /// # Errors
     /// Where it is there and cannot be read or understood; the text names the file and what follows.
@@ -83,6 +86,9 @@ impl Record {
             ))
             .with_context(unreadable);
         }
+        if file.namespace != self.namespace {
+            return Ok(Owned::default());
+        }
         Ok(Owned {
             services: file.services,
             addresses: file.addresses,
@@ -104,6 +110,7 @@ impl Record {
         fs::create_dir_all(directory).with_context(name)?;
         let file = File {
             version: VERSION,
+            namespace: self.namespace.clone(),
             services: owned.services.clone(),
             addresses: owned.addresses.clone(),
         };
@@ -113,16 +120,6 @@ impl Record {
         out.write_all(&text).and_then(|()| out.sync_data()).with_context(name)?;
         fs::rename(&draft, &self.path).with_context(name)
     }
-}
-
-/// The folder of this thread's network namespace under a run directory.
-///
-/// # Errors
-/// Where `/proc` is not there.
-pub fn namespace_dir(run_dir: &Path) -> anyhow::Result<PathBuf> {
-    let namespace =
-        fs::metadata("/proc/thread-self/ns/net").context("cannot tell the network namespace (is /proc mounted?)")?;
-    Ok(run_dir.join(format!("netns-{}", namespace.ino())))
 }
 
 #[cfg(test)]
@@ -154,6 +151,16 @@ mod tests {
         record.save(&owned()).expect("writable");
         record.save(&owned()).expect("writable again");
         assert_eq!(record.load().expect("readable"), owned());
+    }
+
+    #[test]
+    fn a_record_of_a_namespace_that_is_gone_is_none_of_ours() {
+        let run_dir = tempfile::tempdir().expect("a folder");
+        let mut record = Record::open(run_dir.path()).expect("a namespace");
+        record.namespace.cookie = Some(u64::MAX);
+        record.save(&owned()).expect("writable");
+        let record = Record::open(run_dir.path()).expect("a namespace");
+        assert_eq!(record.load().expect("readable"), Owned::default());
     }
 
     #[test]

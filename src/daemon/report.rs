@@ -1,6 +1,7 @@
 //! The log: where it goes, and one line for every change of state.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use tracing::{error, info, warn};
 use tracing_subscriber::layer::SubscriberExt;
@@ -46,13 +47,13 @@ pub(super) fn report(transition: &Transition) {
                 .unwrap_or_else(|| "check passed".to_owned());
             let service = &server.virtual_server;
             let server = &server.server;
-            let lasted = lasted.as_secs_f64();
+            let lasted = seconds(*lasted);
             match to {
                 ServerState::Down => {
-                    warn!(service, server, %from, %to, check, cause, lasted_s = lasted, "real server is down");
+                    warn!(service, server, %from, %to, check, cause, lasted, "real server is down");
                 }
                 ServerState::Up | ServerState::Unknown => {
-                    info!(service, server, %from, %to, check, cause, lasted_s = lasted, "real server is {to}");
+                    info!(service, server, %from, %to, check, cause, lasted, "real server is {to}");
                 }
             }
         }
@@ -63,21 +64,10 @@ pub(super) fn report(transition: &Transition) {
             lasted,
         } => {
             let from = from.as_deref().unwrap_or("nobody");
-            let lasted = lasted.as_secs_f64();
+            let lasted = seconds(*lasted);
             match to {
-                Some(to) => info!(
-                    service = virtual_server,
-                    from,
-                    to,
-                    lasted_s = lasted,
-                    "now served by {to}"
-                ),
-                None => error!(
-                    service = virtual_server,
-                    from,
-                    lasted_s = lasted,
-                    "nobody is left to serve"
-                ),
+                Some(to) => info!(service = virtual_server, from, to, lasted, "now served by {to}"),
+                None => error!(service = virtual_server, from, lasted, "nobody is left to serve"),
             }
         }
         Transition::LocalTrouble { server, trouble } => {
@@ -98,5 +88,13 @@ pub(super) fn report(transition: &Transition) {
             }
         }
         Transition::TableUnreadable { message } => error!("{message}"),
+    }
+}
+
+/// A duration as an operator reads it: `0.013s`, `4.5s`, `86400.0s`.
+fn seconds(duration: Duration) -> String {
+    match duration.as_secs() {
+        0 => format!("{:.3}s", duration.as_secs_f64()),
+        _ => format!("{:.1}s", duration.as_secs_f64()),
     }
 }

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 use super::files::{self, Loaded};
 use super::instance::Instance;
 use super::record::{Owned, Record};
-use super::{addresses, host, report};
+use super::{addresses, host, memory, report};
 use crate::director::{Director, Settings};
 use crate::model::{Action, Event, Instant, StepOutcome, VirtualAddress};
 use crate::{checkers, ipvs};
@@ -193,6 +193,7 @@ impl Shell {
         let config = Arc::new(loaded.config);
         host::prepare(&config, &self.kernel, self.options.observe).await;
         self.tell(Event::ConfigLoaded(config));
+        memory::give_back();
     }
 
     fn reload(&mut self) {

@@ -8,6 +8,7 @@ mod failover;
 mod lab;
 mod listing;
 mod realserver;
+mod scenario_s5;
 mod schedulers;
 mod site;
 mod vagrant;

@@ -5,7 +5,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipvsd::model::{Mac, VirtualAddress};
 use ipvsd::net::neighbour::{Burst, ProbeTiming, announce, probe};
@@ -344,6 +344,55 @@ fn status_as_json_is_for_programs() {
 }
 
 #[test]
+fn the_director_s_configuration_tells_each_host_what_it_is() {
+    require_kernel();
+    let lab = Topology::one_segment().build("config").unwrap();
+    let (direct, tunnelled, translated) = (lab.vip4(0), lab.vip4(1), lab.vip4(2));
+    let [first, second] = [0, 1].map(|number| lab.real_server(number).address4(Segment::Server));
+    let server = |name: &str, vip, forward: &str, reals: &[std::net::Ipv4Addr]| {
+        let pool: String = reals
+            .iter()
+            .map(|real| format!("[[virtual_server.real_server]]\naddress = \"{real}:80\"\n"))
+            .collect();
+        format!("[[virtual_server]]\nname = \"{name}\"\naddress = \"{vip}:80\"\nforward = \"{forward}\"\n{pool}")
+    };
+    let text = [
+        server("direct", direct, "dr", &[first, second]),
+        server("tunnelled", tunnelled, "tun", &[first]),
+        server("translated", translated, "nat", &[second]),
+    ]
+    .concat();
+    let file = lab.directory().join("ipvsd.toml");
+    fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+
+    let said = realserver_ok(lab.real_server(0), &["up", "--config", file]);
+    assert!(said.contains("set tunl0 up\n"), "{said}");
+    assert!(
+        said.ends_with("ready as a real server for 2 virtual addresses\n"),
+        "{said}"
+    );
+    let said = realserver_ok(lab.real_server(1), &["up", "--config", file]);
+    assert!(
+        said.contains("translated") && said.contains("nat real server"),
+        "{said}"
+    );
+    assert!(
+        said.ends_with("ready as a real server for 1 virtual address\n"),
+        "{said}"
+    );
+    realserver_ok(lab.real_server(1), &["status", "--config", file]);
+    let stranger = realserver(lab.client(0), &["up", "--config", file]);
+    assert_eq!(stranger.code(), 1);
+    assert!(stranger.stderr.contains("no real server in"), "{}", stranger.stderr);
+    fs::write(lab.directory().join("bad.toml"), "nonsense = 1\n").unwrap();
+    let bad = lab.directory().join("bad.toml");
+    let bad = realserver(lab.real_server(0), &["up", "--config", bad.to_str().unwrap()]);
+    assert_eq!(bad.code(), 1);
+    assert!(bad.stderr.contains("bad.toml:1:1"), "{}", bad.stderr);
+}
+
+#[test]
 fn what_cannot_be_is_refused_with_its_reason_and_nothing_changes() {
     require_kernel();
     let lab = one_server("refused");
@@ -463,6 +512,48 @@ fn a_director_refuses_an_address_that_another_host_answers_for() {
         }
         assert_eq!(snapshot(first), before);
     }
+}
+
+#[test]
+fn many_addresses_are_taken_at_once_and_a_taken_one_spoils_no_other() {
+    require_kernel();
+    let lab = Topology::one_segment()
+        .directors(2)
+        .real_servers(0)
+        .build("many")
+        .unwrap();
+    let (first, second) = (lab.director(0), lab.director(1));
+    let vips: Vec<_> = (1..=40)
+        .map(|last| VirtualAddress {
+            device: "eth0".to_owned(),
+            address: [203, 0, 113, last].into(),
+        })
+        .collect();
+    on(second, async || {
+        let network = HostNetwork::connect().await.unwrap();
+        vip::hold(&network, &vips[7]).await.unwrap();
+    });
+    let before = Instant::now();
+    let answers = on(first, async || {
+        let network = HostNetwork::connect().await.unwrap();
+        vip::hold_all(&network, &vips).await.unwrap()
+    });
+    assert!(
+        before.elapsed() < Duration::from_secs(5),
+        "one after the other? {:?}",
+        before.elapsed()
+    );
+    for (number, answer) in answers.iter().enumerate() {
+        match (number, answer) {
+            (7, Err(NetError::AddressInUse { holder, .. })) => assert_eq!(*holder, mac_of(second)),
+            (_, Ok(Change::Made)) => assert_ne!(number, 7),
+            (_, other) => panic!("{}: {other:?}", vips[number].address),
+        }
+    }
+    let shown = first
+        .exec_ok(&["ip", "-o", "-4", "address", "show", "to", "203.0.113.0/24"])
+        .unwrap();
+    assert_eq!(shown.lines().count(), 39, "{shown}");
 }
 
 #[test]

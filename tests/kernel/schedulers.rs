@@ -202,26 +202,23 @@ impl Site {
             Family::V4 => IpAddr::V4(self.director().address4(ipvsd_lab::Segment::Client)),
             Family::V6 => IpAddr::V6(self.director().address6(ipvsd_lab::Segment::Client)),
         };
-        let mut rules = String::from("table inet marks { chain in { type filter hook prerouting priority -150;\n");
         for (_, mark) in BY_MARK {
-            let (network, word, ip) = match self.family {
-                Family::V4 => (format!("198.18.{mark}.0/24"), "ip", ""),
-                Family::V6 => (format!("2001:db8:18:{mark}::/64"), "ip6", "-6 "),
+            let network = match self.family {
+                Family::V4 => format!("198.18.{mark}.0/24"),
+                Family::V6 => format!("2001:db8:18:{mark}::/64"),
             };
-            rules += &format!("{word} daddr {network} tcp dport 80 meta mark set {mark}\n");
-            let client = self.lab.client(0);
-            client
-                .ip(&[&format!("{ip}route add {network} via {director}")])
+            self.lab
+                .client(0)
+                .ip(&[&format!("route add {network} via {director}")])
                 .expect("a route");
+            self.director()
+                .mark_incoming(ipvsd_lab::Segment::Client, &network, mark)
+                .expect("a mark");
             self.director().own_network(&network).expect("a network");
             for server in self.lab.real_servers() {
                 server.own_network(&network).expect("a network");
             }
         }
-        rules += "} }\n";
-        self.director()
-            .exec_ok_with_input(&["nft", "-f", "-"], &rules)
-            .expect("nft");
     }
 
     /// Each destination address always reaches the same server; many reach several.

@@ -1,13 +1,11 @@
 //! The scripts that make virtual machines of `vagrant/` what they are, on the lab's hosts; and the Vagrantfile.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use ipvsd::model::VirtualAddress;
-use ipvsd::net::{HostNetwork, vip};
-use ipvsd_lab::{Finished, Host, Nginx, Segment, Topology, prepare_director_by_hand, require_kernel};
+use ipvsd_lab::{Finished, Host, Nginx, Segment, Topology, require_kernel};
 
 const IPVSD: &str = env!("CARGO_BIN_EXE_ipvsd");
 
@@ -28,9 +26,9 @@ fn provision(host: &Host, role: &str, environment: &[String]) -> Finished {
 }
 
 #[test]
-fn the_scripts_make_real_servers_that_a_client_reaches() {
+fn the_scripts_make_directors_and_real_servers_that_a_client_reaches() {
     require_kernel();
-    let lab = Topology::one_segment().build("vagrant").unwrap();
+    let lab = Topology::one_segment().directors(2).build("vagrant").unwrap();
     let (vip4, vip6) = (lab.vip4(0), lab.vip6(0));
     let vips = [format!("VIP4={vip4}"), format!("VIP6={vip6}")];
 
@@ -59,22 +57,26 @@ fn the_scripts_make_real_servers_that_a_client_reaches() {
         }
     }
 
-    let director = lab.director(0);
-    prepare_director_by_hand(director, "eth0", &[]).unwrap();
-    let mut rules = String::new();
-    for address in [IpAddr::from(vip4), vip6.into()] {
-        hold(director, address);
-        let service = SocketAddr::new(address, 80);
-        rules.push_str(&format!("-A -t {service} -s rr\n"));
-        for host in lab.real_servers() {
-            let real: IpAddr = match address {
-                IpAddr::V4(_) => host.address4(Segment::Server).into(),
-                IpAddr::V6(_) => host.address6(Segment::Server).into(),
-            };
-            rules.push_str(&format!("-a -t {service} -r {} -g\n", SocketAddr::new(real, 80)));
-        }
+    let (mut reals, mut reals6) = (Vec::new(), Vec::new());
+    for host in lab.real_servers() {
+        reals.push(host.address4(Segment::Server).to_string());
+        reals6.push(host.address6(Segment::Server).to_string());
     }
-    director.exec_ok_with_input(&["ipvsadm", "-R"], &rules).unwrap();
+    let standing = |host: &Host, state: &str| {
+        let told = [
+            format!("STATE={state}"),
+            format!("REAL_SERVERS={}", reals.join(" ")),
+            format!("REAL_SERVERS6={}", reals6.join(" ")),
+            format!("CONF_DIR={}", host.directory().join("etc").display()),
+        ];
+        let made = provision(host, "director", &[&vips[..], &told].concat());
+        assert_eq!(made.code(), 0, "{}{}", made.stdout, made.stderr);
+        assert!(made.stdout.contains(&format!("{state} director")), "{}", made.stdout);
+    };
+    standing(lab.director(1), "standby");
+    assert!(!lab.director(1).directory().join("run/director.pid").exists());
+    standing(lab.director(0), "active");
+    let _daemon = Daemon(lab.director(0).directory().join("run/director.pid"));
 
     let asked = [&vips[..], &["REQUESTS=6".to_owned()]].concat();
     let answered = provision(lab.client(0), "client", &asked);
@@ -89,23 +91,19 @@ fn the_scripts_make_real_servers_that_a_client_reaches() {
     assert_eq!(lines, wanted);
 }
 
-fn hold(director: &Host, address: IpAddr) {
-    let held = VirtualAddress {
-        device: "eth0".to_owned(),
-        address,
-    };
-    director
-        .in_namespace(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(async {
-                let network = HostNetwork::connect().await.unwrap();
-                vip::hold(&network, &held).await.unwrap();
-            });
-        })
-        .unwrap();
+/// What director.sh has started in the background; ended with the test.
+struct Daemon(PathBuf);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let pid = std::fs::read_to_string(&self.0)
+            .ok()
+            .and_then(|text| text.trim().parse().ok());
+        if let Some(pid) = pid {
+            // Gone already is as good.
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
+        }
+    }
 }
 
 #[test]

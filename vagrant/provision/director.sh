@@ -3,8 +3,7 @@
 #
 #   IPVSD         the ipvsd binary                 PROJECT   the project's folder (needed with systemd only)
 #   VIP4 VIP6     the virtual addresses, either may be empty
-#   REAL_SERVERS  the real servers' IPv4 addresses; their IPv6 ones end alike, in the network PREFIX6
-#   PREFIX6       2001:db8:2: unless told
+#   REAL_SERVERS  the real servers' IPv4 addresses        REAL_SERVERS6  their IPv6 ones, needed with VIP6 only
 #   MODE          dr (unless told) or tun          STATE     active (unless told) or standby: configured, not started
 #   CONF_DIR      /etc/ipvsd unless told           RUN_DIR   /run/ipvsd unless told
 #
@@ -13,7 +12,7 @@
 set -euo pipefail
 
 : "${IPVSD:?the path of the ipvsd binary}" "${REAL_SERVERS:?the addresses of the real servers}"
-vip4=${VIP4-192.0.2.200} vip6=${VIP6-} mode=${MODE:-dr} state=${STATE:-active} prefix6=${PREFIX6:-2001:db8:2:}
+vip4=${VIP4-192.0.2.200} vip6=${VIP6-} mode=${MODE:-dr} state=${STATE:-active}
 conf_dir=${CONF_DIR:-/etc/ipvsd} run_dir=${RUN_DIR:-/run/ipvsd}
 conf=$conf_dir/ipvsd.toml
 
@@ -48,15 +47,11 @@ with_port() {
 }
 
 mkdir -p "$conf_dir" "$run_dir"
+# Word by word: a list is one string.
+# shellcheck disable=SC2086
 {
-	# Word by word: the list is one string.
-	# shellcheck disable=SC2086
 	[ -z "$vip4" ] || virtual_server web "$vip4" $REAL_SERVERS
-	if [ -n "$vip6" ]; then
-		reals6=()
-		for real in $REAL_SERVERS; do reals6+=("$prefix6:${real##*.}"); done
-		virtual_server web6 "$vip6" "${reals6[@]}"
-	fi
+	[ -z "$vip6" ] || virtual_server web6 "$vip6" ${REAL_SERVERS6:?the IPv6 addresses of the real servers}
 } >"$conf"
 "$IPVSD" check-config "$conf"
 

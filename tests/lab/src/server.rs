@@ -246,10 +246,11 @@ fn accept_all(listener: &TcpListener, shared: &Arc<Shared>, line: &str) {
             thread::sleep(Duration::from_millis(5));
             continue;
         };
+        // Counted first: who has read the answer may look at the count.
+        shared.answered.fetch_add(1, Ordering::Relaxed);
         if stream.write_all(line.as_bytes()).is_err() {
             continue;
         }
-        shared.answered.fetch_add(1, Ordering::Relaxed);
         let Ok(registered) = stream.try_clone() else { continue };
         let number = registered.as_raw_fd();
         shared
@@ -283,10 +284,10 @@ fn hold(stream: &mut TcpStream) {
 fn answer_datagrams(socket: &UdpSocket, shared: &Shared, line: &str) {
     let mut buffer = [0; 2048];
     while !shared.stopped.load(Ordering::Relaxed) {
-        if let Ok((_, client)) = socket.recv_from(&mut buffer)
-            && socket.send_to(line.as_bytes(), client).is_ok()
-        {
+        if let Ok((_, client)) = socket.recv_from(&mut buffer) {
             shared.answered.fetch_add(1, Ordering::Relaxed);
+            // A client that has gone gets no answer, as from any server.
+            let _ = socket.send_to(line.as_bytes(), client);
         }
     }
 }

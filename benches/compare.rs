@@ -1,0 +1,562 @@
+//! ipvsd beside its peers, in one boot: `benches/run` starts this inside the lab's QEMU guest.
+//!
+//! Each round has a new network namespace, because a destination that is added again within two minutes of its removal
+//! searches the kernel's trash list. Contestants take turns round by round; medians are compared. Nothing is asserted:
+//! the table says what was wanted and what was reached.
+
+#![allow(clippy::print_stdout, reason = "printing is what a measurement is for")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use ipvsd::ipvs::encode::{self, Request};
+use ipvsd::ipvs::{Client, decode};
+use ipvsd::model::{
+    DestinationKey, DestinationSpec, Family, Forwarding, Protocol, Scheduler, ServiceKey, ServiceSpec, Step,
+};
+use neli::consts::socket::{Msg, NlFamily};
+use neli::socket::NlSocket;
+use neli::utils::Groups;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const DESTINATIONS: usize = 10;
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    // `cargo test --benches` runs every bench once to see that it starts.
+    let Some(ipvsd) = arguments.next().filter(|argument| !argument.starts_with("--")) else {
+        println!("run benches/run");
+        return Ok(());
+    };
+    let rounds = arguments.next().and_then(|rounds| rounds.parse().ok()).unwrap_or(5);
+    let bench = Bench {
+        ipvsd,
+        rounds,
+        work: std::env::temp_dir(),
+    };
+    let mut rows = Vec::new();
+    let mut done = |result: Vec<Row>| {
+        for row in result {
+            println!("{row}");
+            rows.push(row);
+        }
+    };
+    done(bench.programming()?);
+    done(bench.listing()?);
+    done(bench.one_weight()?);
+    done(bench.growth()?);
+    done(bench.memory()?);
+    let out = std::env::var_os("LAB_OUT").map_or_else(|| PathBuf::from("."), PathBuf::from);
+    fs::write(out.join("RESULTS.md"), report(&rows, rounds)).context("cannot write the results")
+}
+
+struct Bench {
+    ipvsd: String,
+    rounds: usize,
+    work: PathBuf,
+}
+
+/// One line of the results.
+struct Row {
+    what: String,
+    ours: String,
+    peer: String,
+    ratio: String,
+    target: String,
+}
+
+impl std::fmt::Display for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "| {} | {} | {} | {} | {} |",
+            self.what, self.ours, self.peer, self.ratio, self.target
+        )
+    }
+}
+
+fn report(rows: &[Row], rounds: usize) -> String {
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let date = Command::new("date")
+        .args(["-u", "+%Y-%m-%d"])
+        .output()
+        .map(|out| out.stdout)
+        .unwrap_or_default();
+    let mut text = format!(
+        "# Results\n\nMeasured on {} by `make bench`: Linux {} in QEMU (no KVM, 2 CPUs), one boot, medians of {rounds} \
+         rounds in turns, a new network namespace each. Beside Debian's ipvsadm 1.31 and keepalived 2.2.7. Times in \
+         milliseconds of a machine about ten times slower than a real one: only the ratios count. 1000 services of 10 \
+         destinations unless said otherwise; \"whole process\" is from start to exit.\n\n\
+         | what | ipvsd | beside | ratio | wanted |\n|---|---|---|---|---|\n",
+        String::from_utf8_lossy(&date).trim(),
+        kernel.trim()
+    );
+    for row in rows {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{row}");
+    }
+    text
+}
+
+fn service(n: usize) -> ServiceKey {
+    let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 19, 0, 1)) + u32::try_from(n).unwrap_or(0));
+    ServiceKey::Address {
+        protocol: Protocol::Tcp,
+        address: address.into(),
+        port: 80,
+    }
+}
+
+fn server(service: usize, n: usize) -> IpAddr {
+    let offset = u32::try_from((service * DESTINATIONS + n) % 100_000).unwrap_or(0);
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 1)) + offset).into()
+}
+
+fn spec() -> ServiceSpec {
+    ServiceSpec::new(Scheduler::Rr, Family::Inet)
+}
+
+fn steps(services: usize) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for index in 0..services {
+        steps.push(Step::AddService {
+            service: service(index),
+            spec: spec(),
+        });
+        steps.extend((0..DESTINATIONS).map(|n| Step::AddDestination {
+            service: service(index),
+            destination: DestinationKey::new(server(index, n), 80),
+            spec: DestinationSpec::new(Forwarding::Nat, 1),
+        }));
+    }
+    steps
+}
+
+fn rules(services: usize) -> String {
+    let mut text = String::new();
+    for index in 0..services {
+        let vip = service(index).to_string().replace("tcp ", "");
+        let _ = writeln!(text, "-A -t {vip} -s rr");
+        for n in 0..DESTINATIONS {
+            let _ = writeln!(text, "-a -t {vip} -r {}:80 -m -w 1", server(index, n));
+        }
+    }
+    text
+}
+
+fn toml(services: usize, check: &str, first_weight: u32) -> String {
+    let mut text = String::new();
+    for index in 0..services {
+        let vip = service(index).to_string().replace("tcp ", "");
+        let _ = write!(
+            text,
+            "[[virtual_server]]\nname = \"s{index}\"\naddress = \"{vip}\"\nscheduler = \"rr\"\nforward = \"nat\"\n{check}\n"
+        );
+        for n in 0..DESTINATIONS {
+            let weight = if index == 0 && n == 0 { first_weight } else { 1 };
+            let address = server(index, n);
+            let _ = write!(
+                text,
+                "[[virtual_server.real_server]]\naddress = \"{address}:80\"\nweight = {weight}\n"
+            );
+        }
+    }
+    text
+}
+
+fn keepalived_conf(services: usize, check: &str, first_weight: u32) -> String {
+    let mut text = String::new();
+    for index in 0..services {
+        let vip = service(index).to_string().replace("tcp ", "").replace(':', " ");
+        let _ = writeln!(
+            text,
+            "virtual_server {vip} {{\n delay_loop 10\n lvs_sched rr\n lvs_method NAT\n protocol TCP"
+        );
+        for n in 0..DESTINATIONS {
+            let weight = if index == 0 && n == 0 { first_weight } else { 1 };
+            let _ = writeln!(
+                text,
+                " real_server {} 80 {{\n  weight {weight}\n{check} }}",
+                server(index, n)
+            );
+        }
+        text.push_str("}\n");
+    }
+    text
+}
+
+/// Runs work on a thread of its own in a new network namespace with `lo` up.
+fn in_new_namespace<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let enter = || {
+        unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
+        run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
+        work()
+    };
+    thread::scope(|scope| scope.spawn(enter).join()).map_err(|_| anyhow::anyhow!("a round panicked"))?
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let out = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    ensure!(
+        out.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    Ok(())
+}
+
+/// How long a program takes from start to exit, its output thrown away.
+fn whole_process(command: &mut Command) -> Result<Duration> {
+    let started = Instant::now();
+    let status = command
+        .stdout(Stdio::null())
+        .status()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    let took = started.elapsed();
+    ensure!(status.success(), "{command:?} ended with {status}");
+    Ok(took)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.0}", time.as_secs_f64() * 1000.0)
+}
+
+fn ratio(one: Duration, other: Duration) -> f64 {
+    one.as_secs_f64() / other.as_secs_f64()
+}
+
+impl Bench {
+    fn file(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.work.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
+    }
+
+    fn apply(&self, config: &Path) -> Command {
+        let mut command = Command::new(&self.ipvsd);
+        command
+            .args(["apply", "--run-dir"])
+            .arg(self.work.join("run"))
+            .arg("-c")
+            .arg(config);
+        command
+    }
+
+    /// 1000 × 10 from an empty table: ipvsadm, the netlink part, its floor, the whole of `apply`.
+    fn programming(&self) -> Result<Vec<Row>> {
+        let rules = self.file("rules", &rules(1000))?;
+        let config = self.file("full.toml", &toml(1000, "", 1))?;
+        let steps = steps(1000);
+        let (mut restore, mut netlink, mut floor, mut apply) = (vec![], vec![], vec![], vec![]);
+        for _ in 0..self.rounds {
+            restore.push(in_new_namespace(|| {
+                let input = fs::File::open(&rules).context("cannot read the rules")?;
+                whole_process(Command::new("ipvsadm").arg("-R").stdin(input))
+            })?);
+            netlink.push(in_new_namespace(|| program(&steps))?);
+            floor.push(in_new_namespace(|| raw(&steps))?);
+            apply.push(in_new_namespace(|| whole_process(&mut self.apply(&config)))?);
+        }
+        let (restore, netlink, floor, apply) = (median(restore), median(netlink), median(floor), median(apply));
+        let against = format!("{} (`ipvsadm -R`)", milliseconds(restore));
+        Ok(vec![
+            Row {
+                what: "programming an empty table, the netlink part".to_owned(),
+                ours: milliseconds(netlink),
+                peer: against.clone(),
+                ratio: format!("{:.1} × faster", ratio(restore, netlink)),
+                target: "20 ×".to_owned(),
+            },
+            Row {
+                what: "the same beside its floor: messages encoded beforehand".to_owned(),
+                ours: milliseconds(netlink),
+                peer: format!("{} (floor)", milliseconds(floor)),
+                ratio: format!("{:.2} × the floor", ratio(netlink, floor)),
+                target: "at most 1.5 ×".to_owned(),
+            },
+            Row {
+                what: "`ipvsd apply` to an empty table, whole process".to_owned(),
+                ours: milliseconds(apply),
+                peer: against,
+                ratio: format!("{:.1} × faster", ratio(restore, apply)),
+                target: "9 ×, aim 15 ×".to_owned(),
+            },
+        ])
+    }
+
+    fn listing(&self) -> Result<Vec<Row>> {
+        let steps = steps(1000);
+        let (original, ours) = in_new_namespace(|| {
+            program(&steps)?;
+            let (mut original, mut ours) = (vec![], vec![]);
+            for _ in 0..self.rounds {
+                original.push(whole_process(Command::new("ipvsadm").arg("-Ln"))?);
+                ours.push(whole_process(Command::new(&self.ipvsd).args(["list", "-n"]))?);
+            }
+            Ok((median(original), median(ours)))
+        })?;
+        Ok(vec![Row {
+            what: "`ipvsd list -n`, whole process".to_owned(),
+            ours: milliseconds(ours),
+            peer: format!("{} (`ipvsadm -Ln`)", milliseconds(original)),
+            ratio: format!("{:.1} × faster", ratio(original, ours)),
+            target: "4 ×, aim 6 ×".to_owned(),
+        }])
+    }
+
+    /// One weight differs: `apply` as a whole process beside keepalived from signal to changed table.
+    fn one_weight(&self) -> Result<Vec<Row>> {
+        let configs = [
+            self.file("one.toml", &toml(1000, "", 1))?,
+            self.file("two.toml", &toml(1000, "", 7))?,
+        ];
+        let ours = in_new_namespace(|| {
+            whole_process(&mut self.apply(&configs[0]))?;
+            (1..=self.rounds)
+                .map(|round| whole_process(&mut self.apply(&configs[round % 2])))
+                .collect::<Result<Vec<_>>>()
+        })?;
+        let keepalived = in_new_namespace(|| {
+            let file = self.file("keepalived.conf", &keepalived_conf(1000, "", 1))?;
+            let daemon = Keepalived::start(&file, &self.work)?;
+            let mut client = Client::connect()?;
+            wait(|| Ok(client.destinations(&service(999))?.len() == DESTINATIONS))?;
+            let mut times = vec![];
+            for round in 1..=self.rounds {
+                // The reload of the round before has to be over altogether.
+                thread::sleep(Duration::from_secs(5));
+                let weight = if round % 2 == 1 { 7 } else { 1 };
+                fs::write(&file, keepalived_conf(1000, "", weight)).context("cannot write keepalived's file")?;
+                let started = Instant::now();
+                daemon.signal(Signal::SIGHUP)?;
+                let wanted = DestinationKey::new(server(0, 0), 80);
+                wait(|| {
+                    let found = client.destinations(&service(0))?;
+                    Ok(found
+                        .iter()
+                        .any(|found| found.key == wanted && found.spec.weight == weight))
+                })?;
+                times.push(started.elapsed());
+            }
+            Ok(times)
+        })?;
+        let (ours, keepalived) = (median(ours), median(keepalived));
+        Ok(vec![Row {
+            what: "one weight changed: `ipvsd apply`, whole process".to_owned(),
+            ours: milliseconds(ours),
+            peer: format!("{} (keepalived, reload to changed table)", milliseconds(keepalived)),
+            ratio: format!("{:.1} × faster", ratio(keepalived, ours)),
+            target: "3 ×".to_owned(),
+        }])
+    }
+
+    /// Ten times the entries, up to 100,000 destinations.
+    fn growth(&self) -> Result<Vec<Row>> {
+        let sizes = [100, 1000, 10_000];
+        let mut medians = vec![];
+        for services in sizes {
+            let config = self.file("growth.toml", &toml(services, "", 1))?;
+            let times = (0..self.rounds.min(3))
+                .map(|_| in_new_namespace(|| whole_process(&mut self.apply(&config))))
+                .collect::<Result<Vec<_>>>()?;
+            medians.push(median(times));
+        }
+        Ok((1..sizes.len())
+            .map(|index| Row {
+                what: format!(
+                    "`ipvsd apply` of {} destinations beside {}",
+                    sizes[index] * DESTINATIONS,
+                    sizes[index - 1] * DESTINATIONS
+                ),
+                ours: milliseconds(medians[index]),
+                peer: milliseconds(medians[index - 1]),
+                ratio: format!("{:.1} × the time", ratio(medians[index], medians[index - 1])),
+                target: "at most 11 ×".to_owned(),
+            })
+            .collect())
+    }
+
+    /// Resident memory with 10,000 probed real servers, half a minute after start.
+    fn memory(&self) -> Result<Vec<Row>> {
+        let settle = Duration::from_secs(30);
+        let ours = in_new_namespace(|| {
+            let _listener = everybody_answers()?;
+            let check = "check = [{ type = \"tcp\", interval = \"10s\", timeout = \"5s\" }]";
+            let config = self.file("memory.toml", &toml(1000, check, 1))?;
+            let run_dir = self.work.join("run");
+            let mut command = Command::new(&self.ipvsd);
+            command
+                .args(["run", "--run-dir"])
+                .arg(run_dir)
+                .arg("-c")
+                .arg(config)
+                .stderr(Stdio::null());
+            let daemon = Daemon(command.spawn().context("cannot start ipvsd")?);
+            let mut client = Client::connect()?;
+            wait(|| Ok(client.destinations(&service(999))?.len() == DESTINATIONS))?;
+            thread::sleep(settle);
+            resident(daemon.0.id())
+        })?;
+        let keepalived = in_new_namespace(|| {
+            let _listener = everybody_answers()?;
+            let check = "  TCP_CHECK {\n   connect_timeout 5\n  }\n";
+            let file = self.file("keepalived.conf", &keepalived_conf(1000, check, 1))?;
+            let daemon = Keepalived::start(&file, &self.work)?;
+            let mut client = Client::connect()?;
+            wait(|| Ok(client.destinations(&service(999))?.len() == DESTINATIONS))?;
+            thread::sleep(settle);
+            daemon.largest_resident()
+        })?;
+        let megabytes = |kilobytes: u64| format!("{:.1} MB", kilobytes as f64 / 1024.0);
+        Ok(vec![Row {
+            what: "resident memory of `ipvsd run`, 10,000 probed real servers".to_owned(),
+            ours: megabytes(ours),
+            peer: format!("{} (keepalived)", megabytes(keepalived)),
+            ratio: format!("{:.1} × as much", ours as f64 / keepalived as f64),
+            target: "at most 32 MB".to_owned(),
+        }])
+    }
+}
+
+/// The netlink part alone: steps to outcomes.
+fn program(steps: &[Step]) -> Result<Duration> {
+    let mut client = Client::connect()?;
+    let started = Instant::now();
+    let outcomes = client.apply(steps);
+    let took = started.elapsed();
+    if let Some(Err(refusal)) = outcomes.into_iter().map(|outcome| outcome.result).find(Result::is_err) {
+        bail!("{refusal}");
+    }
+    Ok(took)
+}
+
+/// The floor: the same messages, encoded beforehand, in the same batches, over a bare socket.
+fn raw(steps: &[Step]) -> Result<Duration> {
+    const WINDOW: usize = 128;
+    let socket = NlSocket::connect(NlFamily::Generic, None, Groups::empty()).context("cannot open a socket")?;
+    let mut buffer = vec![0; 64 << 10];
+    let mut out = Vec::new();
+    encode::family_request(&mut out, 1, "IPVS");
+    socket.send(&out, Msg::empty()).context("cannot send")?;
+    let (length, _) = socket.recv(&mut buffer, Msg::empty()).context("cannot receive")?;
+    let family = decode::messages(&buffer[..length])
+        .find_map(|message| match message.ok()?.body {
+            decode::Body::Data(attributes) => decode::family_id(attributes).ok(),
+            _ => None,
+        })
+        .context("no IPVS")?;
+    socket.recv(&mut buffer, Msg::empty()).context("cannot receive")?;
+    let datagrams: Vec<Vec<u8>> = steps
+        .chunks(WINDOW)
+        .map(|window| {
+            let mut out = Vec::new();
+            for (index, step) in window.iter().enumerate() {
+                Request::from(step).encode(&mut out, family, 2, index + 1 == window.len());
+            }
+            out
+        })
+        .collect();
+    let started = Instant::now();
+    for datagram in &datagrams {
+        socket.send(datagram, Msg::empty()).context("cannot send")?;
+        socket.recv(&mut buffer, Msg::empty()).context("cannot receive")?;
+    }
+    Ok(started.elapsed())
+}
+
+/// One listener for every real server's address in this namespace; its threads end with the program.
+fn everybody_answers() -> Result<TcpListener> {
+    run(Command::new("ip").args(["route", "add", "local", "198.18.0.0/15", "dev", "lo"]))?;
+    let listener = TcpListener::bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 80)).context("cannot listen")?;
+    let accepting = listener.try_clone().context("cannot listen")?;
+    thread::spawn(move || while accepting.accept().is_ok() {});
+    Ok(listener)
+}
+
+fn resident(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the daemon has ended")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .context("no VmRSS")?;
+    line.trim().trim_end_matches(" kB").parse().context("no number")
+}
+
+fn wait(mut until: impl FnMut() -> Result<bool>) -> Result<()> {
+    let end = Instant::now() + PATIENCE;
+    while !until()? {
+        ensure!(Instant::now() < end, "waited {PATIENCE:?} in vain");
+        thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// A program that is killed when the value goes.
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+struct Keepalived(Child);
+
+impl Keepalived {
+    fn start(file: &Path, work: &Path) -> Result<Self> {
+        let mut command = Command::new("keepalived");
+        command.args(["-C", "-n", "-S", "0", "-f"]).arg(file);
+        command
+            .arg("-p")
+            .arg(work.join("keepalived.pid"))
+            .arg("-c")
+            .arg(work.join("checkers.pid"));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(Self(command.spawn().context("cannot start keepalived")?))
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        kill(Pid::from_raw(self.0.id().cast_signed()), signal).context("keepalived has ended")
+    }
+
+    /// The memory of the larger of its two processes, the one that checks.
+    fn largest_resident(&self) -> Result<u64> {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.0.id())).unwrap_or_default();
+        let pids = children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .chain([self.0.id()]);
+        pids.map(resident)
+            .collect::<Result<Vec<_>>>()?
+            .into_iter()
+            .max()
+            .context("keepalived has ended")
+    }
+}
+
+impl Drop for Keepalived {
+    fn drop(&mut self) {
+        // A stopping keepalived takes its table down; the namespace goes anyway.
+        let _ = self.signal(Signal::SIGTERM);
+        let _ = self.0.wait();
+    }
+}
