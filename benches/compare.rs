@@ -110,7 +110,11 @@ fn report(rows: &[Row], rounds: usize) -> String {
 fn service(n: usize) -> ServiceKey {
     let (host, port) = (n % 200 + 1, n / 200 + 1000);
     let address = Ipv4Addr::new(203, 0, 113, u8::try_from(host).unwrap_or(0));
-    ServiceKey::Address { protocol: Protocol::Tcp, address: address.into(), port: u16::try_from(port).unwrap_or(0) }
+    ServiceKey::Address {
+        protocol: Protocol::Tcp,
+        address: address.into(),
+        port: u16::try_from(port).unwrap_or(0),
+    }
 }
 
 fn server(service: usize, n: usize) -> IpAddr {
