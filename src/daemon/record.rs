@@ -39,6 +39,26 @@ struct File {
     addresses: BTreeSet<VirtualAddress>,
 }
 
+/// The record in the text of its file; empty where it is one of another namespace.
+///
+/// # Errors
+/// Where it is no record, or one of another version.
+pub fn parse(text: &[u8], namespace: &NamespaceId) -> anyhow::Result<Owned> {
+    let file: File = serde_json::from_slice(text)?;
+    anyhow::ensure!(
+        file.version == VERSION,
+        "its version is {}, this program writes {VERSION}",
+        file.version
+    );
+    if file.namespace != *namespace {
+        return Ok(Owned::default());
+    }
+    Ok(Owned {
+        services: file.services,
+        addresses: file.addresses,
+    })
+}
+
 /// The record of this network namespace.
 #[derive(Debug, Clone)]
 pub struct Record {
@@ -78,21 +98,7 @@ impl Record {
             return Err(anyhow::anyhow!("{length} bytes is more than any record of ours")).with_context(unreadable);
         }
         let text = fs::read(&self.path).with_context(unreadable)?;
-        let file: File = serde_json::from_slice(&text).with_context(unreadable)?;
-        if file.version != VERSION {
-            return Err(anyhow::anyhow!(
-                "its version is {}, this program writes {VERSION}",
-                file.version
-            ))
-            .with_context(unreadable);
-        }
-        if file.namespace != self.namespace {
-            return Ok(Owned::default());
-        }
-        Ok(Owned {
-            services: file.services,
-            addresses: file.addresses,
-        })
+        parse(&text, &self.namespace).with_context(unreadable)
     }
 
     /// Writes the record, all or nothing.

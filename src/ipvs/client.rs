@@ -1,7 +1,9 @@
 //! Requests in batches, each answer given back to its own request; dumps of any size; a deadline on every call.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
+use std::hash::Hash;
+use std::io;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,8 @@ const WINDOW: usize = 128;
 const BUFFER: usize = 64 << 10;
 /// Loading a module on a slow machine takes seconds.
 const DEADLINE: Duration = Duration::from_secs(15);
+/// How many datagrams that nobody waits for any more are passed over before the next request.
+const STALE: u32 = 1 << 16;
 /// How often a dump that was changed under way is read again.
 const DUMP_TRIES: u32 = 5;
 const PROC_TABLE: &str = "/proc/thread-self/net/ip_vs";
@@ -35,6 +39,8 @@ pub struct Client<T = Socket> {
     family: u16,
     sequence: u32,
     deadline: Duration,
+    /// Answers to requests that were given up may still come.
+    stale: bool,
     buffer: Box<[u8]>,
     out: Vec<u8>,
 }
@@ -65,6 +71,7 @@ impl<T: Transport> Client<T> {
             family: 0,
             sequence: 0,
             deadline: DEADLINE,
+            stale: false,
             buffer: vec![0; BUFFER].into_boxed_slice(),
             out: Vec::new(),
         };
@@ -97,23 +104,40 @@ impl<T: Transport> Client<T> {
     }
 
     fn send(&mut self) -> Result<(), IpvsError> {
+        if self.stale {
+            self.drain();
+        }
         self.transport.send(&self.out).map_err(|source| IpvsError::Socket {
             action: "send to the kernel",
             source,
         })
     }
 
+    /// Passes over what is queued. A buffer that overflowed takes no new answer before it is empty, and a dump that
+    /// was given up keeps the kernel from starting another one.
+    fn drain(&mut self) {
+        let now = Instant::now();
+        for _ in 0..STALE {
+            match self.transport.receive(&mut self.buffer, now) {
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    self.stale = false;
+                    return;
+                }
+                Err(error) if is(&error, Errno::ENOBUFS) || is(&error, Errno::EMSGSIZE) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
     /// Receives one datagram and hands its messages on; answers to older requests are passed over by `take`.
-    fn receive(
-        &mut self,
-        end: Instant,
-        mut take: impl FnMut(decode::Message<'_>) -> Result<(), IpvsError>,
-    ) -> Result<(), IpvsError> {
-        let received = self.transport.receive(&mut self.buffer, end);
-        let length = match received {
+    fn receive(&mut self, end: Instant, mut take: impl FnMut(decode::Message<'_>)) -> Result<(), IpvsError> {
+        // Until the datagram has been read to its end.
+        self.stale = true;
+        let length = match self.transport.receive(&mut self.buffer, end) {
             Ok(Some(length)) => length,
             Ok(None) => return Err(IpvsError::NoAnswer(self.deadline)),
-            Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => return Err(IpvsError::AnswersLost),
+            Err(error) if is(&error, Errno::ENOBUFS) => return Err(IpvsError::AnswersLost),
             Err(source) => {
                 return Err(IpvsError::Socket {
                     action: "receive from the kernel",
@@ -122,8 +146,9 @@ impl<T: Transport> Client<T> {
             }
         };
         for message in decode::messages(&self.buffer[..length]) {
-            take(message?)?;
+            take(message?);
         }
+        self.stale = false;
         Ok(())
     }
 
@@ -137,24 +162,25 @@ impl<T: Transport> Client<T> {
         let end = Instant::now() + self.deadline;
         let mut ended = None;
         let mut interrupted = false;
+        let mut taken = Ok(());
         while ended.is_none() {
             self.receive(end, |message| {
                 if message.sequence != sequence {
-                    return Ok(());
+                    return;
                 }
                 interrupted |= message.interrupted;
                 match message.body {
-                    Body::Ack { errno, text } => ended = Some((errno, text)),
-                    Body::Done { errno } => ended = Some((errno, None)),
-                    Body::Data(attributes) => take(attributes)?,
-                    Body::Other => {}
+                    Body::Ack { errno, text } | Body::Done { errno, text } => ended = Some((errno, text)),
+                    // What cannot be understood does not end the reading: a dump has to be read to its end.
+                    Body::Data(attributes) if taken.is_ok() => taken = take(attributes),
+                    Body::Data(_) | Body::Other => {}
                 }
-                Ok(())
             })?;
         }
         if interrupted {
             return Err(IpvsError::Changing);
         }
+        taken?;
         Ok(ended.unwrap_or_default())
     }
 
@@ -223,47 +249,74 @@ impl<T: Transport> Client<T> {
             self.sequence = self.sequence.wrapping_add(1);
             request.encode(&mut self.out, self.family, self.sequence, index + 1 == requests.len());
         }
-        let mut results: Vec<Result<(), Refusal>> = vec![Ok(()); requests.len()];
-        let mut ended = false;
-        let mut work = || -> Result<(), IpvsError> {
-            self.send()?;
-            let end = Instant::now() + self.deadline;
-            while !ended {
-                self.receive(end, |message| {
-                    let index = message.sequence.wrapping_sub(first) as usize;
-                    let (Some(request), Body::Ack { errno, text }) = (requests.get(index), message.body) else {
-                        return Ok(());
-                    };
-                    if errno != 0 {
-                        results[index] = Err(explain::refusal(request, errno, text.as_deref()));
-                    }
-                    ended |= index + 1 == requests.len();
-                    Ok(())
-                })?;
+        if let Err(error) = self.send() {
+            // The kernel has seen nothing of it; a send buffer that somebody made small may hold the half.
+            let too_long = matches!(&error, IpvsError::Socket { source, .. } if is(source, Errno::EMSGSIZE));
+            if too_long && requests.len() > 1 {
+                let (front, back) = requests.split_at(requests.len() / 2);
+                let mut results = self.send_window(front);
+                results.append(&mut self.send_window(back));
+                return results;
             }
-            Ok(())
-        };
-        if let Err(error) = work() {
-            let kind = match error {
-                IpvsError::Socket { ref source, .. } if !source.raw_os_error().is_some_and(explain::is_transient) => {
-                    RefusalKind::Permanent
-                }
-                _ => RefusalKind::Transient,
+            let kind = match error.is_transient() {
+                true => RefusalKind::Transient,
+                false => RefusalKind::Permanent,
             };
+            let refused = |request| {
+                let message = format!("cannot {}: {error}", explain::what(request));
+                Err(Refusal { kind, message })
+            };
+            return requests.iter().map(refused).collect();
+        }
+        let mut results: Vec<Result<(), Refusal>> = vec![Ok(()); requests.len()];
+        let mut end = Instant::now() + self.deadline;
+        let mut ended = false;
+        let mut trouble = None;
+        while !ended {
+            let received = self.receive(end, |message| {
+                let index = message.sequence.wrapping_sub(first) as usize;
+                let (Some(request), Body::Ack { errno, text }) = (requests.get(index), message.body) else {
+                    return;
+                };
+                if errno != 0 {
+                    results[index] = Err(explain::refusal(request, errno, text.as_deref()));
+                }
+                ended |= index + 1 == requests.len();
+            });
+            match received {
+                Ok(()) => {}
+                // All was carried out; what the buffer still holds are refusals to be told.
+                Err(IpvsError::AnswersLost) if trouble.is_none() => {
+                    trouble = Some(IpvsError::AnswersLost);
+                    end = Instant::now();
+                }
+                Err(error) => {
+                    trouble = trouble.or(Some(error));
+                    break;
+                }
+            }
+        }
+        if let Some(error) = trouble {
+            self.stale = true;
             for (result, request) in results.iter_mut().zip(requests).filter(|(result, _)| result.is_ok()) {
                 let message = format!("do not know whether I could {}: {error}", explain::what(request));
-                *result = Err(Refusal { kind, message });
+                *result = Err(Refusal {
+                    kind: RefusalKind::Transient,
+                    message,
+                });
             }
         }
         results
     }
 
-    /// All services without their destinations, in the kernel's order.
+    /// All services without their destinations, in the kernel's order, each once.
     ///
     /// # Errors
     /// As every call: no answer in time, no privilege, an answer that cannot be understood.
     pub fn services(&mut self) -> Result<Vec<ListedService>, IpvsError> {
-        self.dump(&Request::GetServices, decode::service)
+        let mut services = self.dump(&Request::GetServices, decode::service)?;
+        keep_first(&mut services, |service| service.key);
+        Ok(services)
     }
 
     /// One service without its destinations.
@@ -279,15 +332,18 @@ impl<T: Transport> Client<T> {
         Ok(found?)
     }
 
-    /// The destinations of a service with all their figures, in the kernel's order; none where there is no such service.
+    /// The destinations of a service with all their figures, in the kernel's order, each once; none where there is no
+    /// such service.
     ///
     /// # Errors
     /// As [`Client::services`].
     pub fn destinations(&mut self, key: &ServiceKey) -> Result<Vec<ListedDestination>, IpvsError> {
         let family = key.family();
-        self.dump(&Request::GetDests(*key), |attributes| {
+        let mut found = self.dump(&Request::GetDests(*key), |attributes| {
             decode::destination(attributes, family)
-        })
+        })?;
+        keep_first(&mut found, |destination| destination.key);
+        Ok(found)
     }
 
     /// Everything with all figures, in the kernel's order: one dump a service.
@@ -442,14 +498,7 @@ impl<T: Transport> Client<T> {
         let stopped = self.ask(&Request::DelDaemon(role), |_| Ok(()));
         self.deadline = deadline;
         match stopped {
-            Err(IpvsError::NoAnswer(_)) => {
-                let runs = self.sync_daemons()?.iter().any(|daemon| daemon.role == role);
-                if runs {
-                    Err(IpvsError::NoAnswer(deadline))
-                } else {
-                    Ok(())
-                }
-            }
+            Err(IpvsError::NoAnswer(_)) if self.sync_daemons()?.iter().all(|daemon| daemon.role != role) => Ok(()),
             other => other,
         }
     }
@@ -533,3 +582,17 @@ fn comparable(listed: ListedService) -> (ServiceKey, Service) {
     }
     (listed.key, Service { spec, destinations })
 }
+
+fn is(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno as i32)
+}
+
+/// Leaves each key once. The kernel's place in a dump is a number, so what is added at the head of its list while
+/// the dump goes on makes it tell others twice.
+fn keep_first<V, K: Eq + Hash>(found: &mut Vec<V>, key: impl Fn(&V) -> K) {
+    let mut seen = HashSet::with_capacity(found.len());
+    found.retain(|value| seen.insert(key(value)));
+}
+
+#[cfg(test)]
+mod tests;

@@ -55,6 +55,8 @@ pub enum Body<'a> {
     Done {
         /// The error number, positive; 0 for complete.
         errno: i32,
+        /// The kernel's own words (extended acknowledgement).
+        text: Option<String>,
     },
     /// A generic-netlink answer: its attributes.
     Data(&'a [u8]),
@@ -95,10 +97,11 @@ fn message_of(message: &[u8]) -> Result<Message<'_>, DecodeError> {
     let body = match kind {
         NLMSG_ERROR => Body::Ack {
             errno: errno()?,
-            text: extended_text(payload, flags),
+            text: extended_text(payload, echoed(payload, flags).saturating_add(4), flags),
         },
         NLMSG_DONE => Body::Done {
             errno: if payload.is_empty() { 0 } else { errno()? },
+            text: extended_text(payload, 4, flags),
         },
         0..16 => Body::Other,
         _ => Body::Data(payload.get(GENERIC_HEADER..).ok_or(DecodeError::CutOff)?),
@@ -110,18 +113,22 @@ fn message_of(message: &[u8]) -> Result<Message<'_>, DecodeError> {
     })
 }
 
-/// The text of an extended acknowledgement: it follows the echoed request, or its header alone.
-fn extended_text(payload: &[u8], flags: u16) -> Option<String> {
+/// How much of the refused request a refusal repeats: all of it, or its header alone.
+fn echoed(payload: &[u8], flags: u16) -> usize {
+    if flags & NLM_F_CAPPED != 0 {
+        HEADER
+    } else {
+        u32_at(payload, 4).map_or(HEADER, |length| length as usize)
+    }
+}
+
+/// The text of an extended acknowledgement, whose attributes start at the next multiple of four.
+fn extended_text(payload: &[u8], start: usize, flags: u16) -> Option<String> {
     const NLMSGERR_ATTR_MSG: u16 = 1;
     if flags & NLM_F_ACK_TLVS == 0 {
         return None;
     }
-    let echoed = if flags & NLM_F_CAPPED != 0 {
-        HEADER
-    } else {
-        u32_at(payload, 4)? as usize
-    };
-    let attributes = payload.get(4usize.checked_add(echoed)?.checked_next_multiple_of(4)?..)?;
+    let attributes = payload.get(start.checked_next_multiple_of(4)?..)?;
     let text = find(attributes, NLMSGERR_ATTR_MSG)?;
     Some(string(text)?.to_owned())
 }

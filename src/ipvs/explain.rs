@@ -109,17 +109,16 @@ fn why(request: &Request<'_>, errno: Errno) -> String {
 fn missing_module(spec: &ServiceSpec) -> String {
     let scheduler = match spec.scheduler {
         Scheduler::None => None,
-        ref scheduler => Some(format!("scheduler module ip_vs_{scheduler}")),
+        ref scheduler => Some(format!("ip_vs_{scheduler}")),
     };
-    let engine = spec
-        .persistence_engine
-        .as_ref()
-        .map(|name| format!("persistence engine module ip_vs_pe_{name}"));
-    let names: Vec<_> = scheduler.into_iter().chain(engine).collect();
-    let module = names
-        .first()
-        .and_then(|name| name.rsplit(' ').next())
-        .unwrap_or("ip_vs")
-        .to_owned();
-    format!("{} is missing (modprobe {module})", names.join(" or "))
+    let engine = spec.persistence_engine.as_ref().map(|name| format!("ip_vs_pe_{name}"));
+    match (scheduler, engine) {
+        (Some(scheduler), Some(engine)) => format!(
+            "scheduler module {scheduler} or persistence engine module {engine} is missing (modprobe -a {scheduler} \
+             {engine})"
+        ),
+        (Some(scheduler), None) => format!("scheduler module {scheduler} is missing (modprobe {scheduler})"),
+        (None, Some(engine)) => format!("persistence engine module {engine} is missing (modprobe {engine})"),
+        (None, None) => "a module is missing (modprobe ip_vs)".to_owned(),
+    }
 }

@@ -146,23 +146,30 @@ pub fn peek(run_dir: &Path, namespace: &NamespaceId) -> Result<Record, StateErro
 }
 
 fn read(path: &Path, namespace: &NamespaceId) -> Result<Record, StateError> {
+    match fs::read(path) {
+        Ok(text) => parse(&text, path, namespace),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Record::default()),
+        Err(error) => Err(failed("read", path, error)),
+    }
+}
+
+/// The record in the text of a file, whose path is for the error; an empty one where it is that of another namespace.
+///
+/// # Errors
+/// [`StateError::Damaged`], [`StateError::UnknownVersion`].
+pub fn parse(text: &[u8], path: &Path, namespace: &NamespaceId) -> Result<Record, StateError> {
     let damaged = |cause| StateError::Damaged {
         path: path.to_owned(),
         cause,
     };
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Record::default()),
-        Err(error) => return Err(failed("read", path, error)),
-    };
-    let Form { version } = serde_json::from_slice(&text).map_err(damaged)?;
+    let Form { version } = serde_json::from_slice(text).map_err(damaged)?;
     if version != VERSION {
         return Err(StateError::UnknownVersion {
             path: path.to_owned(),
             version,
         });
     }
-    let contents: Contents = serde_json::from_slice(&text).map_err(damaged)?;
+    let contents: Contents = serde_json::from_slice(text).map_err(damaged)?;
     Ok(match contents.namespace == *namespace {
         true => contents.record,
         false => Record::default(),

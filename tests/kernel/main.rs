@@ -5,6 +5,7 @@
 mod bad_input;
 mod daemon;
 mod failover;
+mod ipvs;
 mod lab;
 mod listing;
 mod realserver;
