@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    Action, CheckState, Config, DestinationKey, Event, Instant, LocalTrouble, ProbeId, ProbeOutcome, RefusalKind,
+    Action, Config, DestinationKey, Event, Instant, LocalTrouble, ProbeId, ProbeOutcome, RefusalKind, ServerState,
     Service, ServiceKey, Step, StepOutcome, Table, Transition, VirtualAddress, VirtualServer,
 };
 use crate::{health, plan};
@@ -451,8 +451,22 @@ pub fn services_with_thresholds(config: &Config) -> BTreeSet<ServiceKey> {
 
 /// The table that a configuration asks for where nobody probes: every server taken as up.
 pub fn table_without_checks(config: &Config, current: &Table) -> Table {
-    let pools = Pools::all(config, CheckState::Up);
-    desired(config, &pools, current)
+    let services = config.virtual_servers.iter().flat_map(|server| {
+        let states = vec![ServerState::Up; server.real_servers.len()];
+        server.services.iter().map(move |key| {
+            let destinations = health::destinations(server, &states, key, current.services.get(key));
+            (
+                *key,
+                Service {
+                    spec: server.spec.clone(),
+                    destinations,
+                },
+            )
+        })
+    });
+    Table {
+        services: services.collect(),
+    }
 }
 
 #[cfg(test)]

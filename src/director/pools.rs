@@ -65,22 +65,6 @@ pub struct Pools {
 }
 
 impl Pools {
-    /// Pools in which every check has the same verdict.
-    pub(super) fn all(config: &Config, verdict: CheckState) -> Self {
-        let mut pools = Self::default();
-        pools.load(config, Instant::START);
-        for slot in pools.checks.values_mut() {
-            slot.machine = Check::carrying_on(verdict, slot.spec.initial);
-        }
-        for pool in 0..pools.pools.len() {
-            for server in 0..pools.pools[pool].members.len() {
-                let state = pools.judged(pool, server);
-                pools.pools[pool].members[server].state = state;
-            }
-        }
-        pools
-    }
-
     /// Takes a configuration over and answers with the checks that are new, with their intervals.
     ///
     /// A check that is the same as before (same pool by name, same server, same settings) goes on as if nothing had
