@@ -408,6 +408,16 @@ fn what_only_other_programs_write_comes_back_too() {
             ways
         );
         assert!(table.services.contains_key(&key("proto-50 192.0.2.200:0")));
+        // The cheap way knows fewer words.
+        let cheap = as_table(client.cheap_listing(|_| false).unwrap());
+        assert_eq!(
+            cheap.services[&service]
+                .destinations
+                .values()
+                .map(|spec| spec.forwarding)
+                .collect::<Vec<_>>(),
+            [Forwarding::Local, Forwarding::Nat, Forwarding::Nat]
+        );
     });
 }
 
