@@ -108,16 +108,17 @@ fn report(rows: &[Row], rounds: usize) -> String {
 }
 
 fn service(n: usize) -> ServiceKey {
-    let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 19, 0, 1)) + u32::try_from(n).unwrap_or(0));
+    let (host, port) = (n % 200 + 1, n / 200 + 1000);
+    let address = Ipv4Addr::new(203, 0, 113, u8::try_from(host).unwrap_or(0));
     ServiceKey::Address {
         protocol: Protocol::Tcp,
         address: address.into(),
-        port: 80,
+        port: u16::try_from(port).unwrap_or(0),
     }
 }
 
 fn server(service: usize, n: usize) -> IpAddr {
-    let offset = u32::try_from((service * DESTINATIONS + n) % 100_000).unwrap_or(0);
+    let offset = u32::try_from(service * DESTINATIONS + n).unwrap_or(0);
     Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 1)) + offset).into()
 }
 

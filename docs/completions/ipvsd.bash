@@ -112,7 +112,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__apply)
-            opts="-c -h -V --config --run-dir --help --version"
+            opts="-c -v -h -V --config --run-dir --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

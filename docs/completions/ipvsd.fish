@@ -47,6 +47,7 @@ complete -c ipvsd -n "__fish_ipvsd_using_subcommand plan" -s h -l help -d 'Print
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand plan" -s V -l version -d 'Print version'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand apply" -s c -l config -d 'The configuration file' -r -F
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand apply" -l run-dir -d 'Where ipvsd keeps the record of what it owns' -r -F
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand apply" -s v -l verbose -d 'Print every change, as `plan` does'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand apply" -s h -l help -d 'Print help'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand apply" -s V -l version -d 'Print version'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand list" -s t -l tcp-service -d 'Show only this TCP service' -r

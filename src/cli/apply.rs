@@ -3,24 +3,43 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::plan::{PlanArgs, show};
+use clap::Args;
+
+use super::plan::{PlanArgs, show, warn};
 use crate::daemon::once;
 
-/// Prints what was changed, and what could not be with its reason; 1 where something could not be.
-pub(super) fn run(args: PlanArgs) -> anyhow::Result<ExitCode> {
-    let applied = once::apply(&args.options())?;
-    show(&applied.difference)?;
+/// Arguments of `apply`.
+#[derive(Debug, Args)]
+pub(super) struct ApplyArgs {
+    #[command(flatten)]
+    plan: PlanArgs,
+    /// Print every change, as `plan` does
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+/// Says how much was changed, and what could not be with its reason; 1 where something could not be.
+pub(super) fn run(args: ApplyArgs) -> anyhow::Result<ExitCode> {
+    let applied = once::apply(&args.plan.options())?;
+    let difference = &applied.difference;
+    let changes = difference.steps.len() + difference.missing.len() + difference.superfluous.len();
+    if args.verbose {
+        show(difference)?;
+    } else {
+        warn(difference)?;
+        writeln!(
+            std::io::stdout(),
+            "{} of {changes} changes made",
+            changes - applied.problems.len().min(changes)
+        )?;
+    }
     let mut errors = std::io::stderr().lock();
     for problem in &applied.problems {
         writeln!(errors, "ipvsd: {problem}")?;
     }
-    if applied.problems.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    writeln!(
-        errors,
-        "ipvsd: {} of the changes above could not be made; the others are in",
-        applied.problems.len()
-    )?;
-    Ok(ExitCode::FAILURE)
+    Ok(if applied.problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

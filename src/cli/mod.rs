@@ -34,7 +34,7 @@ enum Verb {
     /// Print what `apply` would change, one step a line; exit code 3 where something would
     Plan(plan::PlanArgs),
     /// Make the kernel match a configuration once, without a daemon
-    Apply(plan::PlanArgs),
+    Apply(apply::ApplyArgs),
     /// Show the kernel's table as `ipvsadm -L` does, or as JSON
     List(list::ListArgs),
     /// Prepare this host to be a real server, undo it, or say whether it would work

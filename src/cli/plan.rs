@@ -43,12 +43,19 @@ pub(super) fn run(args: PlanArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Prints warnings to standard error and changes to standard output.
-pub(super) fn show(difference: &Difference) -> anyhow::Result<()> {
-    let mut errors = std::io::stderr().lock();
+/// Prints warnings to standard error.
+pub(super) fn warn(difference: &Difference) -> anyhow::Result<()> {
+    let mut errors = BufWriter::new(std::io::stderr().lock());
     for warning in &difference.warnings {
         writeln!(errors, "{warning}")?;
     }
+    errors.flush()?;
+    Ok(())
+}
+
+/// Prints warnings to standard error and changes to standard output.
+pub(super) fn show(difference: &Difference) -> anyhow::Result<()> {
+    warn(difference)?;
     let mut out = BufWriter::new(std::io::stdout().lock());
     for step in &difference.steps {
         writeln!(out, "{step}")?;

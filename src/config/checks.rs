@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use toml::de::{DeTable, DeValue};
+use super::tree::{Table, Value};
 
 use super::duration;
 use super::hints::{self, Scope};
@@ -57,7 +57,7 @@ impl<'t> NamedChecks<'t> {
         for (key, item) in table {
             let name: &str = key.get_ref();
             let place = reader.place(key.span().start);
-            let DeValue::Table(check) = item.get_ref() else {
+            let Value::Table(check) = item.get_ref() else {
                 reader.error(
                     item.span().start,
                     format!(
@@ -95,7 +95,7 @@ impl<'t> NamedChecks<'t> {
         for element in reader.one_or_list(item) {
             let at = element.span().start;
             match element.get_ref() {
-                DeValue::String(name) => {
+                Value::String(name) => {
                     let name: &str = name;
                     if names.contains(&name) {
                         reader.error(at, format!("check `{}` is in the list twice", shorten(name)), "");
@@ -104,7 +104,7 @@ impl<'t> NamedChecks<'t> {
                     names.push(name);
                     specs.extend(self.named(reader, at, name));
                 }
-                DeValue::Table(table) => specs.extend(read_check(reader, table, at, None)),
+                Value::Table(table) => specs.extend(read_check(reader, table, at, None)),
                 other => reader.error(
                     at,
                     format!("a check is a name or a table, not {}", kind(other)),
@@ -143,7 +143,7 @@ impl<'t> NamedChecks<'t> {
     }
 }
 
-fn read_check(reader: &mut Reader, table: &DeTable<'_>, at: usize, name: Option<&str>) -> Option<CheckSpec> {
+fn read_check(reader: &mut Reader, table: &Table<'_>, at: usize, name: Option<&str>) -> Option<CheckSpec> {
     let [probe, interval, timeout, retry_interval, rise, fall, initial, port] = reader.fields(table, Scope::Check);
     let probe = match probe {
         Some(item) => reader.word(item, "type", &PROBES),

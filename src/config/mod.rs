@@ -22,13 +22,15 @@ mod problem;
 mod reader;
 mod settings;
 mod sources;
+mod tree;
 mod virtual_server;
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
-use toml::Spanned;
 use toml::de::DeTable;
+
+use tree::Table;
 
 pub use problem::{Problem, Problems, Severity};
 pub use sources::{Source, Sources, Unreadable, has_wildcard, name_matches};
@@ -90,7 +92,7 @@ pub fn parse(sources: &Sources) -> Outcome {
     for (number, file) in files.iter().enumerate() {
         reader.file = number;
         if let Some(table) = &file.table {
-            walks.push((number, reader.fields(table.get_ref(), Scope::Top)));
+            walks.push((number, reader.fields(table, Scope::Top)));
         }
     }
     for (number, [named, host, _, ipvs, _]) in &walks {
@@ -133,7 +135,7 @@ struct File<'s> {
     bytes: &'s [u8],
     /// Why it could not be read.
     unreadable: Option<&'s Unreadable>,
-    table: Option<Spanned<DeTable<'s>>>,
+    table: Option<Table<'s>>,
     /// The number of the file that includes this one, and where.
     included_from: Option<Place>,
 }
@@ -173,6 +175,10 @@ fn read_toml(reader: &mut Reader, file: &mut File<'_>) {
             return;
         }
     };
+    if let Some(table) = tree::parse_quickly(text) {
+        file.table = Some(table);
+        return;
+    }
     let (table, errors) = match text.len() <= LARGEST_RECOVERED {
         true => {
             let (table, errors) = DeTable::parse_recoverable(text);
@@ -193,7 +199,7 @@ fn read_toml(reader: &mut Reader, file: &mut File<'_>) {
             syntax_hint(error.message()).to_owned(),
         );
     }
-    file.table = table;
+    file.table = table.map(|table| table.into_inner().into());
 }
 
 /// A parser's message on one line.
@@ -224,11 +230,7 @@ fn follow_includes<'s>(
 ) {
     let mut included: Vec<(usize, String)> = Vec::new();
     let name = files[number].name;
-    if let Some(item) = files[number]
-        .table
-        .as_ref()
-        .and_then(|table| table.get_ref().get("include"))
-    {
+    if let Some(item) = files[number].table.as_ref().and_then(|table| table.get("include")) {
         for element in reader.one_or_list(item) {
             let Some(path) = reader.string(element, "include") else {
                 continue;

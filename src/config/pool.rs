@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use toml::de::{DeTable, DeValue};
+use super::tree::{Table, Value};
 
 use super::address;
 use super::checks::NamedChecks;
@@ -107,7 +107,7 @@ fn read_real_server(
     checks: &mut NamedChecks<'_>,
     front: &Front<'_>,
     at: usize,
-    table: &DeTable<'_>,
+    table: &Table<'_>,
 ) -> Option<(usize, RealServer)> {
     let [
         address,
@@ -309,8 +309,8 @@ pub(super) fn read_sorry_server(
     item: &Item<'_>,
 ) -> Option<(Place, SorryServer)> {
     let (address_item, forwarding, inhibit) = match item.get_ref() {
-        DeValue::String(_) => (item, front.forwarding, false),
-        DeValue::Table(table) => {
+        Value::String(_) => (item, front.forwarding, false),
+        Value::Table(table) => {
             let [address, forward, tun, inhibit] = reader.fields(table, Scope::SorryServer);
             let forwarding = forwarding::read(reader, forward, tun, front.forwarding);
             let inhibit = inhibit.map_or(Some(false), |item| reader.boolean(item, "inhibit"));

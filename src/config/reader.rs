@@ -6,15 +6,11 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
-
 use super::duration;
 use super::hints::{self, Scope};
 use super::problem::{Ground, Ledger, Place, Severity};
-
-/// A value with its place in the text.
-pub(super) type Item<'i> = Spanned<DeValue<'i>>;
+pub(super) use super::tree::Item;
+use super::tree::{Table, Value};
 
 /// Reads one file after the other, putting problems down as it goes.
 #[derive(Default)]
@@ -74,7 +70,7 @@ impl Reader {
     /// `N` is the number of keys that the scope has.
     pub(super) fn fields<'t, 'i, const N: usize>(
         &mut self,
-        table: &'t DeTable<'i>,
+        table: &'t Table<'i>,
         scope: Scope,
     ) -> [Option<&'t Item<'i>>; N] {
         let known = scope.keys();
@@ -104,9 +100,9 @@ impl Reader {
     }
 
     /// A table.
-    pub(super) fn table<'t, 'i>(&mut self, item: &'t Item<'i>, key: &str) -> Option<&'t DeTable<'i>> {
+    pub(super) fn table<'t, 'i>(&mut self, item: &'t Item<'i>, key: &str) -> Option<&'t Table<'i>> {
         match item.get_ref() {
-            DeValue::Table(table) => Some(table),
+            Value::Table(table) => Some(table),
             other => self.wrong_type(item, key, "a table", other),
         }
     }
@@ -114,7 +110,7 @@ impl Reader {
     /// A string.
     pub(super) fn string<'t>(&mut self, item: &'t Item<'_>, key: &str) -> Option<&'t str> {
         match item.get_ref() {
-            DeValue::String(text) => Some(text),
+            Value::String(text) => Some(text),
             other => self.wrong_type(item, key, "a string", other),
         }
     }
@@ -122,14 +118,14 @@ impl Reader {
     /// `true` or `false`.
     pub(super) fn boolean(&mut self, item: &Item<'_>, key: &str) -> Option<bool> {
         match item.get_ref() {
-            DeValue::Boolean(value) => Some(*value),
+            Value::Boolean(value) => Some(*value),
             other => self.wrong_type(item, key, "true or false", other),
         }
     }
 
     /// A whole number in a range.
     pub(super) fn number(&mut self, item: &Item<'_>, key: &str, range: RangeInclusive<u32>) -> Option<u32> {
-        let DeValue::Integer(number) = item.get_ref() else {
+        let Value::Integer(number) = item.get_ref() else {
             return self.wrong_type(item, key, "a whole number", item.get_ref());
         };
         let value = i64::from_str_radix(number.as_str(), number.radix())
@@ -156,8 +152,8 @@ impl Reader {
     pub(super) fn duration(&mut self, item: &Item<'_>, key: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
         let at = item.span().start;
         let text = match item.get_ref() {
-            DeValue::String(text) => text,
-            DeValue::Integer(number) => {
+            Value::String(text) => text,
+            Value::Integer(number) => {
                 let number = shorten(&number.to_string());
                 let hint = match range.start().as_secs() {
                     0 => format!("write {key} = \"{number}s\" or \"{number}ms\""),
@@ -224,19 +220,19 @@ impl Reader {
     /// The elements of a list, or the one value that stands there without brackets.
     pub(super) fn one_or_list<'t, 'i>(&mut self, item: &'t Item<'i>) -> Elements<'t, 'i> {
         match item.get_ref() {
-            DeValue::Array(array) => Elements::Many(array.iter()),
-            DeValue::String(_)
-            | DeValue::Integer(_)
-            | DeValue::Float(_)
-            | DeValue::Boolean(_)
-            | DeValue::Datetime(_)
-            | DeValue::Table(_) => Elements::One(Some(item)),
+            Value::Array(array) => Elements::Many(array.iter()),
+            Value::String(_)
+            | Value::Integer(_)
+            | Value::Float
+            | Value::Boolean(_)
+            | Value::Datetime
+            | Value::Table(_) => Elements::One(Some(item)),
         }
     }
 
     /// The tables of an array of tables.
-    pub(super) fn tables<'t, 'i>(&mut self, item: &'t Item<'i>, key: &str) -> Vec<(usize, &'t DeTable<'i>)> {
-        let DeValue::Array(array) = item.get_ref() else {
+    pub(super) fn tables<'t, 'i>(&mut self, item: &'t Item<'i>, key: &str) -> Vec<(usize, &'t Table<'i>)> {
+        let Value::Array(array) = item.get_ref() else {
             self.error(
                 item.span().start,
                 format!("`{key}` must be a list of tables, not {}", kind(item.get_ref())),
@@ -253,15 +249,15 @@ impl Reader {
         tables
     }
 
-    fn wrong_type<T>(&mut self, item: &Item<'_>, key: &str, wanted: &str, value: &DeValue<'_>) -> Option<T> {
+    fn wrong_type<T>(&mut self, item: &Item<'_>, key: &str, wanted: &str, value: &Value<'_>) -> Option<T> {
         let hint = match (wanted, value) {
-            ("a whole number" | "true or false", DeValue::String(text))
+            ("a whole number" | "true or false", Value::String(text))
                 if !text.is_empty()
                     && (text.bytes().all(|byte| byte.is_ascii_digit()) || text == "true" || text == "false") =>
             {
                 format!("write {key} = {} without quotes", shorten(text))
             }
-            ("a string", DeValue::Integer(number)) => format!("write {key} = \"{}\"", shorten(&number.to_string())),
+            ("a string", Value::Integer(number)) => format!("write {key} = \"{}\"", shorten(&number.to_string())),
             _ => String::new(),
         };
         self.error(
@@ -293,15 +289,15 @@ impl<'t, 'i> Iterator for Elements<'t, 'i> {
 }
 
 /// What a value is, in a sentence.
-pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
+pub(super) fn kind(value: &Value<'_>) -> &'static str {
     match value {
-        DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "a whole number",
-        DeValue::Float(_) => "a number with a point",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
+        Value::String(_) => "a string",
+        Value::Integer(_) => "a whole number",
+        Value::Float => "a number with a point",
+        Value::Boolean(_) => "true or false",
+        Value::Datetime => "a date",
+        Value::Array(_) => "a list",
+        Value::Table(_) => "a table",
     }
 }
 

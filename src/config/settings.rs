@@ -1,6 +1,6 @@
 //! The kernel's own settings: `[ipvs]` with its timeouts and sysctls, and `[host]`.
 
-use toml::de::DeValue;
+use super::tree::Value;
 
 use super::hints::{self, Scope};
 use super::problem::Place;
@@ -106,7 +106,7 @@ pub(super) fn read_ipvs(reader: &mut Reader, seen: &mut SettingsSeen, item: &Ite
         }
     }
     if let Some(table) = sysctl.and_then(|item| reader.table(item, "sysctl")) {
-        let mut entries: Vec<_> = table.iter().collect();
+        let mut entries: Vec<_> = table.into_iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
         for (key, item) in entries {
             let name: &str = key.get_ref();
@@ -194,8 +194,8 @@ fn sysctl_value(reader: &mut Reader, name_at: usize, name: &str, item: &Item<'_>
 /// The text of a value that a sysctl could take.
 fn any_value(reader: &mut Reader, item: &Item<'_>, name: &str) -> Option<String> {
     match item.get_ref() {
-        DeValue::Boolean(value) => Some(u8::from(*value).to_string()),
-        DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+        Value::Boolean(value) => Some(u8::from(*value).to_string()),
+        Value::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
             Ok(number) => Some(number.to_string()),
             Err(_) => {
                 let number = shorten(&number.to_string());
@@ -203,8 +203,8 @@ fn any_value(reader: &mut Reader, item: &Item<'_>, name: &str) -> Option<String>
                 None
             }
         },
-        DeValue::String(text) if text.len() <= 256 && !text.contains(char::is_control) => Some(text.trim().to_owned()),
-        DeValue::String(_) => {
+        Value::String(text) if text.len() <= 256 && !text.contains(char::is_control) => Some(text.trim().to_owned()),
+        Value::String(_) => {
             reader.error(
                 item.span().start,
                 format!("the value of `{name}` is not one short line"),

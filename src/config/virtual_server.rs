@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use toml::de::DeTable;
+use super::tree::Table;
 
 use super::address::{self, MOST_SERVICES};
 use super::checks::NamedChecks;
@@ -63,7 +63,7 @@ impl<'t> Assembly<'t> {
         }
     }
 
-    fn read_one(&mut self, reader: &mut Reader, checks: &mut NamedChecks<'_>, at: usize, table: &'t DeTable<'_>) {
+    fn read_one(&mut self, reader: &mut Reader, checks: &mut NamedChecks<'_>, at: usize, table: &'t Table<'_>) {
         let [
             name,
             address,
@@ -482,7 +482,7 @@ fn read_netmask(reader: &mut Reader, item: &Item<'_>, family: Family) -> Option<
         let prefix = reader.number(item, "persistence_netmask", 1..=128)?;
         return u8::try_from(prefix).ok().map(Netmask::V6);
     }
-    if let toml::de::DeValue::Integer(_) = item.get_ref() {
+    if let super::tree::Value::Integer(_) = item.get_ref() {
         let prefix = reader.number(item, "persistence_netmask", 1..=32)?;
         let bits = u32::MAX.checked_shl(32 - prefix)?;
         return Some(Netmask::V4(std::net::Ipv4Addr::from_bits(bits)));

@@ -4,14 +4,15 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::thread;
 
 use anyhow::Context;
 
 use super::files;
 use super::instance::Instance;
 use super::record::{Owned, Record};
-use crate::ipvs::Client;
-use crate::model::{Config, ServiceKey, Step, VirtualAddress, VirtualServer};
+use crate::ipvs::{Client, IpvsError};
+use crate::model::{Config, DestinationSpec, ServiceKey, Step, Table, VirtualAddress, VirtualServer};
 use crate::net::{self, HostNetwork};
 use crate::{director, plan};
 
@@ -55,6 +56,7 @@ pub struct Applied {
 
 struct Comparison {
     config: Config,
+    wanted: Table,
     client: Client,
     record: Record,
     owned: Owned,
@@ -78,13 +80,13 @@ pub fn apply(options: &Options) -> anyhow::Result<Applied> {
     let _instance = Instance::claim().context("`apply` would work against it")?;
     let Comparison {
         config,
+        wanted,
         mut client,
         record,
         owned,
         difference,
     } = compare(options)?;
     let configured = services_of(&config);
-    let details = director::services_with_thresholds(&config);
     let hold = addresses_of(&config);
     let mut problems = set_host(&config, &mut client);
     let intended = Owned {
@@ -101,24 +103,13 @@ pub fn apply(options: &Options) -> anyhow::Result<Applied> {
                 problems.push(refusal.message);
             }
         }
-        let found = client
-            .table(|key| details.contains(key))
+        let still = not_in_force(&mut client, &difference.steps, &wanted, &intended.services)
             .context("cannot read the kernel's table back")?;
-        let wanted = director::table_without_checks(&config, &found);
-        let still = plan::steps(&wanted, &found, &intended.services);
-        if problems.is_empty() && !still.is_empty() {
-            problems.extend(
-                still
-                    .iter()
-                    .map(|step| format!("somebody else changed the table meanwhile; still to do: {step}")),
-            );
+        left_over.extend(still.iter().map(Step::service).filter(|key| !configured.contains(key)));
+        if problems.is_empty() {
+            let words = |step: &Step| format!("somebody else changed the table meanwhile; still to do: {step}");
+            problems.extend(still.iter().map(words));
         }
-        left_over.extend(
-            found
-                .services
-                .into_keys()
-                .filter(|key| owned.services.contains(key) && !configured.contains(key)),
-        );
     }
     let kept = change_addresses(&difference, &mut problems)?;
     let now_owned = Owned {
@@ -132,14 +123,28 @@ pub fn apply(options: &Options) -> anyhow::Result<Applied> {
 }
 
 fn compare(options: &Options) -> anyhow::Result<Comparison> {
+    // The kernel is read while the file is.
+    let reading = thread::spawn(|| {
+        let mut client = Client::connect()?;
+        let found = client.table(|_| false)?;
+        Ok::<_, IpvsError>((client, found))
+    });
     let loaded = files::load(&options.config)?;
     let mut warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
     let config = loaded.config;
-    let mut client = Client::connect()?;
-    let details = director::services_with_thresholds(&config);
-    let found = client
-        .table(|key| details.contains(key))
-        .context("cannot read the kernel's table")?;
+    let read = reading.join().unwrap_or(Err(IpvsError::ThreadEnded));
+    let (mut client, mut found) = read.context("cannot read the kernel's table")?;
+    let details: BTreeSet<_> = director::services_with_thresholds(&config);
+    let details = details
+        .into_iter()
+        .filter(|key| found.services.contains_key(key))
+        .collect();
+    found.services.extend(
+        client
+            .table_of(&details)
+            .context("cannot read the kernel's table")?
+            .services,
+    );
     let record = Record::open(&options.run_dir)?;
     let owned = record.load().unwrap_or_else(|problem| {
         warnings.push(format!("{problem:#}"));
@@ -162,11 +167,38 @@ fn compare(options: &Options) -> anyhow::Result<Comparison> {
     };
     Ok(Comparison {
         config,
+        wanted,
         client,
         record,
         owned,
         difference,
     })
+}
+
+/// Reads back what was written and answers with what would still be to do there.
+fn not_in_force(
+    client: &mut Client,
+    written: &[Step],
+    wanted: &Table,
+    owned: &BTreeSet<ServiceKey>,
+) -> Result<Vec<Step>, IpvsError> {
+    /// With more services than this, one look at the whole table is cheaper than one at each.
+    const FEW: usize = 64;
+    let touched: BTreeSet<_> = written.iter().map(Step::service).collect();
+    if touched.len() > FEW {
+        let thresholds = |spec: &DestinationSpec| spec.upper_threshold != 0 || spec.lower_threshold != 0;
+        let found = client.table(|key| {
+            let service = wanted.services.get(key);
+            service.is_some_and(|service| service.destinations.values().any(thresholds))
+        })?;
+        return Ok(plan::steps(wanted, &found, owned));
+    }
+    let found = client.table_of(&touched)?;
+    let wanted = touched.iter().filter_map(|key| wanted.services.get_key_value(key));
+    let wanted = Table {
+        services: wanted.map(|(key, service)| (*key, service.clone())).collect(),
+    };
+    Ok(plan::steps(&wanted, &found, owned))
 }
 
 /// Sets the kernel's own settings that the configuration has; answers with what could not be set.

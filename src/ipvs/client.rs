@@ -1,6 +1,6 @@
 //! Requests in batches, each answer given back to its own request; dumps of any size; a deadline on every call.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::hash::Hash;
 use std::io;
@@ -427,22 +427,27 @@ impl<T: Transport> Client<T> {
     /// As [`Client::services`].
     pub fn table(&mut self, needs_all: impl Fn(&ServiceKey) -> bool) -> Result<Table, IpvsError> {
         let listed = self.cheap_listing(needs_all)?;
-        let service = |listed: ListedService| {
-            let destinations = listed
-                .destinations
-                .into_iter()
-                .map(|found| (found.key, found.spec))
-                .collect();
-            let mut spec = listed.spec;
-            // The kernel keeps the timeout of a service that is no longer persistent; it means nothing then.
-            if !spec.flags.contains(ServiceFlags::PERSISTENT) {
-                spec.persistence_timeout = 0;
-            }
-            (listed.key, Service { spec, destinations })
-        };
         Ok(Table {
-            services: listed.into_iter().map(service).collect(),
+            services: listed.into_iter().map(comparable).collect(),
         })
+    }
+
+    /// Some services in full, as a value to compare; one that is not there is not in the result.
+    ///
+    /// # Errors
+    /// As [`Client::services`].
+    pub fn table_of(&mut self, services: &BTreeSet<ServiceKey>) -> Result<Table, IpvsError> {
+        let mut table = Table::default();
+        for key in services {
+            let mut listed = match self.service(key) {
+                Ok(listed) => listed,
+                Err(IpvsError::Refused { errno, .. }) if errno == Errno::ESRCH as i32 => continue,
+                Err(error) => return Err(error),
+            };
+            listed.destinations = self.destinations(key)?;
+            table.services.extend([comparable(listed)]);
+        }
+        Ok(table)
     }
 
     /// Version and size of the connection table.
@@ -583,6 +588,21 @@ fn read_proc(path: &'static str) -> Result<Vec<u8>, IpvsError> {
 
 fn is_tunnel(destination: &ListedDestination) -> bool {
     matches!(destination.spec.forwarding, Forwarding::Tun(_))
+}
+
+/// A listed service as a value to compare.
+fn comparable(listed: ListedService) -> (ServiceKey, Service) {
+    let destinations = listed
+        .destinations
+        .into_iter()
+        .map(|found| (found.key, found.spec))
+        .collect();
+    let mut spec = listed.spec;
+    // The kernel keeps the timeout of a service that is no longer persistent; it means nothing then.
+    if !spec.flags.contains(ServiceFlags::PERSISTENT) {
+        spec.persistence_timeout = 0;
+    }
+    (listed.key, Service { spec, destinations })
 }
 
 fn is(error: &io::Error, errno: Errno) -> bool {

@@ -44,7 +44,7 @@ fn apply_makes_the_kernel_match_and_leaves_foreign_services_alone() {
     assert_eq!(plan.code(), 3, "{}{}", plan.stdout, plan.stderr);
     assert_eq!(plan.stdout.lines().count(), 5, "{}", plan.stdout);
     assert!(saved(director).lines().count() == 1, "a plan changes nothing");
-    let applied = ipvsd(director, &["apply", "-c", &file]);
+    let applied = ipvsd(director, &["apply", "-v", "-c", &file]);
     assert_eq!(
         (applied.code(), &applied.stdout),
         (0, &plan.stdout),
@@ -70,7 +70,7 @@ fn apply_makes_the_kernel_match_and_leaves_foreign_services_alone() {
         .exec_ok(&["ipvsadm", "-d", "-t", "192.0.2.200:80", "-r", "192.0.2.12:80"])
         .expect("ipvsadm");
     configure(director, &one_service(80, &[11, 12]));
-    let applied = ipvsd(director, &["apply", "-c", &file]);
+    let applied = ipvsd(director, &["apply", "-v", "-c", &file]);
     assert_eq!(applied.code(), 0, "{}{}", applied.stdout, applied.stderr);
     assert_eq!(applied.stdout.lines().count(), 3, "{}", applied.stdout);
     let wanted = "-A -t 192.0.2.99:25 -s wlc\n-A -t 192.0.2.200:80 -s rr\n\
@@ -146,7 +146,7 @@ address = "192.0.2.12"
 tun = { type = "gre" }
 "#;
     let file = configure(director, text).display().to_string();
-    let applied = ipvsd(director, &["apply", "-c", &file]);
+    let applied = ipvsd(director, &["apply", "-v", "-c", &file]);
     assert_eq!(applied.code(), 0, "{}{}", applied.stdout, applied.stderr);
     let again = ipvsd(director, &["plan", "-c", &file]);
     assert_eq!((again.code(), again.stdout.as_str()), (0, ""), "{}", again.stderr);
@@ -200,7 +200,7 @@ fn one_bad_entry_of_a_thousand_is_named_and_the_others_are_in() {
         .expect("a route");
     text += "[[virtual_server.real_server]]\naddress = \"198.51.100.77:80\"\n";
     let file = configure(director, &text).display().to_string();
-    let applied = ipvsd(director, &["apply", "-c", &file]);
+    let applied = ipvsd(director, &["apply", "-v", "-c", &file]);
     assert_eq!(applied.code(), 1, "{}", applied.stderr);
     assert!(
         applied.stderr.contains("198.51.100.77:80") && applied.stderr.contains("192.0.2.200:80"),
@@ -221,7 +221,7 @@ fn a_missing_scheduler_is_named_with_the_remedy() {
     // `twos` is a scheduler of newer kernels that Debian does not ship.
     let text = one_service(80, &[11]).replace("\"rr\"", "\"twos\"") + &one_service(81, &[11]);
     let file = configure(director, &text).display().to_string();
-    let applied = ipvsd(director, &["apply", "-c", &file]);
+    let applied = ipvsd(director, &["apply", "-v", "-c", &file]);
     assert_eq!(applied.code(), 1);
     assert!(
         applied.stderr.contains("ip_vs_twos") && applied.stderr.contains("192.0.2.200:80"),
