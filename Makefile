@@ -33,6 +33,7 @@ test-kernels: lint test-plain
 	@KERNEL=6.1 tests/lab/suite
 	@KERNEL=6.12 tests/lab/suite
 	@KERNEL=7.2 tests/lab/suite
+	@tests/lab/without-ipvs
 
 test-full: test-kernels
 	$(if $(wildcard tests/full/main.rs),@tests/lab/suite --target full --timeout 3600)
@@ -43,6 +44,7 @@ test-plain: setup
 
 test-real: setup
 	@tests/lab/suite
+	@tests/lab/without-ipvs
 
 demo: setup
 	@cargo build --quiet --bin ipvsd

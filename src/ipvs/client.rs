@@ -30,6 +30,8 @@ const DEADLINE: Duration = Duration::from_secs(15);
 const STALE: u32 = 1 << 16;
 /// How often a dump that was changed under way is read again.
 const DUMP_TRIES: u32 = 5;
+/// Between two tries: time for the kernel to move a table of services that has grown (Linux 7.1).
+const DUMP_PAUSE: Duration = Duration::from_millis(20);
 const PROC_TABLE: &str = "/proc/thread-self/net/ip_vs";
 const PROC_CONNECTIONS: &str = "/proc/thread-self/net/ip_vs_conn";
 
@@ -107,9 +109,9 @@ impl<T: Transport> Client<T> {
         if self.stale {
             self.drain();
         }
-        self.transport.send(&self.out).map_err(|source| IpvsError::Socket {
+        self.transport.send(&self.out).map_err(|cause| IpvsError::Socket {
             action: "send to the kernel",
-            source,
+            cause,
         })
     }
 
@@ -138,10 +140,10 @@ impl<T: Transport> Client<T> {
             Ok(Some(length)) => length,
             Ok(None) => return Err(IpvsError::NoAnswer(self.deadline)),
             Err(error) if is(&error, Errno::ENOBUFS) => return Err(IpvsError::AnswersLost),
-            Err(source) => {
+            Err(cause) => {
                 return Err(IpvsError::Socket {
                     action: "receive from the kernel",
-                    source,
+                    cause,
                 });
             }
         };
@@ -203,24 +205,41 @@ impl<T: Transport> Client<T> {
         }
     }
 
-    /// A dump into a list; read again where it was changed under way.
-    fn dump<V>(
+    /// A dump into a list, each key once; read again where it was changed under way.
+    ///
+    /// The kernel's place in a dump is a number in an order that changes when something is added, and since Linux
+    /// 7.1 when the table of services grows: entries move behind the place and are not told, as many others are told
+    /// twice, and that is the only sign. Where somebody never stops writing, the last try has to do.
+    fn dump<V, K: Eq + Hash>(
         &mut self,
         request: &Request<'_>,
         decode: impl Fn(&[u8]) -> Result<V, DecodeError>,
+        key: impl Fn(&V) -> K,
     ) -> Result<Vec<V>, IpvsError> {
-        for _ in 0..DUMP_TRIES {
+        let mut best = None;
+        for number in 0..DUMP_TRIES {
+            if number > 0 {
+                thread::sleep(DUMP_PAUSE);
+            }
             let mut found = Vec::new();
             match self.ask(request, |attributes| {
                 found.push(decode(attributes)?);
                 Ok(())
             }) {
-                Ok(()) => return Ok(found),
+                Ok(()) => {
+                    let told = found.len();
+                    let mut seen = HashSet::with_capacity(told);
+                    found.retain(|value| seen.insert(key(value)));
+                    if found.len() == told {
+                        return Ok(found);
+                    }
+                    best = Some(found);
+                }
                 Err(IpvsError::Changing) => {}
                 Err(error) => return Err(error),
             }
         }
-        Err(IpvsError::Changing)
+        best.ok_or(IpvsError::Changing)
     }
 
     /// Writes steps in this order; one refusal does not spoil the rest. One outcome a step, in order.
@@ -251,7 +270,7 @@ impl<T: Transport> Client<T> {
         }
         if let Err(error) = self.send() {
             // The kernel has seen nothing of it; a send buffer that somebody made small may hold the half.
-            let too_long = matches!(&error, IpvsError::Socket { source, .. } if is(source, Errno::EMSGSIZE));
+            let too_long = matches!(&error, IpvsError::Socket { cause, .. } if is(cause, Errno::EMSGSIZE));
             if too_long && requests.len() > 1 {
                 let (front, back) = requests.split_at(requests.len() / 2);
                 let mut results = self.send_window(front);
@@ -314,9 +333,7 @@ impl<T: Transport> Client<T> {
     /// # Errors
     /// As every call: no answer in time, no privilege, an answer that cannot be understood.
     pub fn services(&mut self) -> Result<Vec<ListedService>, IpvsError> {
-        let mut services = self.dump(&Request::GetServices, decode::service)?;
-        keep_first(&mut services, |service| service.key);
-        Ok(services)
+        self.dump(&Request::GetServices, decode::service, |service| service.key)
     }
 
     /// One service without its destinations.
@@ -339,11 +356,8 @@ impl<T: Transport> Client<T> {
     /// As [`Client::services`].
     pub fn destinations(&mut self, key: &ServiceKey) -> Result<Vec<ListedDestination>, IpvsError> {
         let family = key.family();
-        let mut found = self.dump(&Request::GetDests(*key), |attributes| {
-            decode::destination(attributes, family)
-        })?;
-        keep_first(&mut found, |destination| destination.key);
-        Ok(found)
+        let decode = |attributes: &[u8]| decode::destination(attributes, family);
+        self.dump(&Request::GetDests(*key), decode, |destination| destination.key)
     }
 
     /// Everything with all figures, in the kernel's order: one dump a service.
@@ -476,7 +490,7 @@ impl<T: Transport> Client<T> {
     /// # Errors
     /// As [`Client::services`].
     pub fn sync_daemons(&mut self) -> Result<Vec<SyncDaemon>, IpvsError> {
-        self.dump(&Request::GetDaemons, decode::daemon)
+        self.dump(&Request::GetDaemons, decode::daemon, |daemon| daemon.role)
     }
 
     /// Starts a sync daemon.
@@ -556,13 +570,21 @@ pub fn read_plain_listing() -> Result<(KernelInfo, Vec<ListedService>), IpvsErro
 /// It costs the kernel a walk through all connections.
 ///
 /// # Errors
-/// [`IpvsError::Proc`] where the file cannot be read, such as without IPVS in the kernel.
+/// [`IpvsError::NoIpvs`] where the kernel has none; [`IpvsError::Proc`] where the file cannot be read.
 pub fn read_connections() -> Result<Vec<ConnectionEntry>, IpvsError> {
-    Ok(proc::connections(&read_proc(PROC_CONNECTIONS)?))
+    let text = match read_proc(PROC_CONNECTIONS) {
+        // The file comes with the module, which connecting loads.
+        Err(IpvsError::Proc { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
+            Client::connect()?;
+            read_proc(PROC_CONNECTIONS)?
+        }
+        read => read?,
+    };
+    Ok(proc::connections(&text))
 }
 
 fn read_proc(path: &'static str) -> Result<Vec<u8>, IpvsError> {
-    fs::read(path).map_err(|source| IpvsError::Proc { path, source })
+    fs::read(path).map_err(|cause| IpvsError::Proc { path, cause })
 }
 
 fn is_tunnel(destination: &ListedDestination) -> bool {
@@ -586,13 +608,6 @@ fn comparable(listed: ListedService) -> (ServiceKey, Service) {
 
 fn is(error: &io::Error, errno: Errno) -> bool {
     error.raw_os_error() == Some(errno as i32)
-}
-
-/// Leaves each key once. The kernel's place in a dump is a number, so what is added at the head of its list while
-/// the dump goes on makes it tell others twice.
-fn keep_first<V, K: Eq + Hash>(found: &mut Vec<V>, key: impl Fn(&V) -> K) {
-    let mut seen = HashSet::with_capacity(found.len());
-    found.retain(|value| seen.insert(key(value)));
 }
 
 #[cfg(test)]

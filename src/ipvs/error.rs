@@ -14,12 +14,12 @@ pub enum IpvsError {
     )]
     NoIpvs,
     /// A netlink socket cannot be opened or used.
-    #[error("cannot {action}: {source}")]
+    #[error("cannot {action}: {cause}")]
     Socket {
         /// What was tried.
         action: &'static str,
         /// The error.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The kernel has not answered in time.
     #[error("the kernel has not answered within {0:?} (is a module being loaded, or the machine stalled?)")]
@@ -42,12 +42,12 @@ pub enum IpvsError {
     #[error("the kernel's table kept changing while it was read (who else is writing it?)")]
     Changing,
     /// `/proc/net/ip_vs` cannot be read.
-    #[error("cannot read {path}: {source} (is /proc mounted?)")]
+    #[error("cannot read {path} (is /proc mounted?): {cause}")]
     Proc {
         /// The file.
         path: &'static str,
         /// The error.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The thread that talks to the kernel has ended.
     #[error("the netlink thread has ended (a bug; please report it)")]
@@ -60,8 +60,8 @@ impl IpvsError {
         match self {
             Self::NoAnswer(_) | Self::AnswersLost | Self::Changing => true,
             Self::Refused { errno, .. } => super::explain::is_transient(*errno),
-            Self::Socket { source, .. } | Self::Proc { source, .. } => {
-                source.raw_os_error().is_some_and(super::explain::is_transient)
+            Self::Socket { cause, .. } | Self::Proc { cause, .. } => {
+                cause.raw_os_error().is_some_and(super::explain::is_transient)
             }
             Self::NoIpvs | Self::Decode(_) | Self::ThreadEnded => false,
         }

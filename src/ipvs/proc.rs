@@ -14,7 +14,8 @@ use crate::model::{
 /// The destinations of every service with an address, in the order of the file.
 ///
 /// Firewall-mark services are left out, for their family is not in the file. Thresholds, tunnel options, persistent
-/// connections and traffic are not either; they are zero (ipip) in the result.
+/// connections and traffic are not either; they are zero (ipip) in the result. The file calls every forwarding
+/// method above 3, which only other programs write, `Masq`: such a destination is NAT in the result.
 pub fn destinations(text: &[u8]) -> Vec<(ServiceKey, Vec<ListedDestination>)> {
     let mut services = Vec::new();
     // The service whose lines are being read; its destinations gather in one list that keeps its memory.

@@ -35,9 +35,9 @@ impl Socket {
     pub(super) fn open() -> Result<Self, IpvsError> {
         // Rarely more than the system's maximum is granted; the windows of `client` fit its default.
         const RECEIVE_BUFFER: usize = 1 << 20;
-        let failed = |source| IpvsError::Socket {
+        let failed = |cause| IpvsError::Socket {
             action: "open a netlink socket",
-            source,
+            cause,
         };
         let socket = NlSocket::connect(NlFamily::Generic, None, Groups::empty()).map_err(failed)?;
         socket.enable_ext_ack(true).map_err(failed)?;

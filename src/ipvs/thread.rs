@@ -38,9 +38,9 @@ impl Handle {
         thread::Builder::new()
             .name("netlink".to_owned())
             .spawn(move || work(client, &orders))
-            .map_err(|source| IpvsError::Socket {
+            .map_err(|cause| IpvsError::Socket {
                 action: "start the netlink thread",
-                source,
+                cause,
             })?;
         Ok(Self(sender))
     }

@@ -408,6 +408,16 @@ fn what_only_other_programs_write_comes_back_too() {
             ways
         );
         assert!(table.services.contains_key(&key("proto-50 192.0.2.200:0")));
+        // The cheap way knows fewer words.
+        let cheap = as_table(client.cheap_listing(|_| false).unwrap());
+        assert_eq!(
+            cheap.services[&service]
+                .destinations
+                .values()
+                .map(|spec| spec.forwarding)
+                .collect::<Vec<_>>(),
+            [Forwarding::Local, Forwarding::Nat, Forwarding::Nat]
+        );
     });
 }
 
@@ -480,8 +490,11 @@ fn dumps_of_any_size_are_complete() {
             })
             .collect();
         apply_all(client, &services);
+        // At once: the kernel may be at moving its table to a larger one.
         let found: BTreeSet<_> = client.services().unwrap().iter().map(|found| found.key).collect();
-        assert_eq!(found, services.iter().map(Step::service).collect());
+        let wanted: BTreeSet<_> = services.iter().map(Step::service).collect();
+        assert_eq!(wanted.difference(&found).collect::<Vec<_>>(), Vec::<&ServiceKey>::new());
+        assert_eq!(found.len(), 2000);
         assert_eq!(client.cheap_listing(|_| false).unwrap().len(), 2000);
     });
 }
@@ -513,7 +526,7 @@ fn a_dump_while_another_writes_tells_nothing_twice() {
             });
         });
         with_client(host, |client| {
-            for _ in 0..30 {
+            for _ in 0..10 {
                 let found = client.destinations(&service).unwrap();
                 let keys: BTreeSet<_> = found.iter().map(|found| found.key).collect();
                 assert_eq!(keys.len(), found.len());
