@@ -28,6 +28,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 const DESTINATIONS: usize = 10;
+/// Every virtual server has a check, as in a file that somebody uses.
+const CHECKED: &str = "check = [\"up\"]";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() -> Result<()> {
@@ -155,7 +157,10 @@ fn rules(services: usize) -> String {
 }
 
 fn toml(services: usize, check: &str, first_weight: u32) -> String {
-    let mut text = String::new();
+    let mut text = String::from("[check.up]\ntype = \"tcp\"\n\n");
+    if check != CHECKED {
+        text.clear();
+    }
     for index in 0..services {
         let vip = service(index).to_string().replace("tcp ", "");
         let _ = write!(
@@ -263,7 +268,7 @@ impl Bench {
     /// 1000 × 10 from an empty table: ipvsadm, the netlink part, its floor, the whole of `apply`.
     fn programming(&self) -> Result<Vec<Row>> {
         let rules = self.file("rules", &rules(1000))?;
-        let config = self.file("full.toml", &toml(1000, "", 1))?;
+        let config = self.file("full.toml", &toml(1000, CHECKED, 1))?;
         let steps = steps(1000);
         let (mut restore, mut netlink, mut floor, mut apply) = (vec![], vec![], vec![], vec![]);
         for _ in 0..self.rounds {
@@ -325,8 +330,8 @@ impl Bench {
     /// One weight differs: `apply` as a whole process beside keepalived from signal to changed table.
     fn one_weight(&self) -> Result<Vec<Row>> {
         let configs = [
-            self.file("one.toml", &toml(1000, "", 1))?,
-            self.file("two.toml", &toml(1000, "", 7))?,
+            self.file("one.toml", &toml(1000, CHECKED, 1))?,
+            self.file("two.toml", &toml(1000, CHECKED, 7))?,
         ];
         let ours = in_new_namespace(|| {
             whole_process(&mut self.apply(&configs[0]))?;
@@ -373,7 +378,7 @@ impl Bench {
         let sizes = [100, 1000, 10_000];
         let mut medians = vec![];
         for services in sizes {
-            let config = self.file("growth.toml", &toml(services, "", 1))?;
+            let config = self.file("growth.toml", &toml(services, CHECKED, 1))?;
             let times = (0..self.rounds.min(3))
                 .map(|_| in_new_namespace(|| whole_process(&mut self.apply(&config))))
                 .collect::<Result<Vec<_>>>()?;
