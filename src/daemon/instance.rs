@@ -42,13 +42,26 @@ impl Instance {
     pub fn claim() -> Result<Self, InstanceError> {
         let address = SocketAddr::from_abstract_name(NAME)?;
         match UnixListener::bind_addr(&address) {
-            Ok(listener) => Ok(Self { _listener: listener }),
+            Ok(listener) => {
+                hang_up_on_callers(listener.try_clone()?)?;
+                Ok(Self { _listener: listener })
+            }
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(InstanceError::Taken {
                 pid: holder_of(&address),
             }),
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whoever asks for the pid connects and leaves; unless somebody takes the connections, the queue is full one day and
+/// the next one who asks waits for ever.
+fn hang_up_on_callers(listener: UnixListener) -> std::io::Result<()> {
+    let hang_up = move || listener.incoming().for_each(drop);
+    std::thread::Builder::new()
+        .name("instance".to_owned())
+        .spawn(hang_up)
+        .map(drop)
 }
 
 fn holder_of(address: &SocketAddr) -> Option<i32> {

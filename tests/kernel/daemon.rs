@@ -248,6 +248,11 @@ fn a_second_daemon_in_the_namespace_is_refused_with_the_pid_of_the_first() {
             second.stderr
         );
     }
+    // However often somebody asks: more often than connections fit the queue of a socket.
+    let often = format!("for n in $(seq 150); do {IPVSD} apply -c {file} 2>/dev/null; done; true");
+    site.director()
+        .exec_ok(&["sh", "-c", &often])
+        .expect("every refusal comes at once");
     // The namespace of a real server is another one.
     let other = configure(site.lab.real_server(0), &one_service(80, &[11]));
     let _elsewhere = Daemon::start(site.lab.real_server(0), &other, &[]);
