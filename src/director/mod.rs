@@ -374,12 +374,11 @@ impl Director {
             .collect();
         let hold: BTreeSet<_> = servers.iter().flat_map(VirtualServer::virtual_addresses).collect();
         let release: BTreeSet<_> = self.owned_addresses.difference(&hold).cloned().collect();
-        // What is to be removed is owned until that is done.
-        let services = if steps.is_empty() {
-            configured
-        } else {
-            &configured | &self.owned_services
-        };
+        // What the kernel still has of ours is owned until it is gone, also where its removal was refused.
+        let believed = self.believed.as_ref();
+        let is_there = |key: &&ServiceKey| believed.is_some_and(|table| table.services.contains_key(*key));
+        let left_over = self.owned_services.iter().filter(is_there).copied();
+        let services: BTreeSet<_> = configured.into_iter().chain(left_over).collect();
         let addresses = &hold | &release;
         if services != self.owned_services || addresses != self.owned_addresses {
             self.owned_services = services;

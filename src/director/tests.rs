@@ -422,6 +422,30 @@ fn a_reload_keeps_unchanged_servers_in_step_and_removes_what_is_gone() {
 }
 
 #[test]
+fn a_service_whose_removal_is_refused_stays_owned_and_goes_later() {
+    let mut world = World::new();
+    world.start(config(vec![pool(200, &[11]), pool(201, &[13])]));
+    world.run_for(seconds(5));
+    world.verdict = |step| match step {
+        Step::RemoveService { .. } => Err(Refusal {
+            kind: RefusalKind::Permanent,
+            message: "not permitted".to_owned(),
+        }),
+        _ => Ok(()),
+    };
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![pool(200, &[11])]))));
+    world.run_for(seconds(10));
+    assert_eq!(world.owned, BTreeSet::from([service(200), service(201)]));
+    world.verdict = |_| Ok(());
+    world.run_for(seconds(60));
+    assert_eq!(
+        world.kernel.services.keys().copied().collect::<Vec<_>>(),
+        [service(200)]
+    );
+    assert_eq!(world.owned, BTreeSet::from([service(200)]));
+}
+
+#[test]
 fn a_changed_check_keeps_the_verdict() {
     let mut world = World::new();
     world.answer(12, Answer::Refuses);
