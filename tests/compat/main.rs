@@ -30,7 +30,8 @@ macro_rules! files {
 }
 
 files! {
-    services
+    addresses combinations daemons empty fwmarks listings names persistence restore schedulers servers services
+    timeouts tunnels words zero
 }
 
 #[test]
