@@ -1,12 +1,15 @@
 //! Namespaces for the subjects, with what a case wants there before.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 use ipvsd_lab::Namespace;
 
 use crate::case::words;
 use crate::subject::{Program, subjects};
+use crate::table::Held;
 
 /// A fresh namespace in which the original has run these command lines.
 pub(crate) fn world(name: &str, needs_device: bool, given: &[String]) -> Namespace {
@@ -15,7 +18,9 @@ pub(crate) fn world(name: &str, needs_device: bool, given: &[String]) -> Namespa
     if needs_device {
         namespace.enter(make_device).expect("a namespace");
     }
-    namespace.enter(|| prepare(given)).expect("a namespace");
+    if !given.is_empty() {
+        namespace.enter(|| prepare(given)).expect("a namespace");
+    }
     namespace
 }
 
@@ -47,8 +52,21 @@ fn make_device() {
     assert!(child.wait().expect("ip ends").success(), "ip makes no device");
 }
 
-/// Services and destinations by one process, for starting one is what costs most; the rest one by one.
+/// Writes what was there before: by the original where these lines come for the first time, then by copies of what it
+/// left, for starting a process is what costs most.
 fn prepare(given: &[String]) {
+    static LEFT: Mutex<BTreeMap<Vec<String>, Held>> = Mutex::new(BTreeMap::new());
+    let mut left = LEFT.lock().unwrap();
+    if let Some(held) = left.get(given) {
+        held.restore();
+    } else {
+        write_by_original(given);
+        left.insert(given.to_vec(), Held::read());
+    }
+}
+
+/// Services and destinations by one process, the rest one by one.
+fn write_by_original(given: &[String]) {
     let (rules, others): (Vec<&String>, Vec<&String>) = given.iter().partition(|line| !line.starts_with("--"));
     if !rules.is_empty() {
         let text: String = rules.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
