@@ -4,11 +4,19 @@
 //! written, `compare.rs` what agreement is. `make test` runs it inside the lab;
 //! `COMPAT_SUBJECT=original tests/lab/suite --target compat` compares the original with itself.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a panic, with what was printed before, is how a test reports"
+)]
 
 mod case;
 mod check;
 mod compare;
+mod matrix;
+mod options;
+mod pair;
+mod random;
 mod subject;
 mod table;
 mod world;
