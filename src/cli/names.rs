@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use dns_lookup::{AddrInfoHints, getaddrinfo, getnameinfo};
 use nix::libc::{AF_INET, NI_DGRAM, NI_NAMEREQD, NI_NUMERICHOST, NI_NUMERICSERV, SOCK_DGRAM, SOCK_STREAM};
 
+use crate::ipvsadm::NameService;
 use crate::listing::{Names, NeededNames};
 use crate::model::{Protocol, ServiceKey};
 
@@ -125,16 +126,8 @@ pub(super) fn service_key(protocol: Protocol, text: &str) -> Result<ServiceKey, 
         if host.is_empty() || host.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(wrong("no address"));
         }
-        let hints = AddrInfoHints {
-            address: AF_INET,
-            socktype: SOCK_STREAM,
-            ..AddrInfoHints::default()
-        };
-        getaddrinfo(Some(host), None, Some(hints))
-            .ok()
-            .and_then(|mut found| found.next())
-            .and_then(Result::ok)
-            .map(|found| found.sockaddr.ip())
+        host_by_name(host)
+            .map(IpAddr::V4)
             .ok_or_else(|| wrong("no host of this name has an IPv4 address"))?
     };
     let port = match port {
@@ -149,6 +142,39 @@ pub(super) fn service_key(protocol: Protocol, text: &str) -> Result<ServiceKey, 
         address,
         port,
     })
+}
+
+/// The first IPv4 address of a host.
+fn host_by_name(name: &str) -> Option<Ipv4Addr> {
+    let hints = AddrInfoHints {
+        address: AF_INET,
+        socktype: SOCK_STREAM,
+        ..AddrInfoHints::default()
+    };
+    let found = getaddrinfo(Some(name), None, Some(hints)).ok()?.next()?.ok()?;
+    match found.sockaddr.ip() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}
+
+/// The names that this host knows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HostNames;
+
+impl NameService for HostNames {
+    fn host(&self, name: &str) -> Option<Ipv4Addr> {
+        host_by_name(name)
+    }
+
+    fn port(&self, protocol: Protocol, name: &str) -> Option<u16> {
+        // A number with blanks or a sign in front is one for the C library, which does not mind its size.
+        let is_number = name
+            .trim_start()
+            .trim_start_matches(['-', '+'])
+            .starts_with(|first: char| first.is_ascii_digit());
+        if is_number { None } else { port_by_name(protocol, name) }
+    }
 }
 
 /// The port of a service name.

@@ -54,6 +54,11 @@ impl Instance {
     }
 }
 
+/// Whether a process manages the network namespace of the calling thread.
+pub fn is_running() -> bool {
+    SocketAddr::from_abstract_name(NAME).is_ok_and(|address| UnixStream::connect_addr(&address).is_ok())
+}
+
 /// Whoever asks for the pid connects and leaves; unless somebody takes the connections, the queue is full one day and
 /// the next one who asks waits for ever.
 fn hang_up_on_callers(listener: UnixListener) -> std::io::Result<()> {

@@ -20,7 +20,7 @@ pub mod proc;
 mod socket;
 mod thread;
 
-pub use client::{Client, read_connections, read_plain_listing};
+pub use client::{Client, Refused, read_connections, read_plain_listing};
 pub use error::IpvsError;
 pub use thread::Handle;
 
