@@ -87,13 +87,25 @@ fn answer(question: Question) -> Option<String> {
             let datagrams = match protocol {
                 Protocol::Tcp => 0,
                 Protocol::Udp => NI_DGRAM,
-                Protocol::Sctp | Protocol::Other(_) => return None,
+                Protocol::Sctp => return sctp_name(port),
+                Protocol::Other(_) => return None,
             };
             let endpoint = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
             let (_, service) = getnameinfo(&endpoint, NI_NUMERICHOST | datagrams).ok()?;
             (service != port.to_string()).then_some(service)
         }
     }
+}
+
+/// The name of an SCTP port, which `getnameinfo` has no flag to ask for, in services(5).
+fn sctp_name(port: u16) -> Option<String> {
+    let wanted = format!("{port}/sctp");
+    let services = std::fs::read_to_string("/etc/services").ok()?;
+    services.lines().find_map(|line| {
+        let mut words = line.split('#').next()?.split_whitespace();
+        let name = words.next()?;
+        (words.next()? == wanted).then(|| name.to_owned())
+    })
 }
 
 /// The service that `text` names for this protocol: `192.0.2.1:80`, `[2001:db8::1]:80`, `www.example.com:http`, or an
@@ -180,12 +192,13 @@ impl NameService for HostNames {
 /// The port of a service name.
 fn port_by_name(protocol: Protocol, name: &str) -> Option<u16> {
     let socktype = match protocol {
-        Protocol::Tcp => SOCK_STREAM,
+        Protocol::Tcp | Protocol::Sctp => SOCK_STREAM,
         Protocol::Udp => SOCK_DGRAM,
-        Protocol::Sctp | Protocol::Other(_) => return None,
+        Protocol::Other(_) => return None,
     };
     let hints = AddrInfoHints {
         socktype,
+        protocol: i32::from(protocol.number()),
         ..AddrInfoHints::default()
     };
     let mut found = getaddrinfo(None, Some(name), Some(hints)).ok()?;
