@@ -31,7 +31,13 @@ impl NameService for Known {
 fn of(line: &str) -> Result<Command, Refusal> {
     let words: Vec<String> = line
         .split_whitespace()
-        .map(|word| if word == "''" { String::new() } else { word.replace('_', " ") })
+        .map(|word| {
+            if word == "''" {
+                String::new()
+            } else {
+                word.replace('_', " ")
+            }
+        })
         .collect();
     parse(&words, "ipvsadm", &Known)
 }
@@ -64,16 +70,43 @@ fn changes_are_what_their_options_say() {
     for (line, expected) in [
         ("-A -t 192.0.2.1:80", "add service tcp 192.0.2.1:80 (scheduler wlc)"),
         ("-At www:http -srr", "add service tcp 192.0.2.1:80 (scheduler rr)"),
-        ("--add-service --tcp-service=192.0.2.1:80 --scheduler=rr", "add service tcp 192.0.2.1:80 (scheduler rr)"),
-        ("-E -u 192.0.2.1:53 -o -s none", "set service udp 192.0.2.1:53 (scheduler none one_packet)"),
-        ("-A -f 7 -6 -p -M 64", "add service fwmark 7 inet6 (scheduler wlc persistence_timeout 360s netmask 64)"),
-        ("-A --sctp-service [2001:db8::1]:5 --pe sip", "add service sctp [2001:db8::1]:5 (scheduler wlc persistence_engine sip)"),
+        (
+            "--add-service --tcp-service=192.0.2.1:80 --scheduler=rr",
+            "add service tcp 192.0.2.1:80 (scheduler rr)",
+        ),
+        (
+            "-E -u 192.0.2.1:53 -o -s none",
+            "set service udp 192.0.2.1:53 (scheduler none one_packet)",
+        ),
+        (
+            "-A -f 7 -6 -p -M 64",
+            "add service fwmark 7 inet6 (scheduler wlc persistence_timeout 360s netmask 64)",
+        ),
+        (
+            "-A --sctp-service [2001:db8::1]:5 --pe sip",
+            "add service sctp [2001:db8::1]:5 (scheduler wlc persistence_engine sip)",
+        ),
         ("-D -t 2001:db8::1", "remove service tcp [2001:db8::1]:0"),
-        ("-a -t 192.0.2.1:80 -r 10.0.0.1", "add real server 10.0.0.1:80 to tcp 192.0.2.1:80 (dr weight 1)"),
-        ("-e -f 1 -r 10.0.0.1:http -m -w0 -x 9 -y 5", "set real server 10.0.0.1:80 of fwmark 1 (nat weight 0 uthreshold 9 lthreshold 5)"),
-        ("-a -t 192.0.2.1:80 -r 10.0.0.1 -i --tun-type gue --tun-port 6080 --tun-remcsum", "add real server 10.0.0.1:80 to tcp 192.0.2.1:80 (tun gue:6080 remcsum weight 1)"),
-        ("-a -t 192.0.2.1:80 -r 10.0.0.1 -i --tun-type gre --tun-csum", "add real server 10.0.0.1:80 to tcp 192.0.2.1:80 (tun gre csum weight 1)"),
-        ("-d -u www:tftp -r 10.0.0.2", "remove real server 10.0.0.2:69 from udp 192.0.2.1:69"),
+        (
+            "-a -t 192.0.2.1:80 -r 10.0.0.1",
+            "add real server 10.0.0.1:80 to tcp 192.0.2.1:80 (dr weight 1)",
+        ),
+        (
+            "-e -f 1 -r 10.0.0.1:http -m -w0 -x 9 -y 5",
+            "set real server 10.0.0.1:80 of fwmark 1 (nat weight 0 uthreshold 9 lthreshold 5)",
+        ),
+        (
+            "-a -t 192.0.2.1:80 -r 10.0.0.1 -i --tun-type gue --tun-port 6080 --tun-remcsum",
+            "add real server 10.0.0.1:80 to tcp 192.0.2.1:80 (tun gue:6080 remcsum weight 1)",
+        ),
+        (
+            "-a -t 192.0.2.1:80 -r 10.0.0.1 -i --tun-type gre --tun-csum",
+            "add real server 10.0.0.1:80 to tcp 192.0.2.1:80 (tun gre csum weight 1)",
+        ),
+        (
+            "-d -u www:tftp -r 10.0.0.2",
+            "remove real server 10.0.0.2:69 from udp 192.0.2.1:69",
+        ),
     ] {
         assert_eq!(change(line).to_string(), expected, "{line}");
     }
@@ -89,7 +122,10 @@ fn all_else_is_what_its_options_say() {
         ("-S", Command::Save { numeric: false }),
         ("-Sn", Command::Save { numeric: true }),
         ("-Z", Command::Zero(None)),
-        ("--zero -f 4294967295", Command::Zero(Some("fwmark 4294967295".parse().expect("a key")))),
+        (
+            "--zero -f 4294967295",
+            Command::Zero(Some("fwmark 4294967295".parse().expect("a key"))),
+        ),
         ("--set 1 2 3", timeouts(1, 2, 3)),
         ("1 --set 0 -- 2678400", timeouts(1, 0, 2_678_400)),
         ("--stop-daemon backup --syncid 9", Command::StopDaemon(SyncRole::Backup)),
@@ -101,13 +137,19 @@ fn all_else_is_what_its_options_say() {
     let Ok(Command::StartDaemon(daemon)) = of("--start-daemon=master") else {
         panic!("a sync daemon")
     };
-    assert_eq!((daemon.role, daemon.interface.as_str(), daemon.sync_id), (SyncRole::Master, "eth0", 0));
-    let Ok(Command::StartDaemon(daemon)) =
-        of("--start-daemon backup --mcast-interface dm0 --syncid 255 --mcast-group ff02::5 --mcast-port 9 --mcast-ttl 4 --sync-maxlen 1400")
-    else {
+    assert_eq!(
+        (daemon.role, daemon.interface.as_str(), daemon.sync_id),
+        (SyncRole::Master, "eth0", 0)
+    );
+    let Ok(Command::StartDaemon(daemon)) = of(
+        "--start-daemon backup --mcast-interface dm0 --syncid 255 --mcast-group ff02::5 --mcast-port 9 --mcast-ttl 4 --sync-maxlen 1400",
+    ) else {
         panic!("a sync daemon")
     };
-    assert_eq!((daemon.interface.as_str(), daemon.sync_id, daemon.max_length), ("dm0", 255, 1400));
+    assert_eq!(
+        (daemon.interface.as_str(), daemon.sync_id, daemon.max_length),
+        ("dm0", 255, 1400)
+    );
     assert_eq!((daemon.group, daemon.port, daemon.ttl), ("ff02::5".parse().ok(), 9, 4));
 }
 
@@ -120,7 +162,10 @@ fn listings_are_what_their_options_say() {
     assert_eq!(listing(""), crate::listing::Request::default());
     let request = listing("-Lnc --persistent-conn --nosort");
     assert_eq!(request.what, What::Connections { persistence: true });
-    assert_eq!((request.numeric, request.json, request.order), (true, false, Order::Kernel));
+    assert_eq!(
+        (request.numeric, request.json, request.order),
+        (true, false, Order::Kernel)
+    );
     assert_eq!(listing("-l --timeout").what, What::Timeouts);
     assert_eq!(listing("-L --daemon --syncid 5 --sort --sort").what, What::Daemons);
     for (line, view) in [
@@ -167,10 +212,22 @@ fn what_is_refused_is_refused_in_the_original_words() {
         ("-Ln -- -c", 2, "unexpected argument -c"),
         ("-L -", 2, "unexpected argument -"),
         ("-L -n -n", 2, "multiple 'numeric' options specified"),
-        ("-a -t 192.0.2.1:80 -u 192.0.2.1:80", 2, "multiple 'service-address' options specified"),
-        ("-a -f 1 -r 10.0.0.1 -gm", 2, "multiple 'forwarding-method' options specified"),
+        (
+            "-a -t 192.0.2.1:80 -u 192.0.2.1:80",
+            2,
+            "multiple 'service-address' options specified",
+        ),
+        (
+            "-a -f 1 -r 10.0.0.1 -gm",
+            2,
+            "multiple 'forwarding-method' options specified",
+        ),
         // Values.
-        ("-A -t 192.0.2.1:x", 2, "illegal virtual server address[:port] specified"),
+        (
+            "-A -t 192.0.2.1:x",
+            2,
+            "illegal virtual server address[:port] specified",
+        ),
         ("-a -r ''", 2, "illegal real server address[:port] specified"),
         ("-A -f 0", 2, "invalid fwmark value `0' specified"),
         ("-A -6 -f 5", 2, "-6 used before -f\n"),
@@ -184,12 +241,36 @@ fn what_is_refused_is_refused_in_the_original_words() {
         ("-a --tun-type GUE", 2, "illegal tunnel type specified"),
         ("-a --tun-port 0", 2, "illegal tunnel port specified"),
         ("--start-daemon master --syncid 256", 2, "illegal syncid specified"),
-        ("--start-daemon master --mcast-port 0", 2, "illegal mcast-port specified"),
-        ("--start-daemon master --mcast-ttl 256", 2, "illegal mcast-ttl specified"),
-        ("--start-daemon master --sync-maxlen 65508", 2, "illegal sync-maxlen specified"),
-        ("--start-daemon master --mcast-group 224.1", 2, "invalid IPv4 mcast-group `224.1'"),
-        ("--start-daemon master --mcast-group fe80::1", 2, "invalid IPv6 mcast-group `fe80::1'"),
-        ("--start-daemon Master --zzz", 2, "illegal start-daemon parameter specified"),
+        (
+            "--start-daemon master --mcast-port 0",
+            2,
+            "illegal mcast-port specified",
+        ),
+        (
+            "--start-daemon master --mcast-ttl 256",
+            2,
+            "illegal mcast-ttl specified",
+        ),
+        (
+            "--start-daemon master --sync-maxlen 65508",
+            2,
+            "illegal sync-maxlen specified",
+        ),
+        (
+            "--start-daemon master --mcast-group 224.1",
+            2,
+            "invalid IPv4 mcast-group `224.1'",
+        ),
+        (
+            "--start-daemon master --mcast-group fe80::1",
+            2,
+            "invalid IPv6 mcast-group `fe80::1'",
+        ),
+        (
+            "--start-daemon Master --zzz",
+            2,
+            "illegal start-daemon parameter specified",
+        ),
         ("--stop-daemon ''", 2, "illegal start_daemon specified"),
         ("--set x", 2, "--set option requires 3 timeout values"),
         ("--set 1 2 x 4", 2, "invalid timeout value `x' specified"),
@@ -198,22 +279,70 @@ fn what_is_refused_is_refused_in_the_original_words() {
         ("-A -b bogus -w 5", 2, "invalid scheduler flag `bogus'"),
         ("-A -b sh-port,bogus", 2, "incompatible scheduler flag `sh-port'"),
         // Combinations.
-        ("-A", 2, "You need to supply the 'service-address' option for the 'add-service' command"),
+        (
+            "-A",
+            2,
+            "You need to supply the 'service-address' option for the 'add-service' command",
+        ),
         ("-A -n", 2, "Illegal 'numeric' option with the 'add-service' command"),
-        ("-a -t 192.0.2.1:80", 2, "You need to supply the 'real-server' option for the 'add-server' command"),
-        ("-C --tun-info --stats", 2, "Illegal 'stats' option with the 'flush' command"),
-        ("-L --daemon -c", 2, "The option 'daemon' conflicts with the 'connection' option in the 'list' command"),
+        (
+            "-a -t 192.0.2.1:80",
+            2,
+            "You need to supply the 'real-server' option for the 'add-server' command",
+        ),
+        (
+            "-C --tun-info --stats",
+            2,
+            "Illegal 'stats' option with the 'flush' command",
+        ),
+        (
+            "-L --daemon -c",
+            2,
+            "The option 'daemon' conflicts with the 'connection' option in the 'list' command",
+        ),
         ("-L -c --stats", 2, "options conflicts in the list command"),
-        ("-L --timeout --persistent-conn", 2, "options conflicts in the list command"),
+        (
+            "-L --timeout --persistent-conn",
+            2,
+            "options conflicts in the list command",
+        ),
         ("-L --atomic", 2, "Illegal 'atomic' option with the 'list' command"),
         ("-S --json", 2, "Illegal 'json' option with the 'save' command"),
-        ("-A -t 192.0.2.1 -o", 2, "Zero port specified for non-persistent service"),
-        ("-A -t 192.0.2.1:80 -o", 2, "One-Packet Scheduling is only for UDP virtual services"),
-        ("-a -t 192.0.2.1:80 -r ::1 -m --tun-csum", 2, "Different address family is allowed only for tunneling servers"),
-        ("-a -t 192.0.2.1:80 -r 10.0.0.1 --tun-csum", 2, "Tunnel options conflict with forward method"),
-        ("-a -t 192.0.2.1:80 -r 10.0.0.1 -i --tun-csum", 2, "Illegal 'tun-csum' option with the 'ipip' tunnel type"),
-        ("-a -t 192.0.2.1:80 -r 10.0.0.1 -i --tun-type gue", 2, "You need to supply the 'tun-port' option for the 'gue' tunnel type"),
-        ("-a -t 192.0.2.1:80 -r 10.0.0.1 -i --tun-type gre --tun-nocsum --tun-csum", 2, "The option 'tun-csum' conflicts with the 'tun-nocsum' option in the 'gre' tunnel type"),
+        (
+            "-A -t 192.0.2.1 -o",
+            2,
+            "Zero port specified for non-persistent service",
+        ),
+        (
+            "-A -t 192.0.2.1:80 -o",
+            2,
+            "One-Packet Scheduling is only for UDP virtual services",
+        ),
+        (
+            "-a -t 192.0.2.1:80 -r ::1 -m --tun-csum",
+            2,
+            "Different address family is allowed only for tunneling servers",
+        ),
+        (
+            "-a -t 192.0.2.1:80 -r 10.0.0.1 --tun-csum",
+            2,
+            "Tunnel options conflict with forward method",
+        ),
+        (
+            "-a -t 192.0.2.1:80 -r 10.0.0.1 -i --tun-csum",
+            2,
+            "Illegal 'tun-csum' option with the 'ipip' tunnel type",
+        ),
+        (
+            "-a -t 192.0.2.1:80 -r 10.0.0.1 -i --tun-type gue",
+            2,
+            "You need to supply the 'tun-port' option for the 'gue' tunnel type",
+        ),
+        (
+            "-a -t 192.0.2.1:80 -r 10.0.0.1 -i --tun-type gre --tun-nocsum --tun-csum",
+            2,
+            "The option 'tun-csum' conflicts with the 'tun-nocsum' option in the 'gre' tunnel type",
+        ),
     ] {
         let refusal = of(line).expect_err(line);
         assert_eq!((refusal.status, refusal.message.as_str()), (status, message), "{line}");
@@ -261,10 +390,17 @@ fn values_are_read_as_the_c_library_reads_them() {
         ("0xffffff00", "255.255.255.0"),
         ("www", "192.0.2.1"),
     ] {
-        assert_eq!(service_spec(&format!("-A -f 1 -M {mask}")).netmask.to_string(), expected);
+        assert_eq!(
+            service_spec(&format!("-A -f 1 -M {mask}")).netmask.to_string(),
+            expected
+        );
     }
     for (mask, expected) in [("64abc", 64), ("4294967360", 64), ("_+64", 64), ("064", 64)] {
-        assert_eq!(service_spec(&format!("-A -f 1 -6 -M {mask}")).netmask, Netmask::V6(expected), "{mask}");
+        assert_eq!(
+            service_spec(&format!("-A -f 1 -6 -M {mask}")).netmask,
+            Netmask::V6(expected),
+            "{mask}"
+        );
     }
     assert!(of("-A -f 1 -6 -M 99999999999999999999").is_err());
 }
@@ -279,7 +415,11 @@ fn the_order_of_options_counts() {
     assert_eq!(service_spec("-A -f 7 -M 64 -6 -p").netmask, Netmask::V6(128));
     assert!(of("-A -t [::1]:80 -p -M 255.0.0.0").is_err());
     // A scheduler may come after its flags.
-    assert!(service_spec("-A -f 7 -b sh-port -s sh").flags.contains(ServiceFlags::SCHEDULER_2));
+    assert!(
+        service_spec("-A -f 7 -b sh-port -s sh")
+            .flags
+            .contains(ServiceFlags::SCHEDULER_2)
+    );
 }
 
 #[test]
@@ -308,8 +448,14 @@ fn names_too_long_for_the_kernel_are_cut_between_letters() {
 #[test]
 fn a_refused_value_is_shown_with_its_limits() {
     let hint = |line: &str| of(line).expect_err(line).hint;
-    assert_eq!(hint("-a -w x").as_deref(), Some("`x` is no number from 0 to 2147483647"));
-    assert_eq!(hint("-A -t nobody:80").as_deref(), Some("cannot make anything of `nobody:80`"));
+    assert_eq!(
+        hint("-a -w x").as_deref(),
+        Some("`x` is no number from 0 to 2147483647")
+    );
+    assert_eq!(
+        hint("-A -t nobody:80").as_deref(),
+        Some("cannot make anything of `nobody:80`")
+    );
     assert_eq!(hint("-A -z"), None);
 }
 
@@ -325,7 +471,11 @@ fn the_kernel_refuses_in_the_original_words() {
         ("-e -f 1 -r 10.0.0.1", 3, "Service not defined"),
         ("-d -f 1 -r 10.0.0.1", 2, "No such destination"),
         ("-a -f 1 -r 10.0.0.1", 34, "Numerical result out of range"),
-        ("-a -f 1 -r 10.0.0.1", 22, "Invalid operation.  Possibly wrong module version, address not unicast, ..."),
+        (
+            "-a -f 1 -r 10.0.0.1",
+            22,
+            "Invalid operation.  Possibly wrong module version, address not unicast, ...",
+        ),
         ("--start-daemon master", 17, "Daemon has already run"),
         ("--start-daemon master", 19, "No such device"),
         ("--stop-daemon master", 3, "No daemon is running"),
@@ -381,11 +531,15 @@ fn table(lines: &[&str]) -> Vec<ListedService> {
                 destination,
                 spec,
             } => {
-                let new = listed("fwmark 1", ServiceSpec::new(Scheduler::Rr, service.family()), &[(
-                    &destination.to_string(),
-                    spec,
-                )]);
-                let service = services.iter_mut().find(|found| found.key == service).expect("added before");
+                let new = listed(
+                    "fwmark 1",
+                    ServiceSpec::new(Scheduler::Rr, service.family()),
+                    &[(&destination.to_string(), spec)],
+                );
+                let service = services
+                    .iter_mut()
+                    .find(|found| found.key == service)
+                    .expect("added before");
                 service.destinations.extend(new.destinations);
             }
             other => panic!("{other}"),
@@ -432,13 +586,18 @@ fn what_a_save_cannot_say_is_left_out() {
     save(&mut saved, &services, &Names::none());
     assert_eq!(
         String::from_utf8_lossy(&saved),
-        "-A -f 4294967295 -s mh -b \n-a -f 4294967295 -r 10.0.0.1:80 -g -w 1\n"
+        "-A -f 4294967295 -s mh\n-a -f 4294967295 -r 10.0.0.1:80 -g -w 1\n"
     );
 }
 
 #[test]
 fn a_save_with_names_has_them_where_the_original_has() {
-    let services = table(&["-A -t 192.0.2.1:80", "-a -t 192.0.2.1:80 -r 10.0.0.1", "-A -f 1", "-a -f 1 -r 192.0.2.1:80"]);
+    let services = table(&[
+        "-A -t 192.0.2.1:80",
+        "-a -t 192.0.2.1:80 -r 10.0.0.1",
+        "-A -f 1",
+        "-a -f 1 -r 192.0.2.1:80",
+    ]);
     let mut names = Names::none();
     names.hosts.insert(IpAddr::from([192, 0, 2, 1]), "www".to_owned());
     names.ports.insert((Protocol::Tcp, 80), "http".to_owned());
@@ -460,8 +619,14 @@ fn a_rehearsal_foresees_what_the_kernel_would_refuse() {
         (vec!["-D -t 192.0.2.1:80", "-E -t 192.0.2.1:80"], Err(3)),
         (vec!["-a -t 192.0.2.1:80 -r 10.0.0.1"], Err(17)),
         (vec!["-a -t 192.0.2.1:81 -r 10.0.0.1"], Err(3)),
-        (vec!["-a -t 192.0.2.1:80 -r 10.0.0.2", "-e -t 192.0.2.1:80 -r 10.0.0.2"], Ok(())),
-        (vec!["-d -t 192.0.2.1:80 -r 10.0.0.1", "-e -t 192.0.2.1:80 -r 10.0.0.1"], Err(2)),
+        (
+            vec!["-a -t 192.0.2.1:80 -r 10.0.0.2", "-e -t 192.0.2.1:80 -r 10.0.0.2"],
+            Ok(()),
+        ),
+        (
+            vec!["-d -t 192.0.2.1:80 -r 10.0.0.1", "-e -t 192.0.2.1:80 -r 10.0.0.1"],
+            Err(2),
+        ),
         (vec!["-d -t 192.0.2.1:80 -r 10.0.0.2"], Err(2)),
         (vec!["-a -t 192.0.2.1:80 -r 10.0.0.2 -x 1 -y 2"], Err(34)),
         (vec!["-a -t 192.0.2.1:80 -r 224.0.0.1"], Err(22)),
@@ -470,7 +635,9 @@ fn a_rehearsal_foresees_what_the_kernel_would_refuse() {
         (vec!["-Z", "--set 1 2 3", "-L"], Ok(())),
     ] {
         let mut table = Rehearsal::of(&there);
-        let result = lines.iter().try_for_each(|line| table.carry_out(&of(line).expect(line)));
+        let result = lines
+            .iter()
+            .try_for_each(|line| table.carry_out(&of(line).expect(line)));
         assert_eq!(result, expected, "{lines:?}");
     }
 }
@@ -481,7 +648,10 @@ fn every_option_is_in_the_help() {
     for entry in OPTIONS {
         assert!(help.contains(&format!("--{}", entry.long)), "{}", entry.long);
     }
-    assert!(help.lines().all(|line| line.trim_end() == line), "no blanks at the ends");
+    assert!(
+        help.lines().all(|line| line.trim_end() == line),
+        "no blanks at the ends"
+    );
     assert!(help.contains("\nDaemon options:\n  --syncid "), "{help}");
 }
 
