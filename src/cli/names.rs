@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use dns_lookup::{AddrInfoHints, getaddrinfo, getnameinfo};
 use nix::libc::{AF_INET, NI_DGRAM, NI_NAMEREQD, NI_NUMERICHOST, NI_NUMERICSERV, SOCK_DGRAM, SOCK_STREAM};
 
-use crate::ipvsadm::NameService;
+use crate::ipvsadm::{self, NameService};
 use crate::listing::{Names, NeededNames};
 use crate::model::{Protocol, ServiceKey};
 
@@ -114,45 +114,16 @@ fn sctp_name(port: u16) -> Option<String> {
 /// # Errors
 /// What is wrong with the text, with a remedy.
 pub(super) fn service_key(protocol: Protocol, text: &str) -> Result<ServiceKey, String> {
-    let wrong = |what: &str| format!("`{text}`: {what} (wanted: 192.0.2.1:80, [2001:db8::1]:80 or host:port)");
-    if let Ok(address) = text.parse() {
-        return Ok(ServiceKey::Address {
-            protocol,
-            address: IpAddr::V6(address),
-            port: 0,
-        });
-    }
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) => (host, Some(port)),
-        None => (text, None),
-    };
-    let address = if let Some(literal) = host.strip_prefix('[') {
-        literal
-            .strip_suffix(']')
-            .and_then(|literal| literal.parse().ok())
-            .map(IpAddr::V6)
-            .ok_or_else(|| wrong("no IPv6 address in brackets"))?
-    } else if let Ok(address) = host.parse() {
-        IpAddr::V4(address)
-    } else {
-        if host.is_empty() || host.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(wrong("no address"));
-        }
-        host_by_name(host)
-            .map(IpAddr::V4)
-            .ok_or_else(|| wrong("no host of this name has an IPv4 address"))?
-    };
-    let port = match port {
-        None => 0,
-        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            port.parse().map_err(|_| wrong("no port, 0 to 65535"))?
-        }
-        Some(name) => port_by_name(protocol, name).ok_or_else(|| wrong("no port of this name in /etc/services"))?,
-    };
+    let (address, port) = ipvsadm::endpoint(text, Some(protocol), &HostNames).ok_or_else(|| {
+        format!(
+            "`{text}` is no address and port, or no host or port has that name (wanted: 192.0.2.1:80, \
+             [2001:db8::1]:80 or host:port)"
+        )
+    })?;
     Ok(ServiceKey::Address {
         protocol,
         address,
-        port,
+        port: port.unwrap_or(0),
     })
 }
 
@@ -244,7 +215,6 @@ mod tests {
             "[2001:db8::1",
             "192.0.2.1:65536",
             "192.0.2.1:",
-            "[192.0.2.1]:80",
         ] {
             assert!(service_key(Protocol::Tcp, text).is_err(), "{text}");
         }
