@@ -213,11 +213,13 @@ fn service_spec(draft: &Draft<'_>, mut flags: ServiceFlags) -> Result<ServiceSpe
 
 /// The front of a name that is too long for the kernel.
 fn cut(name: &str, longest: usize) -> &str {
-    let mut end = longest.min(name.len());
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    &name[..end]
+    let fits = |end: &usize| *end <= longest;
+    let end = name
+        .char_indices()
+        .map(|(start, letter)| start + letter.len_utf8())
+        .take_while(fits)
+        .last();
+    &name[..end.unwrap_or(0)]
 }
 
 fn destination(draft: &Draft<'_>) -> Result<(DestinationKey, DestinationSpec), Refusal> {
