@@ -43,7 +43,8 @@ pub(crate) fn named_options(help: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-fn says_as_much(original: &str, ours: &str) -> bool {
+/// Whether ours has all lines of the original's, and more only behind its first.
+pub(crate) fn says_as_much(original: &str, ours: &str) -> bool {
     if original.is_empty() {
         return ours.is_empty();
     }

@@ -18,6 +18,7 @@ mod options;
 mod pair;
 mod process;
 mod random;
+mod resident;
 mod subject;
 mod table;
 mod traffic;

@@ -45,8 +45,8 @@ fn wanted(command: &Command, brought: &[Wanted]) -> Vec<String> {
 fn cells() -> Vec<Cell> {
     let mut cells = Vec::new();
     let mut way = 0;
-    for command in COMMANDS {
-        for option in OPTIONS {
+    for (row, command) in COMMANDS.iter().enumerate() {
+        for (column, option) in OPTIONS.iter().enumerate() {
             way += 1;
             let mut add = |kind, brought: &[Wanted], along: &[&str], written: Vec<String>| {
                 let name = command.names[way % command.names.len()];
@@ -88,7 +88,9 @@ fn cells() -> Vec<Cell> {
                     break;
                 }
             }
-            if option.takes_value() && !matches!(option.value, Value::Optional { .. }) {
+            // Nobody looks at the command by then: one of them for each option.
+            let turn = column % COMMANDS.len() == row;
+            if turn && option.takes_value() && !matches!(option.value, Value::Optional { .. }) {
                 add(Kind::WithoutValue, &own, &[], option.written(None, way));
             }
         }
@@ -187,5 +189,5 @@ fn every_cell_has_a_command_line() {
     }
     assert!(missing.is_empty(), "{missing}");
     let different: BTreeSet<&[String]> = cells.iter().map(|cell| cell.line.as_slice()).collect();
-    assert!(different.len() > 1200, "only {} command lines", different.len());
+    assert!(different.len() > 1000, "only {} command lines", different.len());
 }

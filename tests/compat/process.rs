@@ -3,7 +3,7 @@
 
 use crate::compare::{difference, differing};
 use crate::options::BEFORE;
-use crate::subject::{Program, subjects};
+use crate::subject::{Program, Subject, subjects};
 use crate::table::Held;
 use crate::world::world;
 
@@ -77,5 +77,31 @@ fn the_verb_is_the_same_program() {
         };
         let (original, verb) = space.enter(run).expect("a namespace");
         assert_eq!(difference(&original, &verb), None, "{line}");
+    }
+}
+
+#[test]
+fn both_say_that_they_may_not() {
+    let space = world("unprivileged", false, &[]);
+    let both = subjects();
+    for line in ["-Ln", "-Sn", "-C", "-A -t 10.0.0.1:80"] {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let run = || {
+            let run = |subject: &Subject| subject.start_without_rights(&words);
+            (run(&both.original), run(&both.ours))
+        };
+        let (mut original, ours) = space.enter(run).expect("a namespace");
+        // The original tries to load the module first, and modprobe complains of this lab.
+        original.stderr = original
+            .stderr
+            .split_inclusive('\n')
+            .filter(|line| !line.starts_with("modprobe: "))
+            .collect();
+        assert_eq!(
+            (original.code, original.stderr.lines().count()),
+            (2, 2),
+            "{line}: {original:?}"
+        );
+        assert_eq!(difference(&original, &ours), None, "{line}");
     }
 }

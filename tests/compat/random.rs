@@ -4,7 +4,6 @@
 
 use crate::options::{BEFORE, COMMANDS, Command, OPTIONS, Opt, Wanted};
 use crate::pair::Pair;
-use crate::subject::Program;
 
 /// How many command lines each of the four tests runs.
 const LINES: usize = 500;
@@ -134,11 +133,12 @@ impl Random {
 
 fn check(seed: u64) {
     let pair = Pair::new("random", BEFORE);
+    let mut session = pair.session();
     let mut random = Random(seed);
     let (mut accepted, mut differing) = (0, Vec::new());
     for number in 1..=LINES {
         let line = random.line();
-        let verdict = pair.run(Program::Ipvsadm, &line, "");
+        let verdict = session.run(&line);
         accepted += usize::from(verdict.accepted);
         if let Some(found) = &verdict.difference {
             differing.push(format!("ipvsadm {}: {found}", line.join(" ")));
@@ -147,6 +147,7 @@ fn check(seed: u64) {
             pair.restore();
         }
     }
+    differing.extend(session.compare_output());
     for line in &differing {
         println!("{line}");
     }

@@ -1,5 +1,6 @@
 //! The two programs under comparison, and one run of either.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read, Seek, Write, stderr, stdout};
@@ -7,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::panic;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -87,10 +88,38 @@ impl Subject {
         let mut command = Command::new(&self.paths[program as usize]);
         // What both call themselves in messages.
         command.arg0(program.name()).args(arguments.iter().map(S::as_ref));
+        finish(self.with_libraries(&mut command).stdin(stdin))
+    }
+
+    /// As [`Subject::start`], by somebody who is root in name only.
+    pub(crate) fn start_without_rights(&self, arguments: &[&str]) -> Outcome {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"])
+            .arg(&self.paths[Program::Ipvsadm as usize])
+            .args(arguments);
+        finish(self.with_libraries(&mut command).stdin(Stdio::null()))
+    }
+
+    /// Starts a restore whose input is still to come, and gives the file of its output.
+    pub(crate) fn restoring(&self) -> (Child, File) {
+        let output = tempfile::tempfile().expect("a file");
+        let mut command = Command::new(&self.paths[Program::Ipvsadm as usize]);
+        command
+            .arg0(Program::Ipvsadm.name())
+            .arg("-R")
+            .stdin(Stdio::piped())
+            .stdout(output.try_clone().expect("a descriptor"))
+            .stderr(Stdio::piped());
+        let child = self.with_libraries(&mut command).spawn().expect("a restore");
+        (child, output)
+    }
+
+    fn with_libraries<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         if let Some(folder) = &self.libraries {
             command.env("LD_LIBRARY_PATH", folder);
         }
-        finish(command.stdin(stdin))
+        command
     }
 }
 
@@ -101,10 +130,8 @@ fn finish(command: &mut Command) -> Outcome {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-    let pid = child.id();
-    watched().lock().unwrap().push((pid, Instant::now() + LIMIT));
+    let _watched = Watched::new(&child);
     let output = child.wait_with_output().expect("its output");
-    watched().lock().unwrap().retain(|(other, _)| *other != pid);
     Outcome {
         code: output
             .status
@@ -152,14 +179,36 @@ fn call<S: AsRef<str>>(program: Program, arguments: &[S]) -> Outcome {
     }
 }
 
-/// Kills what runs longer than it may, so that a hang is a failed case and not a lost guest.
-fn watched() -> &'static Mutex<Vec<(u32, Instant)>> {
-    static RUNNING: OnceLock<Mutex<Vec<(u32, Instant)>>> = OnceLock::new();
+/// Kills a process that runs longer than it may, so that a hang is a failed case and not a lost guest.
+pub(crate) struct Watched(u32);
+
+impl Watched {
+    pub(crate) fn new(child: &Child) -> Self {
+        let watched = Self(child.id());
+        watched.again();
+        watched
+    }
+
+    /// Gives it all its time again.
+    pub(crate) fn again(&self) {
+        running().lock().unwrap().insert(self.0, Instant::now() + LIMIT);
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        running().lock().unwrap().remove(&self.0);
+    }
+}
+
+/// The watched processes and when they are killed.
+fn running() -> &'static Mutex<BTreeMap<u32, Instant>> {
+    static RUNNING: OnceLock<Mutex<BTreeMap<u32, Instant>>> = OnceLock::new();
     RUNNING.get_or_init(|| {
         thread::spawn(|| {
             loop {
                 thread::sleep(Duration::from_millis(500));
-                for (pid, end) in watched().lock().unwrap().iter() {
+                for (pid, end) in running().lock().unwrap().iter() {
                     if Instant::now() > *end {
                         // It may have ended this moment.
                         let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);

@@ -1,7 +1,7 @@
 //! What the kernel holds in a network namespace, read past both subjects, and a way to put it back.
 
 use ipvsd::ipvs::Client;
-use ipvsd::model::{ListedService, Step, SyncDaemon, Timeouts};
+use ipvsd::model::{DestinationSpec, Forwarding, ListedService, Step, SyncDaemon, Timeouts};
 
 /// Everything that ipvsadm can change: services, destinations, timeouts, sync daemons; no figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,19 @@ impl Held {
 
     pub(crate) fn has_daemons(&self) -> bool {
         !self.daemons.is_empty()
+    }
+
+    pub(crate) fn has_thresholds(&self) -> bool {
+        self.any_destination(|spec| spec.upper_threshold > 0 || spec.lower_threshold > 0)
+    }
+
+    pub(crate) fn has_tunnels(&self) -> bool {
+        self.any_destination(|spec| matches!(spec.forwarding, Forwarding::Tun(_)))
+    }
+
+    fn any_destination(&self, is_so: impl Fn(&DestinationSpec) -> bool) -> bool {
+        let mut destinations = self.services.iter().flat_map(|service| &service.destinations);
+        destinations.any(|destination| is_so(&destination.spec))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
