@@ -7,6 +7,7 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ipvsd::config::{Outcome, Problems, Source, Sources, has_wildcard, name_matches, parse};
 use ipvsd::model::{CheckSpec, Config, ServiceFlags};
@@ -59,7 +60,7 @@ fn show_problems(out: &mut String, problems: &Problems) {
     }
 }
 
-fn show_checks(out: &mut String, checks: &[CheckSpec]) {
+fn show_checks(out: &mut String, checks: &[Arc<CheckSpec>]) {
     for check in checks {
         let CheckSpec {
             name,
@@ -71,7 +72,7 @@ fn show_checks(out: &mut String, checks: &[CheckSpec]) {
             rise,
             fall,
             initial,
-        } = check;
+        } = &**check;
         writeln!(
             out,
             "    check {name}: {probe} port {port:?} interval {interval:?} retry_interval {retry_interval:?} \

@@ -1,6 +1,6 @@
 //! Checks: named ones in `[check.NAME]`, inline ones, and lists of both.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::tree::{Table, Value};
@@ -39,7 +39,7 @@ const INITIAL: [(&str, Initial); 3] = [
 /// The checks that have names.
 #[derive(Default)]
 pub(super) struct NamedChecks<'t> {
-    checks: HashMap<&'t str, Named>,
+    checks: BTreeMap<&'t str, Named>,
 }
 
 struct Named {

@@ -1,6 +1,6 @@
 //! `[[virtual_server]]`: its services, their settings, and the rules between virtual servers.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::tree::Table;
@@ -31,9 +31,9 @@ const FAMILIES: [(&str, Family); 2] = [("inet", Family::Inet), ("inet6", Family:
 pub(super) struct Assembly<'t> {
     /// The virtual servers in the order of the files.
     pub(super) virtual_servers: Vec<VirtualServer>,
-    names: HashMap<&'t str, Place>,
-    services: HashMap<ServiceKey, Place>,
-    addresses: HashMap<IpAddr, usize>,
+    names: BTreeMap<&'t str, Place>,
+    services: BTreeMap<ServiceKey, Place>,
+    addresses: BTreeMap<IpAddr, usize>,
     /// Real servers by address, with their place and their virtual server's number.
     servers: Vec<(IpAddr, Place, usize)>,
 }

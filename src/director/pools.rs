@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::health::{self, Check, Tier};
@@ -17,7 +18,7 @@ pub(super) struct CheckId(pub(super) u64);
 /// One check and where it belongs.
 #[derive(Debug)]
 pub(super) struct CheckSlot {
-    pub(super) spec: CheckSpec,
+    pub(super) spec: Arc<CheckSpec>,
     pub(super) machine: Check,
     pub(super) pool: usize,
     pub(super) server: usize,
@@ -275,7 +276,7 @@ impl Pools {
 }
 
 fn new_slot(
-    spec: &CheckSpec,
+    spec: &Arc<CheckSpec>,
     target: SocketAddr,
     server_state: Option<ServerState>,
     (pool, server): (usize, usize),
@@ -286,7 +287,7 @@ fn new_slot(
         Some(ServerState::Down) => Check::carrying_on(CheckState::Down, spec.initial),
     };
     CheckSlot {
-        spec: spec.clone(),
+        spec: Arc::clone(spec),
         machine,
         pool,
         server,

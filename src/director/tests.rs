@@ -226,7 +226,7 @@ fn server(n: u8) -> RealServer {
         spec,
         tier: 0,
         disabled: false,
-        checks: vec![check()],
+        checks: vec![check().into()],
     }
 }
 
@@ -375,8 +375,8 @@ fn a_restart_leaves_a_hanging_server_in_until_its_first_verdict() {
 fn initial_up_serves_from_the_start_and_initial_down_waits_for_rise() {
     let mut world = World::new();
     let mut config = config(vec![pool(200, &[11, 12])]);
-    config.virtual_servers[0].real_servers[0].checks[0].initial = Initial::Up;
-    config.virtual_servers[0].real_servers[1].checks[0].initial = Initial::Down;
+    Arc::make_mut(&mut config.virtual_servers[0].real_servers[0].checks[0]).initial = Initial::Up;
+    Arc::make_mut(&mut config.virtual_servers[0].real_servers[1].checks[0]).initial = Initial::Down;
     world.answer(11, Answer::Hangs);
     world.start(config);
     world.run_for(Duration::from_millis(400));
@@ -454,7 +454,7 @@ fn a_changed_check_keeps_the_verdict() {
     let batches = world.batches;
     let mut second = config(vec![pool(200, &[11, 12])]);
     for server in &mut second.virtual_servers[0].real_servers {
-        server.checks[0].interval = seconds(4);
+        Arc::make_mut(&mut server.checks[0]).interval = seconds(4);
     }
     world.tell(Event::ConfigLoaded(Arc::new(second)));
     world.run_for(seconds(9));

@@ -24,7 +24,7 @@ fn config(forwarding: Forwarding) -> Config {
         spec: DestinationSpec::new(forwarding, 1),
         tier: 0,
         disabled: false,
-        checks: vec![check],
+        checks: vec![check.into()],
     };
     let vip = Ipv4Addr::new(192, 0, 2, 200).into();
     let pool = VirtualServer {
