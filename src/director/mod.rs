@@ -85,8 +85,8 @@ pub struct Director {
     unreadable: Option<String>,
     owned_services: BTreeSet<ServiceKey>,
     owned_addresses: BTreeSet<VirtualAddress>,
-    /// What the kernel refused for good, and until when it is left alone.
-    refused: BTreeMap<(ServiceKey, Option<DestinationKey>), Instant>,
+    /// The step on a service or destination that the kernel refused for good, and until when it is left alone.
+    refused: BTreeMap<(ServiceKey, Option<DestinationKey>), (Step, Instant)>,
     next_read: Option<Instant>,
     ready_announced: bool,
 }
@@ -234,12 +234,12 @@ impl Director {
             let Err(refusal) = &outcome.result else { continue };
             match refusal.kind {
                 // A destination of a service that was refused a moment ago is refused for that reason only.
-                RefusalKind::TableChanged if self.refused.contains_key(&(outcome.step.service(), None)) => continue,
+                RefusalKind::TableChanged if self.lacks_its_service(&outcome.step) => continue,
                 RefusalKind::TableChanged => read_at = Some(now),
                 RefusalKind::Transient => read_at = read_at.or(Some(now + self.settings.retry_after)),
                 RefusalKind::Permanent => {
-                    let until = now + self.settings.refused_for;
-                    self.refused.insert(plan::subject(&outcome.step), until);
+                    let left_alone = (outcome.step.clone(), now + self.settings.refused_for);
+                    self.refused.insert(plan::subject(&outcome.step), left_alone);
                 }
             }
             if refusal.kind != RefusalKind::TableChanged {
@@ -266,7 +266,7 @@ impl Director {
         while let Some((check, due)) = self.schedule.pop_due(now) {
             actions.extend(self.pools.start_probe(check, due, now));
         }
-        self.refused.retain(|_, until| *until > now);
+        self.refused.retain(|_, (_, until)| *until > now);
         self.read_if_due(now, actions);
     }
 
@@ -355,10 +355,20 @@ impl Director {
         actions.push(Action::ApplySteps(steps));
     }
 
+    /// Whether the kernel has refused just this a moment ago. Another step on the same service or destination is
+    /// tried: one that cannot be changed can still be taken out.
     fn is_refused(&self, step: &Step) -> bool {
+        let same = |(refused, _): &(Step, Instant)| refused == step;
+        self.refused.get(&plan::subject(step)).is_some_and(same) || self.lacks_its_service(step)
+    }
+
+    /// Whether this is about a destination of a service that the kernel refused to add.
+    fn lacks_its_service(&self, step: &Step) -> bool {
         let (service, destination) = plan::subject(step);
-        self.refused.contains_key(&(service, None))
-            || (destination.is_some() && self.refused.contains_key(&(service, destination)))
+        let is_there = |table: &Table| table.services.contains_key(&service);
+        destination.is_some()
+            && self.refused.contains_key(&(service, None))
+            && !self.believed.as_ref().is_some_and(is_there)
     }
 
     /// What goes with a comparison of the whole table: what will be owned is put on record before it is written,

@@ -504,6 +504,50 @@ fn a_refused_service_does_not_blame_its_destinations() {
 }
 
 #[test]
+fn a_service_whose_change_is_refused_loses_its_dead_servers_all_the_same() {
+    let mut world = World::new();
+    world.start(config(vec![pool(200, &[11, 12])]));
+    world.run_for(seconds(5));
+    world.verdict = |step| match step {
+        Step::SetService { .. } => Err(Refusal {
+            kind: RefusalKind::Permanent,
+            message: "no scheduler module".to_owned(),
+        }),
+        _ => Ok(()),
+    };
+    let mut second = pool(200, &[11, 12]);
+    second.spec.scheduler = Scheduler::Mh;
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![second]))));
+    world.run_for(seconds(3));
+    world.answer(11, Answer::Refuses);
+    world.run_for(seconds(5));
+    assert_eq!(world.shown(), "12=1");
+    let refusals = world.log.iter().filter(|line| line.contains("refused:")).count();
+    assert_eq!(refusals, 1, "{:?}", world.log);
+}
+
+#[test]
+fn a_server_whose_change_is_refused_is_taken_out_when_it_dies() {
+    let mut world = World::new();
+    world.start(config(vec![pool(200, &[11, 12])]));
+    world.run_for(seconds(5));
+    world.verdict = |step| match step {
+        Step::SetDestination { .. } => Err(Refusal {
+            kind: RefusalKind::Permanent,
+            message: "out of range".to_owned(),
+        }),
+        _ => Ok(()),
+    };
+    let mut second = pool(200, &[11, 12]);
+    second.real_servers[0].spec.weight = 7;
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![second]))));
+    world.run_for(seconds(3));
+    world.answer(11, Answer::Refuses);
+    world.run_for(seconds(5));
+    assert_eq!(world.shown(), "12=1");
+}
+
+#[test]
 fn a_table_changed_between_read_and_write_is_read_again() {
     let mut world = World::new();
     let mut config = config(vec![pool(200, &[11])]);
