@@ -50,6 +50,9 @@ impl Default for Settings {
     }
 }
 
+/// How often in a row the table is written without a pause; whoever keeps changing it would be fought for ever.
+const WRITES_WITHOUT_PAUSE: u32 = 3;
+
 /// What the kernel is doing for us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kernel {
@@ -235,14 +238,15 @@ impl Director {
             match refusal.kind {
                 // A destination of a service that was refused a moment ago is refused for that reason only.
                 RefusalKind::TableChanged if self.lacks_its_service(&outcome.step) => continue,
-                RefusalKind::TableChanged => read_at = Some(now),
+                RefusalKind::TableChanged => read_at = Some(now + self.pause_between_writes()),
                 RefusalKind::Transient => read_at = read_at.or(Some(now + self.settings.retry_after)),
                 RefusalKind::Permanent => {
                     let left_alone = (outcome.step.clone(), now + self.settings.refused_for);
                     self.refused.insert(plan::subject(&outcome.step), left_alone);
                 }
             }
-            if refusal.kind != RefusalKind::TableChanged {
+            // Once is a rival; time and again it is something that the table as read does not show.
+            if refusal.kind != RefusalKind::TableChanged || self.writes_in_a_row == WRITES_WITHOUT_PAUSE + 1 {
                 actions.push(Action::Report(Transition::StepRefused {
                     message: refusal.message.clone(),
                 }));
@@ -345,14 +349,16 @@ impl Director {
         if full && !self.settings.observe {
             // What a comparison led to is looked at once more, at once unless somebody else keeps writing.
             self.writes_in_a_row += 1;
-            let pause = if self.writes_in_a_row > 3 {
-                self.settings.retry_after
-            } else {
-                Duration::ZERO
-            };
-            self.next_read = Some(now + pause);
+            self.next_read = Some(now + self.pause_between_writes());
         }
         actions.push(Action::ApplySteps(steps));
+    }
+
+    fn pause_between_writes(&self) -> Duration {
+        match self.writes_in_a_row > WRITES_WITHOUT_PAUSE {
+            true => self.settings.retry_after,
+            false => Duration::ZERO,
+        }
     }
 
     /// Whether the kernel has refused just this a moment ago. Another step on the same service or destination is

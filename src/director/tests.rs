@@ -579,6 +579,24 @@ fn a_table_changed_between_read_and_write_is_read_again() {
 }
 
 #[test]
+fn a_step_that_never_fits_the_table_is_tried_with_pauses_and_told_once() {
+    let mut world = World::new();
+    world.verdict = |step| match step {
+        Step::AddDestination { destination, .. } if destination.address == address(12) => Err(Refusal {
+            kind: RefusalKind::TableChanged,
+            message: format!("cannot {step}: it is there already"),
+        }),
+        _ => Ok(()),
+    };
+    world.start(config(vec![pool(200, &[11, 12])]));
+    world.run_for(seconds(20));
+    assert_eq!(world.shown(), "11=1");
+    assert!(world.batches < 40, "{} batches in 20 s", world.batches);
+    let refusals = world.log.iter().filter(|line| line.contains("refused:")).count();
+    assert_eq!(refusals, 1, "{:?}", world.log);
+}
+
+#[test]
 fn lost_answers_lead_to_a_new_look() {
     let mut world = World::new();
     world.verdict = |_| {
