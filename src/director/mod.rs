@@ -174,8 +174,8 @@ impl Director {
             due = due + spread(interval, count);
         }
         self.schedule.retain(|check| self.pools.check(check).is_some());
-        self.details = Arc::new(services_with_thresholds(&config));
         self.config = config;
+        self.details = Arc::new(self.services_to_read_in_full());
         self.refused.clear();
         self.dirty.clear();
         // A batch that is under way ends in a read as well; see `absorb`.
@@ -193,11 +193,11 @@ impl Director {
         self.unreadable = None;
         self.compare_all = true;
         self.next_read = self.settings.reconcile_interval.map(|interval| now + interval);
-        if let Some(before) = self
-            .believed
-            .replace(table)
-            .filter(|_| !std::mem::take(&mut self.uncertain))
-        {
+        let before = self.believed.replace(table);
+        if before.is_none() {
+            self.details = Arc::new(self.services_to_read_in_full());
+        }
+        if let Some(before) = before.filter(|_| !std::mem::take(&mut self.uncertain)) {
             let after = self.believed.as_ref();
             let mut steps = Vec::new();
             let ours = self.config.virtual_servers.iter().flat_map(|server| &server.services);
@@ -213,6 +213,22 @@ impl Director {
                 actions.push(Action::Report(Transition::TableDrifted { steps }));
             }
         }
+    }
+
+    /// The services whose destinations have to be read in full: those whose configuration has thresholds, and those
+    /// where the kernel has any, for a threshold that is no longer configured has to go. The first look is at all.
+    fn services_to_read_in_full(&self) -> BTreeSet<ServiceKey> {
+        let configured = self.config.virtual_servers.iter().flat_map(|server| &server.services);
+        let has_thresholds = |key: &&ServiceKey| match &self.believed {
+            None => true,
+            Some(table) => table.services.get(*key).is_some_and(|service| {
+                let mut found = service.destinations.values();
+                found.any(|spec| spec.upper_threshold != 0 || spec.lower_threshold != 0)
+            }),
+        };
+        let mut services = services_with_thresholds(&self.config);
+        services.extend(configured.filter(has_thresholds));
+        services
     }
 
     fn record(&self, actions: &mut Vec<Action>) {

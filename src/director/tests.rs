@@ -94,7 +94,16 @@ impl World {
                 };
                 self.later(delay, Event::ProbeFinished { probe, outcome });
             }
-            Action::ReadTable { .. } => self.later(WRITE_TIME, Event::TableRead(self.kernel.clone())),
+            Action::ReadTable { details } => {
+                let mut read = self.kernel.clone();
+                // As `/proc/net/ip_vs`, which does not show thresholds.
+                for (_, service) in read.services.iter_mut().filter(|(key, _)| !details.contains(key)) {
+                    for spec in service.destinations.values_mut() {
+                        (spec.upper_threshold, spec.lower_threshold) = (0, 0);
+                    }
+                }
+                self.later(WRITE_TIME, Event::TableRead(read));
+            }
             Action::ApplySteps(steps) => {
                 assert!(!steps.is_empty(), "an empty batch is no work for a kernel");
                 self.batches += 1;
@@ -443,6 +452,35 @@ fn a_service_whose_removal_is_refused_stays_owned_and_goes_later() {
         [service(200)]
     );
     assert_eq!(world.owned, BTreeSet::from([service(200)]));
+}
+
+#[test]
+fn thresholds_that_are_no_longer_configured_go_with_a_reload_and_with_a_restart() {
+    let thresholds = |world: &World| {
+        let service = &world.kernel.services[&service(200)];
+        let spec = service.destinations.values().next().expect("a real server");
+        (spec.upper_threshold, spec.lower_threshold)
+    };
+    let mut with = pool(200, &[11]);
+    with.real_servers[0].spec.upper_threshold = 10;
+    with.real_servers[0].spec.lower_threshold = 5;
+    let mut world = World::new();
+    world.start(config(vec![with]));
+    world.run_for(seconds(9));
+    assert_eq!(thresholds(&world), (10, 5));
+    let mut again = World::new();
+    (again.kernel, again.owned) = (world.kernel.clone(), world.owned.clone());
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![pool(200, &[11])]))));
+    again.start(config(vec![pool(200, &[11])]));
+    for (how, mut world) in [("reload", world), ("restart", again)] {
+        world.run_for(seconds(9));
+        assert_eq!(thresholds(&world), (0, 0), "{how}");
+        assert!(
+            !world.log.iter().any(|line| line.contains("drift")),
+            "{how}: {:?}",
+            world.log
+        );
+    }
 }
 
 #[test]
