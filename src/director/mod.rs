@@ -53,6 +53,9 @@ impl Default for Settings {
 /// How often in a row the table is written without a pause; whoever keeps changing it would be fought for ever.
 const WRITES_WITHOUT_PAUSE: u32 = 3;
 
+/// How long trouble of the whole host, told once, is not told of another server.
+const TROUBLE_TOLD_FOR: Duration = Duration::from_secs(600);
+
 /// What the kernel is doing for us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kernel {
@@ -91,6 +94,8 @@ pub struct Director {
     /// The step on a service or destination that the kernel refused for good, and until when it is left alone.
     refused: BTreeMap<(ServiceKey, Option<DestinationKey>), (Step, Instant)>,
     next_read: Option<Instant>,
+    /// When trouble of the whole host was told of last.
+    troubles_told: BTreeMap<LocalTrouble, Instant>,
     ready_announced: bool,
 }
 
@@ -114,6 +119,7 @@ impl Director {
             owned_addresses: BTreeSet::new(),
             refused: BTreeMap::new(),
             next_read: None,
+            troubles_told: BTreeMap::new(),
             ready_announced: false,
         }
     }
@@ -325,7 +331,10 @@ impl Director {
         let news = slot.trouble.replace(trouble) != Some(trouble);
         let (pool, server, interval) = (slot.pool, slot.server, slot.machine.next_interval(&slot.spec));
         self.schedule.set(finished.check, (finished.due + interval).max(now));
-        if news {
+        let recently = |told: &Instant| now.since(*told) < TROUBLE_TOLD_FOR;
+        let told = trouble.is_of_the_whole_host() && self.troubles_told.get(&trouble).is_some_and(recently);
+        if news && !told {
+            self.troubles_told.insert(trouble, now);
             let server = self.pools.name(pool, server);
             actions.push(Action::Report(Transition::LocalTrouble { server, trouble }));
         }

@@ -695,6 +695,23 @@ fn trouble_of_this_host_is_no_verdict_and_told_once() {
 }
 
 #[test]
+fn trouble_of_the_whole_host_is_one_line_however_many_servers_it_comes_and_goes_for() {
+    let mut world = World::new();
+    let servers: Vec<u8> = (1..=100).collect();
+    world.start(config(vec![pool(200, &servers)]));
+    world.run_for(seconds(5));
+    world.log.clear();
+    for round in 0..10 {
+        for n in &servers {
+            let short = n % 2 == round % 2;
+            world.answer(*n, if short { Answer::LocalTrouble } else { Answer::Accepts });
+        }
+        world.run_for(seconds(4));
+    }
+    assert_eq!(world.log.len(), 1, "{:?}", world.log);
+}
+
+#[test]
 fn a_pause_of_the_whole_program_is_no_verdict() {
     let mut world = World::new();
     world.start(config(vec![pool(200, &[11])]));
