@@ -53,6 +53,9 @@ impl Default for Settings {
 /// How often in a row the table is written without a pause; whoever keeps changing it would be fought for ever.
 const WRITES_WITHOUT_PAUSE: u32 = 3;
 
+/// How many refusals of one batch are told one by one.
+const MOST_REFUSALS: usize = 50;
+
 /// How long trouble of the whole host, told once, is not told of another server.
 const TROUBLE_TOLD_FOR: Duration = Duration::from_secs(600);
 
@@ -171,7 +174,7 @@ impl Director {
 
     fn load(&mut self, config: Arc<Config>, now: Instant, actions: &mut Vec<Action>) {
         let added = self.pools.load(&config, now);
-        // A big pool is not probed all at once: a thousand first probes a second at the most.
+        // Not all first probes at once: a millisecond apart, or closer where they would not fit into one interval.
         let spread = |interval: Duration, count: u32| Duration::from_millis(1).min(interval / count.max(1));
         let count = u32::try_from(added.len()).unwrap_or(u32::MAX);
         let mut due = now;
@@ -255,6 +258,7 @@ impl Director {
             plan::absorb(believed, &outcomes);
         }
         let mut read_at = None;
+        let mut refusals = Vec::new();
         for outcome in &outcomes {
             let Err(refusal) = &outcome.result else { continue };
             match refusal.kind {
@@ -269,11 +273,10 @@ impl Director {
             }
             // Once is a rival; time and again it is something that the table as read does not show.
             if refusal.kind != RefusalKind::TableChanged || self.writes_in_a_row == WRITES_WITHOUT_PAUSE + 1 {
-                actions.push(Action::Report(Transition::StepRefused {
-                    message: refusal.message.clone(),
-                }));
+                refusals.push(&refusal.message);
             }
         }
+        actions.extend(refusals_told(&refusals));
         if let Some(at) = read_at {
             self.uncertain = true;
             self.next_read = Some(self.next_read.map_or(at, |planned| planned.min(at)));
@@ -441,6 +444,25 @@ impl Director {
             actions.push(Action::AnnounceReady);
         }
     }
+}
+
+/// One line for each refusal of a batch, and one for all that would be too many.
+fn refusals_told(messages: &[&String]) -> Vec<Action> {
+    let tell = |message: String| Action::Report(Transition::StepRefused { message });
+    let mut told: Vec<_> = messages
+        .iter()
+        .take(MOST_REFUSALS)
+        .copied()
+        .cloned()
+        .map(tell)
+        .collect();
+    let more = messages.len().saturating_sub(MOST_REFUSALS);
+    if more > 0 {
+        told.push(tell(format!(
+            "{more} more changes were refused with these (`ipvsd plan` lists what differs)"
+        )));
+    }
+    told
 }
 
 /// The table that the configuration and the states of all servers ask for.

@@ -521,6 +521,32 @@ fn one_refused_entry_is_named_and_tried_again_later_and_the_rest_is_in() {
 }
 
 #[test]
+fn a_thousand_refusals_are_not_a_thousand_lines() {
+    let mut world = World::new();
+    world.verdict = |step| match step {
+        Step::AddService { .. } => Ok(()),
+        _ => Err(Refusal {
+            kind: RefusalKind::Permanent,
+            message: format!("cannot {step}"),
+        }),
+    };
+    let mut pools: Vec<_> = (200..210)
+        .map(|vip| pool(vip, &(1..=100).collect::<Vec<_>>()))
+        .collect();
+    let servers = pools.iter_mut().flat_map(|pool| &mut pool.real_servers);
+    servers.for_each(|server| server.checks.clear());
+    world.start(config(pools));
+    world.run_for(seconds(1));
+    let refusals: Vec<_> = world.log.iter().filter(|line| line.contains("refused:")).collect();
+    assert_eq!(refusals.len(), MOST_REFUSALS + 1);
+    assert!(
+        refusals[MOST_REFUSALS].contains("950 more"),
+        "{}",
+        refusals[MOST_REFUSALS]
+    );
+}
+
+#[test]
 fn a_refused_service_does_not_blame_its_destinations() {
     let mut world = World::new();
     world.verdict = |step| match step {
