@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{
     CheckSpec, DestinationSpec, FailureCause, Family, Forwarding, Initial, ProbeKind, Protocol, RealServer, Refusal,
-    Scheduler, ServerState, ServiceSpec, SorryServer,
+    Scheduler, ServerState, Service, ServiceSpec, SorryServer,
 };
 
 /// How a simulated server answers probes.
