@@ -16,5 +16,5 @@ pub mod state;
 mod words;
 
 pub use words::{
-    Finding, FromConfig, Host, KeptSysctl, KeptVip, Mode, Record, Severity, Step, Undo, Wanted, WantedVip, sysctl_name,
+    Finding, FromConfig, Host, KeptSysctl, KeptVip, Mode, Record, Severity, Step, Undo, Wanted, WantedVip,
 };

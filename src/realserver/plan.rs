@@ -9,11 +9,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::words::{
-    Finding, FromConfig, Host, KeptSysctl, KeptVip, Mode, Record, Severity, Step, Undo, Wanted, sysctl_name,
-};
+use super::words::{Finding, FromConfig, Host, KeptSysctl, KeptVip, Mode, Record, Severity, Step, Undo, Wanted};
 use crate::model::{
     Config, Family, Forwarding, HostAddress, Link, ServiceKey, TunnelKind, VirtualAddress, VirtualServer,
+    interface_sysctl,
 };
 
 const ARP_IGNORE: &str = "arp_ignore";
@@ -51,8 +50,8 @@ pub fn tunnel_devices(wanted: &Wanted) -> BTreeSet<&'static str> {
 pub fn sysctls_to_read(links: &[Link], record: &Record) -> BTreeSet<String> {
     let mut names: BTreeSet<_> = record.sysctls.keys().cloned().collect();
     for device in links.iter().map(|link| link.name.as_str()).chain([ALL]) {
-        names.extend([ARP_IGNORE, ARP_ANNOUNCE, RP_FILTER].map(|key| sysctl_name("ipv4", device, key)));
-        names.insert(sysctl_name("ipv6", device, DISABLE_IPV6));
+        names.extend([ARP_IGNORE, ARP_ANNOUNCE, RP_FILTER].map(|key| interface_sysctl("ipv4", device, key)));
+        names.insert(interface_sysctl("ipv6", device, DISABLE_IPV6));
     }
     names
 }
@@ -272,7 +271,7 @@ impl Host {
 
     /// A setting of one interface as a number; 0 where it is not there, as the kernel would have it.
     fn number(&self, device: &str, key: &str) -> u32 {
-        let value = self.sysctls.get(&sysctl_name("ipv4", device, key));
+        let value = self.sysctls.get(&interface_sysctl("ipv4", device, key));
         value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
     }
 
@@ -282,7 +281,7 @@ impl Host {
     }
 
     fn ipv6_is_off(&self, device: &str) -> bool {
-        let value = self.sysctls.get(&sysctl_name("ipv6", device, DISABLE_IPV6));
+        let value = self.sysctls.get(&interface_sysctl("ipv6", device, DISABLE_IPV6));
         value.is_some_and(|value| value.trim() != "0")
     }
 }
@@ -296,7 +295,7 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn set(&mut self, device: &str, key: &str, value: &str) {
-        let name = sysctl_name("ipv4", device, key);
+        let name = interface_sysctl("ipv4", device, key);
         let Some(now) = self.host.sysctls.get(&name) else {
             return;
         };
@@ -402,7 +401,7 @@ fn address_problem(address: IpAddr, device: &str, host: &Host) -> Option<Finding
         return Some(problem(
             address.to_string(),
             format!("IPv6 is off on {device}"),
-            format!("sysctl -w {}=0", sysctl_name("ipv6", device, DISABLE_IPV6)),
+            format!("sysctl -w {}=0", interface_sysctl("ipv6", device, DISABLE_IPV6)),
         ));
     }
     let host_prefix = Family::of(address).host_prefix();
@@ -461,7 +460,7 @@ fn arp_answers(link: &Link, host: &Host) -> Finding {
         false => problem(
             link.name.clone(),
             format!("answers ARP for the virtual addresses and draws their traffic here (arp_ignore {value})"),
-            format!("sysctl -w {}=1", sysctl_name("ipv4", ALL, ARP_IGNORE)),
+            format!("sysctl -w {}=1", interface_sysctl("ipv4", ALL, ARP_IGNORE)),
         ),
     }
 }
@@ -478,7 +477,7 @@ fn arp_announces(link: &Link, host: &Host) -> Finding {
             format!(
                 "asks its neighbours in the name of the virtual addresses, which learn them from that (arp_announce {value})"
             ),
-            format!("sysctl -w {}=2", sysctl_name("ipv4", ALL, ARP_ANNOUNCE)),
+            format!("sysctl -w {}=2", interface_sysctl("ipv4", ALL, ARP_ANNOUNCE)),
         ),
     }
 }
@@ -513,8 +512,8 @@ fn tunnel(address: IpAddr, host: &Host) -> Vec<Finding> {
                 format!("drops clients' packets, whose way back is another interface (rp_filter {value})"),
                 format!(
                     "sysctl -w {}=0 {}=0",
-                    sysctl_name("ipv4", ALL, RP_FILTER),
-                    sysctl_name("ipv4", device, RP_FILTER)
+                    interface_sysctl("ipv4", ALL, RP_FILTER),
+                    interface_sysctl("ipv4", device, RP_FILTER)
                 ),
             ),
         });
