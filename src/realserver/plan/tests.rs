@@ -2,11 +2,12 @@
 
 use proptest::prelude::*;
 
-use super::super::words::WantedVip;
+use super::super::rules::{status, works};
+use super::super::words::{Severity, WantedVip};
 use super::*;
 use crate::model::{
-    AddressScope, DestinationSpec, Mac, Netmask, RealServer, Scheduler, ServiceFlags, ServiceSpec, SorryServer, Tunnel,
-    TunnelChecksum,
+    AddressScope, DestinationSpec, HostAddress, Mac, Netmask, RealServer, Scheduler, ServiceFlags, ServiceSpec,
+    SorryServer, Tunnel, TunnelChecksum,
 };
 
 fn link(index: u32, name: &str, up: bool) -> Link {
