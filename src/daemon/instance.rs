@@ -5,6 +5,7 @@
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
@@ -57,7 +58,14 @@ impl Instance {
 /// Whoever asks for the pid connects and leaves; unless somebody takes the connections, the queue is full one day and
 /// the next one who asks waits for ever.
 fn hang_up_on_callers(listener: UnixListener) -> std::io::Result<()> {
-    let hang_up = move || listener.incoming().for_each(drop);
+    let hang_up = move || {
+        for caller in listener.incoming() {
+            if caller.is_err() {
+                // Without a free descriptor the call stays in the queue and is refused again at once.
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+    };
     std::thread::Builder::new()
         .name("instance".to_owned())
         .spawn(hang_up)
