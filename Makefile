@@ -43,6 +43,7 @@ test-plain: setup
 	cargo test --quiet --workspace --doc
 
 test-real: setup
+	@tests/lab/check
 	@tests/lab/suite
 	@tests/lab/without-ipvs
 

@@ -10,6 +10,9 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::model::{ServerState, Transition};
 
+/// How many repairs of one drift have a line each.
+const MOST_REPAIRS: usize = 50;
+
 /// Sends the log to journald where standard error is connected to it, else as text to standard error.
 ///
 /// `IPVSD_LOG` filters it, for example `debug` or `ipvsd=debug`; `info` without it. Colour only on a terminal and
@@ -83,8 +86,11 @@ pub(super) fn report(transition: &Transition) {
                 changes = steps.len(),
                 "somebody else changed the kernel's table; repairing it"
             );
-            for step in steps {
+            for step in steps.iter().take(MOST_REPAIRS) {
                 warn!("repair: {step}");
+            }
+            if steps.len() > MOST_REPAIRS {
+                warn!("repair: and {} more", steps.len() - MOST_REPAIRS);
             }
         }
         Transition::TableUnreadable { message } => error!("{message}"),

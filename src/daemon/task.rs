@@ -20,7 +20,7 @@ use super::instance::Instance;
 use super::record::{Owned, Record};
 use super::{addresses, host, memory, report};
 use crate::director::{Director, Settings};
-use crate::model::{Action, Event, Instant, StepOutcome, VirtualAddress};
+use crate::model::{Action, Config, Event, Instant, StepOutcome, VirtualAddress};
 use crate::{checkers, ipvs};
 
 /// What `ipvsd run` was asked to do.
@@ -37,8 +37,8 @@ pub struct Options {
 /// What reaches the loop from its helpers.
 enum Message {
     Event(Event),
-    /// A reload has read the files: the new configuration, or why it is refused.
-    Reloaded(Result<Loaded, String>),
+    /// A reload has read the files and prepared this host: the new configuration, or why it is refused.
+    Reloaded(Result<Arc<Config>, String>),
 }
 
 /// Which addresses have to be on devices and which no longer.
@@ -120,7 +120,8 @@ impl Shell {
             let _ = released.send(Message::Event(Event::AddressesReleased(addresses)));
         }));
         self.remember();
-        self.adopt(loaded).await;
+        let config = prepare(loaded, &self.kernel, self.options.observe).await;
+        self.adopt(config);
         let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 3);
         let mut pulse = tokio::time::interval(watchdog.unwrap_or(Duration::from_secs(5)));
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -128,10 +129,10 @@ impl Shell {
             let wake = self.director.next_wake().map(|at| self.started + at.since_start());
             tokio::select! {
                 Some(message) = receiver.recv() => {
-                    self.take(message).await;
+                    self.take(message);
                     // What has piled up is handled before the next timer.
                     while let Ok(message) = receiver.try_recv() {
-                        self.take(message).await;
+                        self.take(message);
                     }
                 }
                 () = sleep_until(wake) => self.tell(Event::TimeReached),
@@ -150,11 +151,11 @@ impl Shell {
         Instant::after_start(self.started.elapsed())
     }
 
-    async fn take(&mut self, message: Message) {
+    fn take(&mut self, message: Message) {
         match message {
             Message::Event(event) => self.tell(event),
-            Message::Reloaded(Ok(loaded)) => {
-                self.adopt(loaded).await;
+            Message::Reloaded(Ok(config)) => {
+                self.adopt(config);
                 info!("configuration reloaded");
                 self.reload_done();
             }
@@ -185,13 +186,8 @@ impl Shell {
         });
     }
 
-    /// Takes over a good configuration: first this host's settings, then the director.
-    async fn adopt(&mut self, loaded: Loaded) {
-        for warning in loaded.warnings.iter() {
-            warn!("{warning}");
-        }
-        let config = Arc::new(loaded.config);
-        host::prepare(&config, &self.kernel, self.options.observe).await;
+    /// Takes over a good configuration.
+    fn adopt(&mut self, config: Arc<Config>) {
         self.tell(Event::ConfigLoaded(config));
         memory::give_back();
     }
@@ -206,10 +202,16 @@ impl Shell {
             Ok(at) => notify(&[NotifyState::Reloading, at]),
             Err(_) => notify(&[NotifyState::Reloading]),
         }
-        let (path, sender) = (self.options.config.clone(), self.sender.clone());
-        tokio::task::spawn_blocking(move || {
-            let loaded = files::load(&path).map_err(|error| format!("{error:#}"));
-            let _ = sender.send(Message::Reloaded(loaded));
+        let (path, observe) = (self.options.config.clone(), self.options.observe);
+        let (kernel, sender) = (self.kernel.clone(), self.sender.clone());
+        // Beside the loop: the netlink thread may be busy for seconds, and probes and the watchdog do not wait for it.
+        tokio::spawn(async move {
+            let reloaded = match tokio::task::spawn_blocking(move || files::load(&path)).await {
+                Ok(Ok(loaded)) => Ok(prepare(loaded, &kernel, observe).await),
+                Ok(Err(problems)) => Err(problems.to_string()),
+                Err(ended) => Err(format!("reading it ended early (a bug; please report it): {ended}")),
+            };
+            let _ = sender.send(Message::Reloaded(reloaded));
         });
     }
 
@@ -282,6 +284,15 @@ impl Shell {
             let _ = sender.send(Message::Event(work.await));
         });
     }
+}
+
+/// Says what is doubtful in a configuration, and makes this host's settings as it wants them.
+async fn prepare(loaded: Loaded, kernel: &ipvs::Handle, observe: bool) -> Arc<Config> {
+    for warning in loaded.warnings.iter() {
+        warn!("{warning}");
+    }
+    host::prepare(&loaded.config, kernel, observe).await;
+    Arc::new(loaded.config)
 }
 
 async fn sleep_until(at: Option<std::time::Instant>) {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{
     CheckSpec, DestinationSpec, FailureCause, Family, Forwarding, Initial, ProbeKind, Protocol, RealServer, Refusal,
-    Scheduler, ServerState, ServiceSpec, SorryServer,
+    Scheduler, ServerState, Service, ServiceSpec, SorryServer,
 };
 
 /// How a simulated server answers probes.
@@ -94,7 +94,16 @@ impl World {
                 };
                 self.later(delay, Event::ProbeFinished { probe, outcome });
             }
-            Action::ReadTable { .. } => self.later(WRITE_TIME, Event::TableRead(self.kernel.clone())),
+            Action::ReadTable { details } => {
+                let mut read = self.kernel.clone();
+                // As `/proc/net/ip_vs`, which does not show thresholds.
+                for (_, service) in read.services.iter_mut().filter(|(key, _)| !details.contains(key)) {
+                    for spec in service.destinations.values_mut() {
+                        (spec.upper_threshold, spec.lower_threshold) = (0, 0);
+                    }
+                }
+                self.later(WRITE_TIME, Event::TableRead(read));
+            }
             Action::ApplySteps(steps) => {
                 assert!(!steps.is_empty(), "an empty batch is no work for a kernel");
                 self.batches += 1;
@@ -446,6 +455,35 @@ fn a_service_whose_removal_is_refused_stays_owned_and_goes_later() {
 }
 
 #[test]
+fn thresholds_that_are_no_longer_configured_go_with_a_reload_and_with_a_restart() {
+    let thresholds = |world: &World| {
+        let service = &world.kernel.services[&service(200)];
+        let spec = service.destinations.values().next().expect("a real server");
+        (spec.upper_threshold, spec.lower_threshold)
+    };
+    let mut with = pool(200, &[11]);
+    with.real_servers[0].spec.upper_threshold = 10;
+    with.real_servers[0].spec.lower_threshold = 5;
+    let mut world = World::new();
+    world.start(config(vec![with]));
+    world.run_for(seconds(9));
+    assert_eq!(thresholds(&world), (10, 5));
+    let mut again = World::new();
+    (again.kernel, again.owned) = (world.kernel.clone(), world.owned.clone());
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![pool(200, &[11])]))));
+    again.start(config(vec![pool(200, &[11])]));
+    for (how, mut world) in [("reload", world), ("restart", again)] {
+        world.run_for(seconds(9));
+        assert_eq!(thresholds(&world), (0, 0), "{how}");
+        assert!(
+            !world.log.iter().any(|line| line.contains("drift")),
+            "{how}: {:?}",
+            world.log
+        );
+    }
+}
+
+#[test]
 fn a_changed_check_keeps_the_verdict() {
     let mut world = World::new();
     world.answer(12, Answer::Refuses);
@@ -483,6 +521,32 @@ fn one_refused_entry_is_named_and_tried_again_later_and_the_rest_is_in() {
 }
 
 #[test]
+fn a_thousand_refusals_are_not_a_thousand_lines() {
+    let mut world = World::new();
+    world.verdict = |step| match step {
+        Step::AddService { .. } => Ok(()),
+        _ => Err(Refusal {
+            kind: RefusalKind::Permanent,
+            message: format!("cannot {step}"),
+        }),
+    };
+    let mut pools: Vec<_> = (200..210)
+        .map(|vip| pool(vip, &(1..=100).collect::<Vec<_>>()))
+        .collect();
+    let servers = pools.iter_mut().flat_map(|pool| &mut pool.real_servers);
+    servers.for_each(|server| server.checks.clear());
+    world.start(config(pools));
+    world.run_for(seconds(1));
+    let refusals: Vec<_> = world.log.iter().filter(|line| line.contains("refused:")).collect();
+    assert_eq!(refusals.len(), MOST_REFUSALS + 1);
+    assert!(
+        refusals[MOST_REFUSALS].contains("950 more"),
+        "{}",
+        refusals[MOST_REFUSALS]
+    );
+}
+
+#[test]
 fn a_refused_service_does_not_blame_its_destinations() {
     let mut world = World::new();
     world.verdict = |step| match step {
@@ -501,6 +565,50 @@ fn a_refused_service_does_not_blame_its_destinations() {
     world.run_for(seconds(20));
     let refusals: Vec<_> = world.log.iter().filter(|line| line.contains("refused:")).collect();
     assert_eq!(refusals.len(), 1, "{refusals:?}");
+}
+
+#[test]
+fn a_service_whose_change_is_refused_loses_its_dead_servers_all_the_same() {
+    let mut world = World::new();
+    world.start(config(vec![pool(200, &[11, 12])]));
+    world.run_for(seconds(5));
+    world.verdict = |step| match step {
+        Step::SetService { .. } => Err(Refusal {
+            kind: RefusalKind::Permanent,
+            message: "no scheduler module".to_owned(),
+        }),
+        _ => Ok(()),
+    };
+    let mut second = pool(200, &[11, 12]);
+    second.spec.scheduler = Scheduler::Mh;
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![second]))));
+    world.run_for(seconds(3));
+    world.answer(11, Answer::Refuses);
+    world.run_for(seconds(5));
+    assert_eq!(world.shown(), "12=1");
+    let refusals = world.log.iter().filter(|line| line.contains("refused:")).count();
+    assert_eq!(refusals, 1, "{:?}", world.log);
+}
+
+#[test]
+fn a_server_whose_change_is_refused_is_taken_out_when_it_dies() {
+    let mut world = World::new();
+    world.start(config(vec![pool(200, &[11, 12])]));
+    world.run_for(seconds(5));
+    world.verdict = |step| match step {
+        Step::SetDestination { .. } => Err(Refusal {
+            kind: RefusalKind::Permanent,
+            message: "out of range".to_owned(),
+        }),
+        _ => Ok(()),
+    };
+    let mut second = pool(200, &[11, 12]);
+    second.real_servers[0].spec.weight = 7;
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![second]))));
+    world.run_for(seconds(3));
+    world.answer(11, Answer::Refuses);
+    world.run_for(seconds(5));
+    assert_eq!(world.shown(), "12=1");
 }
 
 #[test]
@@ -532,6 +640,24 @@ fn a_table_changed_between_read_and_write_is_read_again() {
     world.run_for(Duration::from_millis(100));
     assert_eq!(world.kernel.services[&service(200)].spec.scheduler, Scheduler::Wlc);
     assert_eq!(world.shown(), "11=1");
+}
+
+#[test]
+fn a_step_that_never_fits_the_table_is_tried_with_pauses_and_told_once() {
+    let mut world = World::new();
+    world.verdict = |step| match step {
+        Step::AddDestination { destination, .. } if destination.address == address(12) => Err(Refusal {
+            kind: RefusalKind::TableChanged,
+            message: format!("cannot {step}: it is there already"),
+        }),
+        _ => Ok(()),
+    };
+    world.start(config(vec![pool(200, &[11, 12])]));
+    world.run_for(seconds(20));
+    assert_eq!(world.shown(), "11=1");
+    assert!(world.batches < 40, "{} batches in 20 s", world.batches);
+    let refusals = world.log.iter().filter(|line| line.contains("refused:")).count();
+    assert_eq!(refusals, 1, "{:?}", world.log);
 }
 
 #[test]
@@ -592,6 +718,23 @@ fn trouble_of_this_host_is_no_verdict_and_told_once() {
     assert_eq!(world.shown(), "11=1 12=1");
     assert_eq!(world.log.len(), 1, "{:?}", world.log);
     assert!(world.log[0].contains("out of file descriptors"), "{:?}", world.log);
+}
+
+#[test]
+fn trouble_of_the_whole_host_is_one_line_however_many_servers_it_comes_and_goes_for() {
+    let mut world = World::new();
+    let servers: Vec<u8> = (1..=100).collect();
+    world.start(config(vec![pool(200, &servers)]));
+    world.run_for(seconds(5));
+    world.log.clear();
+    for round in 0..10 {
+        for n in &servers {
+            let short = n % 2 == round % 2;
+            world.answer(*n, if short { Answer::LocalTrouble } else { Answer::Accepts });
+        }
+        world.run_for(seconds(4));
+    }
+    assert_eq!(world.log.len(), 1, "{:?}", world.log);
 }
 
 #[test]

@@ -120,9 +120,10 @@ pub enum Transition {
         /// How long the state before had lasted.
         lasted: Duration,
     },
-    /// This host was at fault; the server's state is left as it is. Said once until a probe succeeds in starting.
+    /// This host was at fault; the server's state is left as it is. Said once until a probe succeeds in starting, and
+    /// for trouble of the whole host once for all servers.
     LocalTrouble {
-        /// Whose probe.
+        /// Whose probe, or the first one's.
         server: ServerId,
         /// What is wrong.
         trouble: LocalTrouble,

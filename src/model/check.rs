@@ -97,7 +97,7 @@ impl fmt::Display for FailureCause {
 }
 
 /// Trouble on this host that kept a probe from saying anything about the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LocalTrouble {
     /// No file descriptor left in the process or the system (`EMFILE`, `ENFILE`).
     FileDescriptors,
@@ -111,6 +111,16 @@ pub enum LocalTrouble {
     InterfaceDown,
     /// The probe was started or its timer ran so late that a time-out means nothing.
     LateTimer,
+}
+
+impl LocalTrouble {
+    /// Whether it keeps every probe from running, so that it need not be told of each server.
+    pub fn is_of_the_whole_host(self) -> bool {
+        match self {
+            Self::FileDescriptors | Self::LocalPorts | Self::Memory | Self::LateTimer => true,
+            Self::Forbidden | Self::InterfaceDown => false,
+        }
+    }
 }
 
 impl fmt::Display for LocalTrouble {

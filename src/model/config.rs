@@ -150,6 +150,11 @@ pub struct Sysctl {
     pub value: String,
 }
 
+/// The name of a setting of one interface; a dot in the interface's name is written `/`, as sysctl(8) takes it.
+pub fn interface_sysctl(family: &str, device: &str, key: &str) -> String {
+    format!("net.{family}.conf.{}.{key}", device.replace('.', "/"))
+}
+
 /// What ipvsd may set on its own host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HostSettings {

@@ -37,7 +37,8 @@ mod table;
 pub use action::{Action, CheckState, ServerId, ServerState, Transition};
 pub use check::{CheckSpec, FailureCause, Initial, LocalTrouble, ProbeKind, ProbeOutcome};
 pub use config::{
-    Config, HostSettings, IpvsSettings, RealServer, SorryServer, Sysctl, TimeoutSettings, VirtualAddress, VirtualServer,
+    Config, HostSettings, IpvsSettings, RealServer, SorryServer, Sysctl, TimeoutSettings, VirtualAddress,
+    VirtualServer, interface_sysctl,
 };
 pub use connection::{ConnectionEntry, PersistenceData};
 pub use destination::{DestinationKey, DestinationSpec, Forwarding, Tunnel, TunnelChecksum, TunnelKind};

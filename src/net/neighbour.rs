@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::packet::{Arp, ArpOperation, ETHERTYPE_ARP, ETHERTYPE_IPV6, NeighbourFrame};
 use super::{NetError, sysctl};
-use crate::model::Mac;
+use crate::model::{Mac, interface_sysctl};
 
 const CAPABILITY: &str = "CAP_NET_RAW";
 
@@ -112,7 +112,7 @@ pub async fn announce(device: &str, address: IpAddr, burst: Burst) -> Result<(),
     let (kind, router) = match address {
         IpAddr::V4(_) => (ETHERTYPE_ARP, false),
         IpAddr::V6(_) => {
-            let setting = format!("net.ipv6.conf.{}.forwarding", sysctl::device_part(device));
+            let setting = interface_sysctl("ipv6", device, "forwarding");
             (ETHERTYPE_IPV6, sysctl::read(&setting).is_ok_and(|value| value != "0"))
         }
     };

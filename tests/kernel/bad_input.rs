@@ -113,3 +113,30 @@ fn a_virtual_address_that_is_not_on_this_host_is_said_at_start() {
         daemon.process.log()
     );
 }
+
+#[test]
+fn a_caller_while_descriptors_are_out_does_not_keep_the_processor_busy() {
+    let site = site("emfile-caller");
+    let file = configure(site.director(), POOL).display().to_string();
+    let mut daemon = Daemon::spawn(site.director(), std::path::Path::new(&file), &[]);
+    daemon.wait_for("ready");
+    let pid = daemon.process.id().to_string();
+    site.director()
+        .exec_ok(&["prlimit", "--pid", &pid, "--nofile=3:3"])
+        .expect("prlimit");
+    let ticks = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+        let fields: Vec<_> = stat.rsplit(' ').collect();
+        // utime and stime are the 14th and 15th of 52 fields (proc(5)).
+        [fields[38], fields[37]]
+            .map(|field| field.parse::<u64>().expect("ticks"))
+            .iter()
+            .sum::<u64>()
+    };
+    let second = site.ipvsd(&["apply", "-c", &file]);
+    assert!(second.stderr.contains(&format!("pid {pid}")), "{}", second.stderr);
+    let before = ticks();
+    std::thread::sleep(Duration::from_secs(3));
+    let used = ticks() - before;
+    assert!(used < 100, "{used} ticks of a hundredth of a second in 3 s");
+}

@@ -414,3 +414,20 @@ fn the_virtual_address_is_kept_on_its_device_and_goes_with_the_configuration() {
     daemon.process.signal_alone(Signal::SIGHUP).expect("a signal");
     wait_until("the address is gone", SOON, || !has()).expect("in time");
 }
+
+#[test]
+fn an_address_that_the_host_had_with_its_own_prefix_stays_when_the_configuration_drops_it() {
+    let site = bare("own-prefix");
+    let director = site.director();
+    director.ip(&["addr add 192.0.2.200/24 dev eth1"]).expect("ip");
+    let with = one_service(80, &[11]).replace("forward =", "device = \"eth1\"\nforward =");
+    for text in [with, one_service(80, &[11])] {
+        let file = configure(director, &text).display().to_string();
+        let applied = ipvsd(director, &["apply", "-c", &file]);
+        assert_eq!(applied.code(), 0, "{}", applied.stderr);
+    }
+    let shown = director
+        .exec_ok(&["ip", "-4", "address", "show", "dev", "eth1"])
+        .expect("ip");
+    assert!(shown.contains("192.0.2.200/24"), "{shown}");
+}

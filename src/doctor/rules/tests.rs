@@ -87,6 +87,15 @@ fn nat_needs_forwarding_and_no_redirects_and_dr_does_not() {
 }
 
 #[test]
+fn an_interface_with_a_dot_in_its_name_is_looked_at_by_the_name_that_sysctl_takes() {
+    let sysctls = [("net.ipv4.conf.eth0/100.send_redirects", "1")];
+    let mut facts = facts(&sysctls);
+    facts.interfaces.push("eth0.100".to_owned());
+    assert!(wanted_sysctls(&facts.interfaces).contains(&sysctls[0].0.to_owned()));
+    assert_eq!(rules(&config(Forwarding::Nat), &facts), ["NATGW"]);
+}
+
+#[test]
 fn a_missing_address_is_named_unless_ipvsd_keeps_it_itself() {
     let mut config = config(Forwarding::Dr);
     let mut facts = facts(&[]);
