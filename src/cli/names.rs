@@ -1,98 +1,31 @@
-//! Names and numbers: looks up the names of hosts and ports that a listing shows, within a time limit, and finds the
-//! address and port that a person has typed.
+//! Names and numbers: the names of hosts and ports that a listing shows, within a time limit, and the address and port
+//! that a person has typed.
 //!
-//! Through libc, as ipvsadm(8) does: `/etc/hosts`, DNS and `/etc/services`, as nsswitch.conf(5) says. Unlike there
-//! each address is asked for once, several at a time, and a name server that does not answer costs [`LIMIT`], not
-//! some seconds an address: what has no name by then is shown as a number.
+//! The system's name service is asked, as ipvsadm(8) does: `/etc/hosts`, DNS and `/etc/services`, as nsswitch.conf(5)
+//! says. Unlike there each address is asked for once, several at a time, and a name server that does not answer costs
+//! [`LIMIT`], not some seconds an address: what has no name by then is shown as a number.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
-
-use dns_lookup::{AddrInfoHints, getaddrinfo, getnameinfo};
-use nix::libc::{AF_INET, NI_DGRAM, NI_NAMEREQD, NI_NUMERICHOST, NI_NUMERICSERV, SOCK_DGRAM, SOCK_STREAM};
 
 use crate::listing::{Names, NeededNames};
 use crate::model::{Protocol, ServiceKey};
+use crate::net;
 
 /// How long a listing waits for names.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
-
-/// How many lookups run at a time.
-const PARALLEL: usize = 16;
-
-/// One thing to look up.
-#[derive(Debug, Clone, Copy)]
-enum Question {
-    Host(IpAddr),
-    Port(Protocol, u16),
-}
+/// How long the name that somebody has typed may take: as libc's own resolver with two dead name servers.
+const TYPED_LIMIT: Duration = Duration::from_secs(20);
 
 /// Looks up what is needed, and comes back after `limit` with what was found by then.
-///
-/// Lookups that still wait for an answer go on in threads of their own, whose answers nobody takes.
 pub(super) fn look_up(needed: NeededNames, limit: Duration) -> Names {
     let deadline = Instant::now() + limit;
-    // Ports first: they come from a file, and must not wait behind hosts.
-    let ports = needed
-        .ports
-        .into_iter()
-        .map(|(protocol, port)| Question::Port(protocol, port));
-    let hosts = needed.hosts.into_iter().map(Question::Host);
-    let questions: Arc<[Question]> = ports.chain(hosts).collect();
-    let next = Arc::new(AtomicUsize::new(0));
-    let (answers, answered) = mpsc::channel();
-    for _ in 0..questions.len().min(PARALLEL) {
-        let (questions, next, answers) = (Arc::clone(&questions), Arc::clone(&next), answers.clone());
-        let worker = move || {
-            while let Some(question) = questions.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if answers.send((*question, answer(*question))).is_err() {
-                    return;
-                }
-            }
-        };
-        if thread::Builder::new().name("names".to_owned()).spawn(worker).is_err() {
-            // As many as there are do; with none at all the listing is numeric.
-            break;
-        }
-    }
-    drop(answers);
     let mut names = Names::none();
-    while let Ok((question, name)) = answered.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        match (question, name) {
-            (Question::Host(address), Some(name)) => {
-                names.hosts.insert(address, name);
-            }
-            (Question::Port(protocol, port), Some(name)) => {
-                names.ports.insert((protocol, port), name);
-            }
-            (Question::Host(_) | Question::Port(..), None) => {}
-        }
-    }
+    // Ports first: they come from a file, and must not wait behind hosts.
+    names.ports.extend(net::names::ports(needed.ports, deadline));
+    names.hosts.extend(net::names::hosts(needed.hosts, deadline));
     names
-}
-
-/// The name, if there is one.
-fn answer(question: Question) -> Option<String> {
-    match question {
-        Question::Host(address) => {
-            let endpoint = SocketAddr::new(address, 0);
-            let (host, _) = getnameinfo(&endpoint, NI_NAMEREQD | NI_NUMERICSERV).ok()?;
-            Some(host)
-        }
-        Question::Port(protocol, port) => {
-            let datagrams = match protocol {
-                Protocol::Tcp => 0,
-                Protocol::Udp => NI_DGRAM,
-                Protocol::Sctp | Protocol::Other(_) => return None,
-            };
-            let endpoint = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-            let (_, service) = getnameinfo(&endpoint, NI_NUMERICHOST | datagrams).ok()?;
-            (service != port.to_string()).then_some(service)
-        }
-    }
 }
 
 /// The service that `text` names for this protocol: `192.0.2.1:80`, `[2001:db8::1]:80`, `www.example.com:http`, or an
@@ -125,16 +58,9 @@ pub(super) fn service_key(protocol: Protocol, text: &str) -> Result<ServiceKey, 
         if host.is_empty() || host.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(wrong("no address"));
         }
-        let hints = AddrInfoHints {
-            address: AF_INET,
-            socktype: SOCK_STREAM,
-            ..AddrInfoHints::default()
-        };
-        getaddrinfo(Some(host), None, Some(hints))
-            .ok()
-            .and_then(|mut found| found.next())
-            .and_then(Result::ok)
-            .map(|found| found.sockaddr.ip())
+        net::names::address_of(host, Instant::now() + TYPED_LIMIT)
+            .map_err(|error| wrong(&cannot_ask(&error)))?
+            .map(IpAddr::V4)
             .ok_or_else(|| wrong("no host of this name has an IPv4 address"))?
     };
     let port = match port {
@@ -142,7 +68,9 @@ pub(super) fn service_key(protocol: Protocol, text: &str) -> Result<ServiceKey, 
         Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
             port.parse().map_err(|_| wrong("no port, 0 to 65535"))?
         }
-        Some(name) => port_by_name(protocol, name).ok_or_else(|| wrong("no port of this name in /etc/services"))?,
+        Some(name) => net::names::port_of(name, protocol, Instant::now() + TYPED_LIMIT)
+            .map_err(|error| wrong(&cannot_ask(&error)))?
+            .ok_or_else(|| wrong("no port of this name in /etc/services"))?,
     };
     Ok(ServiceKey::Address {
         protocol,
@@ -151,19 +79,13 @@ pub(super) fn service_key(protocol: Protocol, text: &str) -> Result<ServiceKey, 
     })
 }
 
-/// The port of a service name.
-fn port_by_name(protocol: Protocol, name: &str) -> Option<u16> {
-    let socktype = match protocol {
-        Protocol::Tcp => SOCK_STREAM,
-        Protocol::Udp => SOCK_DGRAM,
-        Protocol::Sctp | Protocol::Other(_) => return None,
-    };
-    let hints = AddrInfoHints {
-        socktype,
-        ..AddrInfoHints::default()
-    };
-    let mut found = getaddrinfo(None, Some(name), Some(hints)).ok()?;
-    Some(found.next()?.ok()?.sockaddr.port())
+/// Why the name service could not be asked.
+fn cannot_ask(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "names cannot be looked up without getent, of Debian's libc-bin".to_owned(),
+        ErrorKind::TimedOut => "the name service does not answer".to_owned(),
+        _ => format!("the name service cannot be asked: {error}"),
+    }
 }
 
 #[cfg(test)]

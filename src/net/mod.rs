@@ -15,11 +15,13 @@
 //! | `sysctl` | kernel settings |
 //! | `module` | kernel modules |
 //! | `namespace` | which network namespace this is |
+//! | `names` | names of hosts and ports, asked of the system's name service |
 //! | `error` | what can go wrong |
 
 mod error;
 mod host;
 pub mod module;
+pub mod names;
 pub mod namespace;
 pub mod neighbour;
 pub mod packet;
