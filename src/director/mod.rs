@@ -190,6 +190,9 @@ impl Director {
         self.schedule.retain(|check| self.pools.check(check).is_some());
         self.config = config;
         self.details = Arc::new(self.services_to_read_in_full());
+        for pool in 0..self.config.virtual_servers.len() {
+            actions.extend(self.pools.update_tier(&self.config, pool, now).map(Action::Report));
+        }
         self.refused.clear();
         self.dirty.clear();
         // A batch that is under way ends in a read as well; see `absorb`.

@@ -431,6 +431,27 @@ fn a_reload_keeps_unchanged_servers_in_step_and_removes_what_is_gone() {
 }
 
 #[test]
+fn a_reload_that_takes_the_last_server_away_says_who_serves_now() {
+    let mut world = World::new();
+    world.answer(12, Answer::Refuses);
+    world.start(config(vec![with_sorry(pool(200, &[11, 12]), 20)]));
+    world.run_for(seconds(9));
+    world.log.clear();
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![with_sorry(
+        pool(200, &[12]),
+        20,
+    )]))));
+    world.run_for(seconds(4));
+    assert_eq!(world.shown(), "20=1");
+    let told = world
+        .log
+        .iter()
+        .filter(|line| line.contains("serving: sorry server"))
+        .count();
+    assert_eq!(told, 1, "{:?}", world.log);
+}
+
+#[test]
 fn a_service_whose_removal_is_refused_stays_owned_and_goes_later() {
     let mut world = World::new();
     world.start(config(vec![pool(200, &[11]), pool(201, &[13])]));
