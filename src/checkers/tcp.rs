@@ -8,11 +8,20 @@ use nix::errno::Errno;
 use tokio::net::TcpStream;
 
 use crate::model::{FailureCause, LocalTrouble, ProbeOutcome};
+use crate::net;
 
 pub(super) async fn probe(target: SocketAddr, timeout: Duration) -> ProbeOutcome {
     match tokio::time::timeout(timeout, TcpStream::connect(target)).await {
         Ok(Ok(_connection)) => ProbeOutcome::Success,
-        Ok(Err(error)) => classify(&error),
+        Ok(Err(error)) => match classify(&error) {
+            // An interface that is down takes its route along, so the kernel does not say whose fault it is.
+            ProbeOutcome::Failure(FailureCause::NetworkUnreachable | FailureCause::HostUnreachable)
+                if net::reach::is_cut_off(target.ip()) =>
+            {
+                ProbeOutcome::Local(LocalTrouble::InterfaceDown)
+            }
+            outcome => outcome,
+        },
         Err(_elapsed) => ProbeOutcome::Failure(FailureCause::TimedOut),
     }
 }

@@ -1,6 +1,8 @@
 //! The log: where it goes, and one line for every change of state.
 
 use std::io::IsTerminal;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 use tracing::{error, info, warn};
@@ -19,7 +21,11 @@ const MOST_REPAIRS: usize = 50;
 /// without `NO_COLOR`.
 pub(super) fn start_log() {
     let filter = || EnvFilter::try_from_env("IPVSD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let journald = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    // Inherited by what a service starts with its output elsewhere: only the numbers in it tell (systemd.exec(5)).
+    let journald = std::env::var("JOURNAL_STREAM")
+        .ok()
+        .filter(|stream| is_stream(Path::new("/proc/self/fd/2"), stream))
+        .and_then(|_| tracing_journald::layer().ok());
     let text = journald.is_none().then(|| {
         let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         tracing_subscriber::fmt::layer()
@@ -32,6 +38,11 @@ pub(super) fn start_log() {
         .with(journald.map(|layer| layer.with_filter(filter())))
         .with(text.map(|layer| layer.with_filter(filter())))
         .try_init();
+}
+
+/// Whether a file is the one with this `device:inode`.
+fn is_stream(file: &Path, stream: &str) -> bool {
+    std::fs::metadata(file).is_ok_and(|found| stream == format!("{}:{}", found.dev(), found.ino()))
 }
 
 /// One line for one change.
@@ -102,5 +113,20 @@ fn seconds(duration: Duration) -> String {
     match duration.as_secs() {
         0 => format!("{:.3}s", duration.as_secs_f64()),
         _ => format!("{:.1}s", duration.as_secs_f64()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_known_by_its_numbers() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let found = file.as_file().metadata().expect("its numbers");
+        let stream = format!("{}:{}", found.dev(), found.ino());
+        assert!(is_stream(file.path(), &stream));
+        assert!(!is_stream(Path::new("/proc/self/exe"), &stream));
+        assert!(!is_stream(file.path(), ""));
     }
 }

@@ -58,6 +58,10 @@ impl Default for Settings {
 /// How often in a row the table is written without a pause; whoever keeps changing it would be fought for ever.
 const WRITES_WITHOUT_PAUSE: u32 = 3;
 
+/// How often in a row the table is written before addresses and readiness wait for it no longer; with the pauses, some
+/// seconds.
+const WRITES_WAITED_FOR: u32 = 10;
+
 /// How many refusals of one batch are told one by one.
 const MOST_REFUSALS: usize = 50;
 
@@ -190,6 +194,9 @@ impl Director {
         self.schedule.retain(|check| self.pools.check(check).is_some());
         self.config = config;
         self.details = Arc::new(self.services_to_read_in_full());
+        for pool in 0..self.config.virtual_servers.len() {
+            actions.extend(self.pools.update_tier(&self.config, pool, now).map(Action::Report));
+        }
         self.refused.clear();
         self.dirty.clear();
         // A batch that is under way ends in a read as well; see `absorb`.
@@ -411,7 +418,7 @@ impl Director {
     }
 
     /// What goes with a comparison of the whole table: what will be owned is put on record before it is written,
-    /// and addresses are asked for once the table behind them is right.
+    /// and addresses are asked for once the table behind them is right, or as right as it gets.
     fn full_comparison(&mut self, steps: &[Step], actions: &mut Vec<Action>) {
         if self.settings.observe {
             return self.announce_ready(actions);
@@ -434,10 +441,13 @@ impl Director {
             self.owned_addresses = addresses;
             self.record(actions);
         }
-        if !steps.is_empty() {
+        // One step that never succeeds does not keep the addresses of all other services from being held.
+        if !steps.is_empty() && self.writes_in_a_row <= WRITES_WAITED_FOR {
             return;
         }
-        self.writes_in_a_row = 0;
+        if steps.is_empty() {
+            self.writes_in_a_row = 0;
+        }
         if !hold.is_empty() || !release.is_empty() {
             actions.push(Action::HoldAddresses { hold, release });
         }

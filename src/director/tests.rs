@@ -38,6 +38,8 @@ struct World {
     batches: usize,
     probes: BTreeMap<SocketAddr, Vec<Instant>>,
     ready: bool,
+    /// Addresses were asked for.
+    held: bool,
     /// Checked after every single step.
     invariant: fn(&Table),
 }
@@ -59,6 +61,7 @@ impl World {
             batches: 0,
             probes: BTreeMap::new(),
             ready: false,
+            held: false,
             invariant: |_| (),
         }
     }
@@ -125,7 +128,7 @@ impl World {
                 self.later(WRITE_TIME, Event::StepsApplied(outcomes));
             }
             Action::RecordOwned { services, .. } => self.owned = services,
-            Action::HoldAddresses { .. } => {}
+            Action::HoldAddresses { .. } => self.held = true,
             Action::Report(Transition::ServerChanged {
                 server,
                 from,
@@ -431,6 +434,27 @@ fn a_reload_keeps_unchanged_servers_in_step_and_removes_what_is_gone() {
 }
 
 #[test]
+fn a_reload_that_takes_the_last_server_away_says_who_serves_now() {
+    let mut world = World::new();
+    world.answer(12, Answer::Refuses);
+    world.start(config(vec![with_sorry(pool(200, &[11, 12]), 20)]));
+    world.run_for(seconds(9));
+    world.log.clear();
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![with_sorry(
+        pool(200, &[12]),
+        20,
+    )]))));
+    world.run_for(seconds(4));
+    assert_eq!(world.shown(), "20=1");
+    let told = world
+        .log
+        .iter()
+        .filter(|line| line.contains("serving: sorry server"))
+        .count();
+    assert_eq!(told, 1, "{:?}", world.log);
+}
+
+#[test]
 fn a_service_whose_removal_is_refused_stays_owned_and_goes_later() {
     let mut world = World::new();
     world.start(config(vec![pool(200, &[11]), pool(201, &[13])]));
@@ -652,9 +676,12 @@ fn a_step_that_never_fits_the_table_is_tried_with_pauses_and_told_once() {
         }),
         _ => Ok(()),
     };
-    world.start(config(vec![pool(200, &[11, 12])]));
+    let mut with_device = pool(200, &[11, 12]);
+    with_device.device = Some("eth0".to_owned());
+    world.start(config(vec![with_device]));
     world.run_for(seconds(20));
     assert_eq!(world.shown(), "11=1");
+    assert!(world.ready && world.held, "the others are not kept waiting");
     assert!(world.batches < 40, "{} batches in 20 s", world.batches);
     let refusals = world.log.iter().filter(|line| line.contains("refused:")).count();
     assert_eq!(refusals, 1, "{:?}", world.log);

@@ -115,7 +115,7 @@ pub enum Transition {
         virtual_server: String,
         /// Before; `None` at start and where nobody served.
         from: Option<String>,
-        /// Now: `tier 0`, `sorry server 192.0.2.20:80`.
+        /// Now: `the pool`, `backup tier 1`, `sorry server 192.0.2.20:80`.
         to: Option<String>,
         /// How long the state before had lasted.
         lasted: Duration,

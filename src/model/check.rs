@@ -107,18 +107,18 @@ pub enum LocalTrouble {
     Memory,
     /// Forbidden here (`EPERM`, `EACCES`), for example by a local packet filter.
     Forbidden,
-    /// This host's own interface is down (`ENETDOWN`).
+    /// This host's own interface towards the server is down or has no carrier.
     InterfaceDown,
     /// The probe was started or its timer ran so late that a time-out means nothing.
     LateTimer,
 }
 
 impl LocalTrouble {
-    /// Whether it keeps every probe from running, so that it need not be told of each server.
+    /// Whether it keeps many probes at once from running, so that it need not be told of each server.
     pub fn is_of_the_whole_host(self) -> bool {
         match self {
-            Self::FileDescriptors | Self::LocalPorts | Self::Memory | Self::LateTimer => true,
-            Self::Forbidden | Self::InterfaceDown => false,
+            Self::FileDescriptors | Self::LocalPorts | Self::Memory | Self::InterfaceDown | Self::LateTimer => true,
+            Self::Forbidden => false,
         }
     }
 }
@@ -130,7 +130,7 @@ impl fmt::Display for LocalTrouble {
             Self::LocalPorts => "out of local ports (widen net.ipv4.ip_local_port_range)",
             Self::Memory => "out of buffer memory",
             Self::Forbidden => "forbidden on this host (a packet filter on the way out?)",
-            Self::InterfaceDown => "own interface is down",
+            Self::InterfaceDown => "own interface is down (`ip link` shows which)",
             Self::LateTimer => "this host was too busy to keep the time",
         })
     }

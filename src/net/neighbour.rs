@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use nix::libc;
+use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::LinkAddr;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::io::unix::AsyncFd;
@@ -225,7 +226,7 @@ fn link_address(device: &str) -> io::Result<(LinkAddr, bool)> {
         .filter(|entry| entry.interface_name == device)
         .find_map(|entry| {
             let address = *entry.address?.as_link_addr()?;
-            let up = entry.flags.contains(nix::net::if_::InterfaceFlags::IFF_UP);
+            let up = entry.flags.contains(InterfaceFlags::IFF_UP);
             Some((address, up))
         })
         .ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
