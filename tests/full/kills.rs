@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ipvsd_lab::{Forwarding, wait_until};
 
 use crate::chance::{Times, measured, pause, seeded};
-use crate::pool::{Servers, assert_explained, holdings, traffic};
+use crate::pool::{Servers, Story, holdings, traffic};
 use crate::site::{Family, Site};
 use crate::wanted::weights;
 
@@ -145,6 +145,7 @@ fn hundreds_of_kills(plan: &Plan) {
     let (mut out, mut back) = (Times::default(), Times::default());
     let (mut killed, mut sorry_phases) = (0, 0);
     let mut early = None;
+    let mut story = Story::default();
     for round in 0..plan.rounds {
         pause(&mut chance, Duration::from_millis(400));
         let (alive, dead) = (servers.which(true), servers.which(false));
@@ -157,6 +158,7 @@ fn hundreds_of_kills(plan: &Plan) {
             (_, _, true) | (45..75, false, false) => Blow::Kill,
             (_, false, false) => Blow::Return,
         };
+        story.tell(format_args!("{blow:?}, while these live: {:?}", servers.which(true)));
         let start = Instant::now();
         match blow {
             Blow::Kill => {
@@ -181,6 +183,7 @@ fn hundreds_of_kills(plan: &Plan) {
             }
         }
         let struck = Instant::now();
+        story.tell(format_args!("{blow:?} is done, these live: {:?}", servers.which(true)));
         let (limit, times) = match blow {
             Blow::Kill | Blow::KillAll => (OUT, &mut out),
             Blow::Return | Blow::ReturnAll | Blow::Stumble => (BACK, &mut back),
@@ -196,6 +199,7 @@ fn hundreds_of_kills(plan: &Plan) {
             &format!("round {round}: the table follows {blow:?}"),
         );
         let settled = Instant::now();
+        story.tell(format_args!("settled: {:?}", weights(site.director(), vip)));
         if !matches!(blow, Blow::Stumble) {
             times.push(struck.elapsed());
         }
@@ -229,7 +233,7 @@ fn hundreds_of_kills(plan: &Plan) {
     );
     measured(plan.name, format_args!("out (promised {} ms): {out}", OUT.as_millis()));
     measured(plan.name, format_args!("back (promised {} ms): {back}", BACK.as_millis()));
-    assert_explained(&report, &windows, &[]);
+    story.assert_explained(&report, &windows);
     assert!(sorry_phases > 0, "the seed brought no moment in which all were dead");
     assert!(
         report.answered_by().contains_key(format!("real-server-{count}").as_str()),

@@ -1,5 +1,6 @@
 //! Real servers that die and return, the traffic they get meanwhile, and whether a failed request may have failed.
 
+use std::fmt;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -101,22 +102,51 @@ pub(crate) fn unexplained<'r>(report: &'r Report, windows: &[(Instant, Instant)]
     failures.filter(|attempt| !explained(attempt)).collect()
 }
 
-/// Fails where a request failed that nothing explains.
-pub(crate) fn assert_explained(report: &Report, windows: &[(Instant, Instant)], others: &[Instant]) {
-    let unexplained = unexplained(report, windows);
-    let first = report.attempts.first().expect("requests").at;
-    let since = |at: &Instant| at.saturating_duration_since(first).as_millis();
-    let windows: Vec<_> = windows.iter().map(|(from, to)| (since(from), since(to))).collect();
-    let others: Vec<_> = others.iter().map(since).collect();
-    let failures: Vec<_> = unexplained
-        .iter()
-        .map(|attempt| (since(&attempt.at), attempt.took.as_millis(), &attempt.outcome))
-        .collect();
-    assert!(
-        unexplained.is_empty(),
-        "requests failed while nobody was dead: {failures:?}\n(milliseconds; the dead: {windows:?}; others: \
-         {others:?}; in all: {report})"
-    );
+/// What a test did and when, told where a request failed that nothing explains.
+#[derive(Debug, Default)]
+pub(crate) struct Story(Vec<(Instant, String)>);
+
+impl Story {
+    pub(crate) fn tell(&mut self, what: impl fmt::Display) {
+        self.0.push((Instant::now(), what.to_string()));
+    }
+
+    /// Fails where a request failed that nothing explains, with what happened a second before and after.
+    pub(crate) fn assert_explained(&self, report: &Report, windows: &[(Instant, Instant)]) {
+        const NEAR: Duration = Duration::from_secs(1);
+        let unexplained = unexplained(report, windows);
+        let Some(first) = report.attempts.first().map(|attempt| attempt.at) else {
+            panic!("no request was made");
+        };
+        let milliseconds = |at: Instant| at.saturating_duration_since(first).as_millis();
+        let mut lines = Vec::new();
+        for attempt in &unexplained {
+            let Attempt { at, took, outcome } = attempt;
+            lines.push((*at, format!("a request fails after {} ms: {outcome:?}", took.as_millis())));
+        }
+        for (from, to) in windows {
+            lines.push((*from, "somebody is dead from here".to_owned()));
+            lines.push((*to, "to here".to_owned()));
+        }
+        lines.extend(self.0.iter().cloned());
+        lines.sort();
+        let is_near = |at: Instant| {
+            let distance = |other: Instant| at.max(other) - at.min(other);
+            unexplained.iter().any(|attempt| distance(attempt.at) < NEAR)
+        };
+        lines.retain(|(at, _)| is_near(*at));
+        let told: Vec<_> = lines
+            .iter()
+            .take(200)
+            .map(|(at, what)| format!("{:>7} ms  {what}", milliseconds(*at)))
+            .collect();
+        assert!(
+            unexplained.is_empty(),
+            "{} requests failed while nobody was dead:\n{}\nin all: {report}",
+            unexplained.len(),
+            told.join("\n")
+        );
+    }
 }
 
 /// What the daemon holds of the machine.
