@@ -128,10 +128,7 @@ fn hundreds_of_kills(plan: &Plan) {
     let daemon = site.run(&configuration);
     let settle = |servers: &Servers<'_>, limit: Duration, what: &str| {
         let wanted = wanted(servers, inhibit);
-        wait_until(what, limit, || {
-            weights(site.director(), vip).as_ref() == Some(&wanted)
-        })
-        .unwrap_or_else(|error| {
+        wait_until(what, limit, || weights(site.director(), vip).as_ref() == Some(&wanted)).unwrap_or_else(|error| {
             panic!(
                 "{error}\nwanted {wanted:?}\nfound {:?}\n{}",
                 weights(site.director(), vip),
@@ -193,7 +190,11 @@ fn hundreds_of_kills(plan: &Plan) {
             Blow::Return | Blow::ReturnAll | Blow::Stumble => (BACK, &mut back),
         };
         // A server that stumbled may go out a moment after it has returned, and has to come back from there.
-        let limit = if matches!(blow, Blow::Stumble) { OUT + BACK } else { limit };
+        let limit = if matches!(blow, Blow::Stumble) {
+            OUT + BACK
+        } else {
+            limit
+        };
         if matches!(blow, Blow::Stumble) {
             std::thread::sleep(OUT);
         }
@@ -236,11 +237,16 @@ fn hundreds_of_kills(plan: &Plan) {
         ),
     );
     measured(plan.name, format_args!("out (promised {} ms): {out}", OUT.as_millis()));
-    measured(plan.name, format_args!("back (promised {} ms): {back}", BACK.as_millis()));
+    measured(
+        plan.name,
+        format_args!("back (promised {} ms): {back}", BACK.as_millis()),
+    );
     story.assert_explained(&report, &windows);
     assert!(sorry_phases > 0, "the seed brought no moment in which all were dead");
     assert!(
-        report.answered_by().contains_key(format!("real-server-{count}").as_str()),
+        report
+            .answered_by()
+            .contains_key(format!("real-server-{count}").as_str()),
         "the sorry server answered nobody: {report}"
     );
     assert!(

@@ -8,6 +8,7 @@
 
 mod chance;
 mod kills;
+mod murder;
 mod pool;
 #[allow(dead_code, reason = "shared with the tests of tests/kernel, which use all of it")]
 #[path = "../kernel/site.rs"]

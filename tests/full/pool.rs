@@ -122,7 +122,10 @@ impl Story {
         let mut lines = Vec::new();
         for attempt in &unexplained {
             let Attempt { at, took, outcome } = attempt;
-            lines.push((*at, format!("a request fails after {} ms: {outcome:?}", took.as_millis())));
+            lines.push((
+                *at,
+                format!("a request fails after {} ms: {outcome:?}", took.as_millis()),
+            ));
         }
         for (from, to) in windows {
             lines.push((*from, "somebody is dead from here".to_owned()));

@@ -102,11 +102,15 @@ impl Wanted {
     /// What the kernel has too much, and what it lacks, by Debian's ipvsadm; empty where it has this table and
     /// `others`, services that are none of ours.
     pub(crate) fn differs(&self, host: &Host, others: &[&str]) -> Vec<String> {
-        let found = saved(host);
+        self.differences(&saved(host), others)
+    }
+
+    /// As [`Wanted::differs`], of lines that were read before.
+    pub(crate) fn differences(&self, found: &[String], others: &[&str]) -> Vec<String> {
         let mut wanted = self.lines();
         wanted.extend(others.iter().map(|line| (*line).to_owned()));
         wanted.sort_unstable();
-        difference(&wanted, &found)
+        difference(&wanted, found)
     }
 }
 
