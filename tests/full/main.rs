@@ -10,6 +10,7 @@ mod chance;
 mod kills;
 mod murder;
 mod pool;
+mod reloads;
 #[allow(dead_code, reason = "shared with the tests of tests/kernel, which use all of it")]
 #[path = "../kernel/site.rs"]
 mod site;

@@ -117,7 +117,7 @@ fn a_daemon_killed_at_any_moment_leaves_traffic_and_its_successor_unharmed() {
         let file = configure(director, &wanted.configuration());
         Daemon::spawn(director, &file, &["--run-dir", &run_dir_text])
     };
-    let mut wanted = table(&site, &mut chance, 1000, 150);
+    let mut wanted = table(&site, &mut chance, 1000, 250);
     let settle = |daemon: &Daemon, wanted: &Wanted, round: usize| {
         let mut differences = Vec::new();
         wait_until("the table is the wanted one", SETTLED, || {
@@ -146,7 +146,7 @@ fn a_daemon_killed_at_any_moment_leaves_traffic_and_its_successor_unharmed() {
         let what = chance.u32(0..4);
         if what > 0 {
             let first = 1000 + 25 * chance.u16(0..6);
-            wanted = table(&site, &mut chance, first, 150);
+            wanted = table(&site, &mut chance, first, 250);
             configure(director, &wanted.configuration());
         }
         match what {
@@ -158,7 +158,7 @@ fn a_daemon_killed_at_any_moment_leaves_traffic_and_its_successor_unharmed() {
             2 => {
                 daemon.process.signal_alone(Signal::SIGHUP).expect("a signal");
                 until_something_changes(director, Duration::from_secs(1));
-                pause(&mut chance, Duration::from_millis(5));
+                pause(&mut chance, Duration::from_millis(2));
             }
             _ => {
                 for _ in 0..chance.u32(2..6) {
@@ -262,7 +262,7 @@ fn an_apply_killed_at_any_moment_is_completed_by_the_next() {
             pause(&mut chance, Duration::from_millis(200));
         } else {
             until_something_changes(director, Duration::from_secs(1));
-            pause(&mut chance, Duration::from_millis(5));
+            pause(&mut chance, Duration::from_millis(2));
         }
         process.kill();
         read_record(&run_dir);
