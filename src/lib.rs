@@ -10,6 +10,7 @@
 //! | thinking | [`plan`] | desired × actual → steps |
 //! | thinking | [`health`] | results → verdicts → who serves |
 //! | thinking | [`director`] | `handle(event, now)` |
+//! | thinking | [`ipvsadm`] | what an ipvsadm(8) command line means |
 //! | thinking | [`listing`] | the table as ipvsadm shows it, and as JSON |
 //! | thinking, hands | [`doctor`] | what this host lacks |
 //! | hands | [`ipvs`] | the kernel's tables over netlink |
@@ -30,6 +31,7 @@ pub mod director;
 pub mod doctor;
 pub mod health;
 pub mod ipvs;
+pub mod ipvsadm;
 pub mod listing;
 pub mod model;
 pub mod net;

@@ -6,6 +6,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    // Has a grammar of its own, and scripts that call it ten thousand times.
+    if let Some(code) = ipvsd::cli::run_if_called(std::env::args_os()) {
+        return code;
+    }
     match ipvsd::cli::run(ipvsd::cli::Cli::parse()) {
         Ok(code) => code,
         Err(error) => {

@@ -37,6 +37,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("plan", Kind::Thinking),
     ("director", Kind::Thinking),
     ("listing", Kind::Thinking),
+    ("ipvsadm", Kind::Thinking),
     ("daemon", Kind::Wiring),
     ("cli", Kind::Wiring),
     ("main", Kind::Wiring),

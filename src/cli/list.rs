@@ -15,7 +15,7 @@ use nix::errno::Errno;
 
 use super::names;
 use crate::ipvs::{self, Client, IpvsError};
-use crate::listing::{self, Names, NeededNames, Order, View};
+use crate::listing::{self, Columns, Names, NeededNames, Order, Request, What};
 use crate::model::{Family, KernelInfo, ListedService, Protocol, ServiceKey};
 
 /// The arguments of `list`.
@@ -96,21 +96,14 @@ pub(super) struct ListArgs {
 }
 
 impl ListArgs {
-    fn view(&self) -> View {
-        let exact = self.exact;
-        // The first of them wins, as in the original.
-        if self.stats {
-            View::Statistics { exact }
-        } else if self.rate {
-            View::Rates { exact }
-        } else if self.thresholds {
-            View::Thresholds
-        } else if self.persistent_conn {
-            View::PersistentConnections
-        } else if self.tun_info {
-            View::TunnelInfo
-        } else {
-            View::Plain
+    fn columns(&self) -> Columns {
+        Columns {
+            statistics: self.stats,
+            rates: self.rate,
+            thresholds: self.thresholds,
+            persistent_connections: self.persistent_conn,
+            tunnels: self.tun_info,
+            exact: self.exact,
         }
     }
 
@@ -133,39 +126,6 @@ impl ListArgs {
         .find_map(|(protocol, text)| text.as_deref().map(|text| names::service_key(protocol, text)))
         .transpose()
     }
-}
-
-/// What a listing is about.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum What {
-    /// All services with their destinations.
-    Services,
-    /// One service with its destinations.
-    Service(ServiceKey),
-    /// The connection table, with the columns of persistence engines or without.
-    Connections {
-        /// With the columns.
-        persistence: bool,
-    },
-    /// The connection timeouts.
-    Timeouts,
-    /// The sync daemons.
-    Daemons,
-}
-
-/// A listing, as asked for by whichever command line.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Request {
-    /// What it is about.
-    pub(super) what: What,
-    /// The columns of destinations.
-    pub(super) view: View,
-    /// The order of services and destinations.
-    pub(super) order: Order,
-    /// No names.
-    pub(super) numeric: bool,
-    /// JSON in place of a table.
-    pub(super) json: bool,
 }
 
 /// Runs the verb.
@@ -193,7 +153,7 @@ pub(super) fn run(args: &ListArgs) -> anyhow::Result<ExitCode> {
     };
     let request = Request {
         what,
-        view: args.view(),
+        view: args.columns().view(),
         order: args.order(),
         numeric: args.numeric,
         json: args.json,
@@ -212,7 +172,7 @@ pub(super) fn run(args: &ListArgs) -> anyhow::Result<ExitCode> {
 ///
 /// # Errors
 /// A kernel that cannot be read.
-pub(super) fn render(request: &Request) -> anyhow::Result<Option<Vec<u8>>> {
+pub(super) fn render(request: &Request) -> Result<Option<Vec<u8>>, IpvsError> {
     let mut out = Vec::new();
     match request.what {
         What::Services => {
@@ -229,7 +189,7 @@ pub(super) fn render(request: &Request) -> anyhow::Result<Option<Vec<u8>>> {
             let mut service = match client.service(&key) {
                 Ok(service) => service,
                 Err(IpvsError::Refused { errno, .. }) if errno == Errno::ESRCH as i32 => return Ok(None),
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             };
             service.destinations = client.destinations(&key)?;
             render_services(&mut out, None, &[service], request);
@@ -239,7 +199,7 @@ pub(super) fn render(request: &Request) -> anyhow::Result<Option<Vec<u8>>> {
             if request.json {
                 listing::json_connections(&mut out, &connections);
             } else {
-                let names = named(request, || NeededNames::of_connections(&connections));
+                let names = named(request.numeric, || NeededNames::of_connections(&connections));
                 listing::render_connections(&mut out, &connections, persistence, &names);
             }
         }
@@ -267,14 +227,14 @@ fn render_services(out: &mut Vec<u8>, info: Option<KernelInfo>, services: &[List
     if request.json {
         listing::json_services(out, info, services, request.order);
     } else {
-        let names = named(request, || NeededNames::of_services(services));
+        let names = named(request.numeric, || NeededNames::of_services(services));
         listing::render_services(out, info, services, request.view, request.order, &names);
     }
 }
 
 /// The names a listing shows; none in a numeric one.
-fn named(request: &Request, needed: impl FnOnce() -> NeededNames) -> Names {
-    if request.numeric {
+pub(super) fn named(numeric: bool, needed: impl FnOnce() -> NeededNames) -> Names {
+    if numeric {
         Names::none()
     } else {
         names::look_up(needed(), names::LIMIT)
@@ -282,7 +242,7 @@ fn named(request: &Request, needed: impl FnOnce() -> NeededNames) -> Names {
 }
 
 /// Writes to standard output; a reader that has seen enough (`| head`) is no error.
-fn print(bytes: &[u8]) -> anyhow::Result<()> {
+pub(super) fn print(bytes: &[u8]) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),

@@ -6,6 +6,7 @@
 mod apply;
 mod check_config;
 pub mod docs;
+mod ipvsadm;
 mod list;
 mod names;
 mod plan;
@@ -15,6 +16,8 @@ mod run;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+pub use ipvsadm::run_if_called;
 
 /// The command line of `ipvsd`.
 #[derive(Debug, Parser)]
@@ -37,6 +40,9 @@ enum Verb {
     Apply(apply::ApplyArgs),
     /// Show the kernel's table as `ipvsadm -L` does, or as JSON
     List(list::ListArgs),
+    /// Do what ipvsadm does, with ipvsadm's options
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    Ipvsadm(ipvsadm::IpvsadmArgs),
     /// Prepare this host to be a real server, undo it, or say whether it would work
     Realserver(realserver::RealserverArgs),
     /// Write man pages and shell completions
@@ -55,6 +61,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Plan(args) => plan::run(args),
         Verb::Apply(args) => apply::run(args),
         Verb::List(args) => list::run(&args),
+        Verb::Ipvsadm(args) => Ok(ipvsadm::run(&args)),
         Verb::Realserver(args) => realserver::run(&args),
         Verb::Generate(args) => docs::run(&args),
     }

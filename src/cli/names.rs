@@ -6,9 +6,10 @@
 //! [`LIMIT`], not some seconds an address: what has no name by then is shown as a number.
 
 use std::io::{self, ErrorKind};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
+use crate::ipvsadm::NameService;
 use crate::listing::{Names, NeededNames};
 use crate::model::{Protocol, ServiceKey};
 use crate::net;
@@ -85,6 +86,28 @@ fn cannot_ask(error: &io::Error) -> String {
         ErrorKind::NotFound => "names cannot be looked up without getent, of Debian's libc-bin".to_owned(),
         ErrorKind::TimedOut => "the name service does not answer".to_owned(),
         _ => format!("the name service cannot be asked: {error}"),
+    }
+}
+
+/// The names that this host knows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HostNames;
+
+impl NameService for HostNames {
+    fn host(&self, name: &str) -> Option<Ipv4Addr> {
+        net::names::address_of(name, Instant::now() + TYPED_LIMIT).ok()?
+    }
+
+    fn port(&self, protocol: Protocol, name: &str) -> Option<u16> {
+        // A number with blanks or a sign in front is one for the C library, which does not mind its size.
+        let is_number = name
+            .trim_start()
+            .trim_start_matches(['-', '+'])
+            .starts_with(|first: char| first.is_ascii_digit());
+        if is_number {
+            return None;
+        }
+        net::names::port_of(name, protocol, Instant::now() + TYPED_LIMIT).ok()?
     }
 }
 

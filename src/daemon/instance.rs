@@ -3,6 +3,8 @@
 //! An abstract unix socket says that somebody is there: it belongs to the network namespace and goes with the
 //! process, so nothing stale is ever left behind. Whoever finds it taken asks the kernel for the holder's pid.
 
+use std::io::{self, ErrorKind};
+
 use nix::libc;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -27,7 +29,7 @@ pub enum InstanceError {
     },
     /// The socket cannot be made at all.
     #[error("cannot claim this network namespace: {0}")]
-    Socket(#[from] std::io::Error),
+    Socket(#[from] io::Error),
 }
 
 fn pid_text(pid: Option<i32>) -> String {
@@ -44,11 +46,20 @@ impl Instance {
         let listener = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         match listener.bind(&address).and_then(|()| listener.listen(libc::SOMAXCONN)) {
             Ok(()) => Ok(Self { _listener: listener }),
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(InstanceError::Taken {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(InstanceError::Taken {
                 pid: holder_of(&address),
             }),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// Whether a process manages the network namespace of the calling thread.
+pub fn is_running() -> bool {
+    match SockAddr::unix(NAME).and_then(|address| call(&address)) {
+        Ok(_) => true,
+        // Its queue of callers is full.
+        Err(error) => error.kind() == ErrorKind::WouldBlock,
     }
 }
 
@@ -57,8 +68,12 @@ impl Instance {
 /// The holder never takes these calls, so that holding costs it nothing. They queue; once the queue is full (4096, as
 /// `net.core.somaxconn` says), the kernel turns callers away at once, for they do not wait, and the pid stays unknown.
 fn holder_of(address: &SockAddr) -> Option<i32> {
-    let caller = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).ok()?;
-    caller.connect(address).ok()?;
-    let credentials = getsockopt(&caller, PeerCredentials).ok()?;
+    let credentials = getsockopt(&call(address).ok()?, PeerCredentials).ok()?;
     Some(credentials.pid()).filter(|pid| *pid > 0)
+}
+
+fn call(address: &SockAddr) -> io::Result<Socket> {
+    let caller = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    caller.connect(address)?;
+    Ok(caller)
 }

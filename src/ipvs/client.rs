@@ -42,6 +42,15 @@ pub struct Client<T = Socket> {
     out: Vec<u8>,
 }
 
+/// A refusal with its error number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The kernel's error number, or one of the C library's where no answer of the kernel came.
+    pub errno: i32,
+    /// The refusal in words.
+    pub refusal: Refusal,
+}
+
 impl<T> std::fmt::Debug for Client<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client")
@@ -242,21 +251,30 @@ impl<T: Transport> Client<T> {
     /// Where answers are lost, what became of a step is not known: its outcome is a transient refusal, and the table
     /// has to be read again.
     pub fn apply(&mut self, steps: &[Step]) -> Vec<StepOutcome> {
-        let mut outcomes = Vec::with_capacity(steps.len());
+        let results = self.write(steps).into_iter();
+        steps
+            .iter()
+            .zip(results)
+            .map(|(step, result)| StepOutcome {
+                step: step.clone(),
+                result: result.map_err(|refused| refused.refusal),
+            })
+            .collect()
+    }
+
+    /// As [`Client::apply`]: one result a step, with the error number of what was refused.
+    pub fn write(&mut self, steps: &[Step]) -> Vec<Result<(), Refused>> {
+        let mut results = Vec::with_capacity(steps.len());
         for window in steps.chunks(WINDOW) {
             let requests: Vec<_> = window.iter().map(Request::from).collect();
-            let results = self.send_window(&requests);
-            outcomes.extend(window.iter().zip(results).map(|(step, result)| StepOutcome {
-                step: step.clone(),
-                result,
-            }));
+            results.append(&mut self.send_window(&requests));
         }
-        outcomes
+        results
     }
 
     /// Sends one window as one datagram. Only the last request asks for an acknowledgement: the kernel works in
     /// order and reports every refusal, so silence before the last answer means done.
-    fn send_window(&mut self, requests: &[Request<'_>]) -> Vec<Result<(), Refusal>> {
+    fn send_window(&mut self, requests: &[Request<'_>]) -> Vec<Result<(), Refused>> {
         let first = self.sequence.wrapping_add(1);
         self.out.clear();
         for (index, request) in requests.iter().enumerate() {
@@ -278,11 +296,14 @@ impl<T: Transport> Client<T> {
             };
             let refused = |request| {
                 let message = format!("cannot {}: {error}", explain::what(request));
-                Err(Refusal { kind, message })
+                Err(Refused {
+                    errno: error.errno(),
+                    refusal: Refusal { kind, message },
+                })
             };
             return requests.iter().map(refused).collect();
         }
-        let mut results: Vec<Result<(), Refusal>> = vec![Ok(()); requests.len()];
+        let mut results: Vec<Result<(), Refused>> = vec![Ok(()); requests.len()];
         let mut end = Instant::now() + self.deadline;
         let mut ended = false;
         let mut trouble = None;
@@ -293,7 +314,8 @@ impl<T: Transport> Client<T> {
                     return;
                 };
                 if errno != 0 {
-                    results[index] = Err(explain::refusal(request, errno, text.as_deref()));
+                    let refusal = explain::refusal(request, errno, text.as_deref());
+                    results[index] = Err(Refused { errno, refusal });
                 }
                 ended |= index + 1 == requests.len();
             });
@@ -314,9 +336,12 @@ impl<T: Transport> Client<T> {
             self.stale = true;
             for (result, request) in results.iter_mut().zip(requests).filter(|(result, _)| result.is_ok()) {
                 let message = format!("do not know whether I could {}: {error}", explain::what(request));
-                *result = Err(Refusal {
-                    kind: RefusalKind::Transient,
-                    message,
+                *result = Err(Refused {
+                    errno: error.errno(),
+                    refusal: Refusal {
+                        kind: RefusalKind::Transient,
+                        message,
+                    },
                 });
             }
         }

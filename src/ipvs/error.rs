@@ -2,6 +2,8 @@
 
 use std::io;
 
+use nix::errno::Errno;
+
 use super::decode::DecodeError;
 
 /// Why the kernel's IPVS could not be asked or did not do as told.
@@ -79,9 +81,26 @@ impl IpvsError {
         }
     }
 
+    /// The error number that says it best.
+    pub fn errno(&self) -> i32 {
+        let number = match self {
+            Self::Refused { errno, .. } => return *errno,
+            Self::Socket { cause, .. } | Self::Proc { cause, .. } => {
+                return cause.raw_os_error().unwrap_or(Errno::EIO as i32);
+            }
+            Self::NoIpvs => Errno::ENOPROTOOPT,
+            Self::NoAnswer(_) => Errno::ETIMEDOUT,
+            Self::AnswersLost => Errno::ENOBUFS,
+            Self::Decode(_) => Errno::EPROTO,
+            Self::Changing => Errno::EAGAIN,
+            Self::ThreadEnded => Errno::EPIPE,
+        };
+        number as i32
+    }
+
     /// Whether what was to be created is there already.
     pub fn already_exists(&self) -> bool {
-        matches!(self, Self::Refused { errno, .. } if *errno == nix::errno::Errno::EEXIST as i32)
+        matches!(self, Self::Refused { errno, .. } if *errno == Errno::EEXIST as i32)
     }
 }
 

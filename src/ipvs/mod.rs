@@ -22,7 +22,7 @@ mod socket;
 mod table;
 mod thread;
 
-pub use client::Client;
+pub use client::{Client, Refused};
 pub use error::IpvsError;
 pub use table::{read_connections, read_plain_listing};
 pub use thread::Handle;

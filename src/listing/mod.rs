@@ -13,6 +13,7 @@
 //! | `number` | padding, K/M/G/T scaling, addresses as libc prints them |
 //! | `names` | which names a listing needs, and the names found |
 //! | `table` | services and destinations, six views |
+//! | `request` | what can be asked of a listing |
 //! | `connection` | the connection table |
 //! | `settings` | timeouts and sync daemons |
 //! | `json` | all of it for machines, `docs/json.md` |
@@ -21,6 +22,7 @@ mod connection;
 mod json;
 mod names;
 mod number;
+mod request;
 mod settings;
 mod sort;
 mod table;
@@ -28,6 +30,7 @@ mod table;
 pub use connection::render_connections;
 pub use json::{SCHEMA, json_connections, json_daemons, json_services, json_timeouts};
 pub use names::{Names, NeededNames};
+pub use request::{Columns, Request, What};
 pub use settings::{render_daemons, render_timeouts};
 pub use sort::{Order, sorted_destinations, sorted_services};
-pub use table::{View, render_services};
+pub use table::{View, render_services, scheduler_flag_list};

@@ -28,7 +28,7 @@ impl Names {
     }
 
     /// Appends an address and port, `192.0.2.1:80` or `[2001:db8::1]:80`, at most 59 bytes of it.
-    pub(super) fn push_endpoint(&self, out: &mut Vec<u8>, endpoint: SocketAddr, protocol: Option<Protocol>) {
+    pub fn push_endpoint(&self, out: &mut Vec<u8>, endpoint: SocketAddr, protocol: Option<Protocol>) {
         let start = out.len();
         let address = endpoint.ip();
         if address.is_ipv6() {

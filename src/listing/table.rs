@@ -187,16 +187,26 @@ fn push_service_spec(out: &mut Vec<u8>, service: &ListedService) {
     }
 }
 
-/// Appends the scheduler's flags in brackets; the hashing schedulers' third flag has no name, so that it may leave
-/// the brackets empty.
+/// Appends the scheduler's flags in brackets, which may be empty.
 fn push_scheduler_flags(out: &mut Vec<u8>, flags: ServiceFlags, scheduler: &Scheduler) {
+    if let Some(names) = scheduler_flag_list(flags, scheduler) {
+        out.extend_from_slice(b" (");
+        out.extend_from_slice(names.as_bytes());
+        out.push(b')');
+    }
+}
+
+/// The scheduler's flags by name with commas between them; `None` where there are none.
+///
+/// The hashing schedulers' third flag has no name in the original, so that the text may be empty.
+pub fn scheduler_flag_list(flags: ServiceFlags, scheduler: &Scheduler) -> Option<String> {
     const ALL: [ServiceFlags; 3] = [
         ServiceFlags::SCHEDULER_1,
         ServiceFlags::SCHEDULER_2,
         ServiceFlags::SCHEDULER_3,
     ];
     if !ALL.into_iter().any(|flag| flags.contains(flag)) {
-        return;
+        return None;
     }
     let names: &[&str] = match scheduler {
         Scheduler::Sh => &["sh-fallback", "sh-port"],
@@ -216,18 +226,12 @@ fn push_scheduler_flags(out: &mut Vec<u8>, flags: ServiceFlags, scheduler: &Sche
         | Scheduler::None
         | Scheduler::Other(_) => &["flag-1", "flag-2", "flag-3"],
     };
-    out.extend_from_slice(b" (");
-    let mut first = true;
-    for (flag, name) in ALL.into_iter().zip(names) {
-        if flags.contains(flag) {
-            if !first {
-                out.push(b',');
-            }
-            first = false;
-            out.extend_from_slice(name.as_bytes());
-        }
-    }
-    out.push(b')');
+    let given: Vec<&str> = ALL
+        .into_iter()
+        .zip(names)
+        .filter_map(|(flag, name)| flags.contains(flag).then_some(*name))
+        .collect();
+    Some(given.join(","))
 }
 
 fn push_destination(
