@@ -3,9 +3,9 @@ export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 KERNEL ?= 6.1
 export KERNEL
 
-# Integration tests that need no kernel of the lab: all but tests/kernel and tests/full.
+# Integration tests that need no kernel of the lab: all but tests/kernel, tests/compat and tests/full.
 plain_tests := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs)) \
-	$(foreach main,$(filter-out tests/kernel/main.rs tests/full/main.rs,$(wildcard tests/*/main.rs)),--test $(notdir $(patsubst %/main.rs,%,$(main))))
+	$(foreach main,$(filter-out tests/kernel/main.rs tests/compat/main.rs tests/full/main.rs,$(wildcard tests/*/main.rs)),--test $(notdir $(patsubst %/main.rs,%,$(main))))
 
 .PHONY: help setup build test test-kernels test-full test-plain test-real demo lab bench fmt lint clean
 
@@ -49,6 +49,7 @@ test-plain: setup
 test-real: setup
 	@tests/lab/check
 	@tests/lab/suite
+	@tests/lab/suite --target compat
 	@tests/lab/without-ipvs
 
 demo: setup

@@ -13,6 +13,7 @@ mod by_hand;
 mod client;
 mod host;
 mod kernel;
+mod mounts;
 mod namespace;
 mod prober;
 mod process;
@@ -25,6 +26,8 @@ pub use by_hand::{Forwarding, prepare_director_by_hand, prepare_real_server_by_h
 pub use client::{Client, Connection, Failure};
 pub use host::{Finished, Host, Role};
 pub use kernel::{kernel_release, require_kernel};
+pub use mounts::cover;
+pub use namespace::Namespace;
 pub use prober::{Attempt, Prober, Report};
 pub use process::Process;
 pub use server::{Nginx, Responder};
