@@ -46,7 +46,7 @@ impl Instance {
         let listener = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         match listener.bind(&address).and_then(|()| listener.listen(libc::SOMAXCONN)) {
             Ok(()) => Ok(Self { _listener: listener }),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(InstanceError::Taken {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => Err(InstanceError::Taken {
                 pid: holder_of(&address),
             }),
             Err(error) => Err(error.into()),
