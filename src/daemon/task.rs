@@ -17,10 +17,10 @@ use tracing::{error, info, warn};
 
 use super::files::{self, Loaded};
 use super::instance::Instance;
-use super::record::{Owned, Record};
+use super::record::Record;
 use super::{addresses, host, memory, report};
 use crate::director::{Director, Settings};
-use crate::model::{Action, Config, Event, Instant, StepOutcome, VirtualAddress};
+use crate::model::{Action, Config, Event, Instant, Owned, StepOutcome, VirtualAddress};
 use crate::{checkers, ipvs};
 
 /// What `ipvsd run` was asked to do.
@@ -180,10 +180,7 @@ impl Shell {
             warn!("{problem:#}");
             Owned::default()
         });
-        self.tell(Event::OwnedLoaded {
-            services: owned.services,
-            addresses: owned.addresses,
-        });
+        self.tell(Event::OwnedLoaded(owned));
     }
 
     /// Takes over a good configuration.
@@ -261,8 +258,8 @@ impl Shell {
                 let kernel = self.kernel.clone();
                 self.later(async move { Event::StepsApplied(kernel.apply(steps).await) });
             }
-            Action::RecordOwned { services, addresses } => {
-                if let Err(problem) = self.record.save(&Owned { services, addresses }) {
+            Action::RecordOwned(owned) => {
+                if let Err(problem) = self.record.save(&owned) {
                     error!("{problem:#}");
                 }
             }

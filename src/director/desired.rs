@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::pools::Pools;
 use crate::health;
-use crate::model::{Config, ServerState, Service, ServiceKey, Table, VirtualServer};
+use crate::model::{Config, Owned, ServerState, Service, ServiceKey, Table, VirtualServer};
 
 /// The table that the configuration and the states of all servers ask for.
 pub(super) fn desired(config: &Config, pools: &Pools, believed: &Table) -> Table {
@@ -50,6 +50,12 @@ pub fn services_with_thresholds(config: &Config) -> BTreeSet<ServiceKey> {
         .filter(uses)
         .flat_map(|server| server.services.iter().copied())
         .collect()
+}
+
+/// Whether the real servers of a service in the kernel may have thresholds, going by the record alone: ipvsd has given
+/// it some, or somebody else has made it.
+pub fn may_have_thresholds(service: &ServiceKey, owned: &Owned) -> bool {
+    owned.with_thresholds.contains(service) || !owned.services.contains(service)
 }
 
 /// The table that a configuration asks for where nobody probes: every server taken as up.

@@ -21,15 +21,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    Action, Config, DestinationKey, Event, Instant, LocalTrouble, ProbeId, ProbeOutcome, RefusalKind, ServiceKey, Step,
-    StepOutcome, Table, Transition, VirtualAddress, VirtualServer,
+    Action, Config, DestinationKey, Event, Instant, LocalTrouble, Owned, ProbeId, ProbeOutcome, RefusalKind,
+    ServiceKey, Step, StepOutcome, Table, Transition, VirtualServer,
 };
 use crate::plan;
 use desired::{desired, desired_services};
 use pools::Pools;
 use schedule::Schedule;
 
-pub use desired::{services_with_thresholds, table_without_checks};
+pub use desired::{may_have_thresholds, services_with_thresholds, table_without_checks};
 
 /// How the director behaves; not part of the configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,8 +101,7 @@ pub struct Director {
     writes_in_a_row: u32,
     /// Why the table could not be read the last time; told once.
     unreadable: Option<String>,
-    owned_services: BTreeSet<ServiceKey>,
-    owned_addresses: BTreeSet<VirtualAddress>,
+    owned: Owned,
     /// The step on a service or destination that the kernel refused for good, and until when it is left alone.
     refused: BTreeMap<(ServiceKey, Option<DestinationKey>), (Step, Instant)>,
     next_read: Option<Instant>,
@@ -127,8 +126,7 @@ impl Director {
             uncertain: false,
             writes_in_a_row: 0,
             unreadable: None,
-            owned_services: BTreeSet::new(),
-            owned_addresses: BTreeSet::new(),
+            owned: Owned::default(),
             refused: BTreeMap::new(),
             next_read: None,
             troubles_told: BTreeMap::new(),
@@ -150,10 +148,7 @@ impl Director {
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
-            Event::OwnedLoaded { services, addresses } => {
-                self.owned_services.extend(services);
-                self.owned_addresses.extend(addresses);
-            }
+            Event::OwnedLoaded(owned) => self.owned = owned,
             Event::ConfigLoaded(config) => self.load(config, now, &mut actions),
             Event::TableRead(table) => self.look(table, now, &mut actions),
             Event::TableReadFailed(message) => {
@@ -165,8 +160,8 @@ impl Director {
                 }
             }
             Event::AddressesReleased(released) => {
-                self.owned_addresses.retain(|address| !released.contains(address));
-                self.record(&mut actions);
+                self.owned.addresses.retain(|address| !released.contains(address));
+                actions.push(Action::RecordOwned(self.owned.clone()));
             }
             Event::StepsApplied(outcomes) => self.absorb(outcomes, now, &mut actions),
             Event::ProbeFinished { probe, outcome } => self.judge(probe, outcome, now, &mut actions),
@@ -237,11 +232,12 @@ impl Director {
     }
 
     /// The services whose destinations have to be read in full: those whose configuration has thresholds, and those
-    /// where the kernel has any, for a threshold that is no longer configured has to go. The first look is at all.
+    /// where the kernel has any, for a threshold that is no longer configured has to go. Before the first look the
+    /// record says where it may have some.
     fn services_to_read_in_full(&self) -> BTreeSet<ServiceKey> {
         let configured = self.config.virtual_servers.iter().flat_map(|server| &server.services);
         let has_thresholds = |key: &&ServiceKey| match &self.believed {
-            None => true,
+            None => may_have_thresholds(key, &self.owned),
             Some(table) => table.services.get(*key).is_some_and(|service| {
                 let mut found = service.destinations.values();
                 found.any(|spec| spec.upper_threshold != 0 || spec.lower_threshold != 0)
@@ -250,11 +246,6 @@ impl Director {
         let mut services = services_with_thresholds(&self.config);
         services.extend(configured.filter(has_thresholds));
         services
-    }
-
-    fn record(&self, actions: &mut Vec<Action>) {
-        let (services, addresses) = (self.owned_services.clone(), self.owned_addresses.clone());
-        actions.push(Action::RecordOwned { services, addresses });
     }
 
     fn read(&mut self, actions: &mut Vec<Action>) {
@@ -367,7 +358,7 @@ impl Director {
             plan::steps(
                 &desired(&self.config, &self.pools, believed),
                 believed,
-                &self.owned_services,
+                &self.owned.services,
             )
         } else {
             let mut steps = Vec::new();
@@ -429,17 +420,20 @@ impl Director {
             .flat_map(|server| server.services.iter().copied())
             .collect();
         let hold: BTreeSet<_> = servers.iter().flat_map(VirtualServer::virtual_addresses).collect();
-        let release: BTreeSet<_> = self.owned_addresses.difference(&hold).cloned().collect();
+        let release: BTreeSet<_> = self.owned.addresses.difference(&hold).cloned().collect();
         // What the kernel still has of ours is owned until it is gone, also where its removal was refused.
         let believed = self.believed.as_ref();
         let is_there = |key: &&ServiceKey| believed.is_some_and(|table| table.services.contains_key(*key));
-        let left_over = self.owned_services.iter().filter(is_there).copied();
+        let left_over = self.owned.services.iter().filter(is_there).copied();
         let services: BTreeSet<_> = configured.into_iter().chain(left_over).collect();
-        let addresses = &hold | &release;
-        if services != self.owned_services || addresses != self.owned_addresses {
-            self.owned_services = services;
-            self.owned_addresses = addresses;
-            self.record(actions);
+        let owned = Owned {
+            services,
+            with_thresholds: (*self.details).clone(),
+            addresses: &hold | &release,
+        };
+        if owned != self.owned {
+            self.owned = owned;
+            actions.push(Action::RecordOwned(self.owned.clone()));
         }
         // One step that never succeeds does not keep the addresses of all other services from being held.
         if !steps.is_empty() && self.writes_in_a_row <= WRITES_WAITED_FOR {

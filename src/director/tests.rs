@@ -34,7 +34,7 @@ struct World {
     sequence: u64,
     /// What happened, one line each with its time in milliseconds.
     log: Vec<String>,
-    owned: BTreeSet<ServiceKey>,
+    owned: Owned,
     batches: usize,
     probes: BTreeMap<SocketAddr, Vec<Instant>>,
     ready: bool,
@@ -57,7 +57,7 @@ impl World {
             coming: BTreeMap::new(),
             sequence: 0,
             log: Vec::new(),
-            owned: BTreeSet::new(),
+            owned: Owned::default(),
             batches: 0,
             probes: BTreeMap::new(),
             ready: false,
@@ -116,7 +116,7 @@ impl World {
                     if result.is_ok() {
                         let service = step.service();
                         assert!(
-                            self.owned.contains(&service),
+                            self.owned.services.contains(&service),
                             "{service} is written before it is on record"
                         );
                         plan::apply_to(&mut self.kernel, &step);
@@ -127,7 +127,7 @@ impl World {
                 }
                 self.later(WRITE_TIME, Event::StepsApplied(outcomes));
             }
-            Action::RecordOwned { services, .. } => self.owned = services,
+            Action::RecordOwned(owned) => self.owned = owned,
             Action::HoldAddresses { .. } => self.held = true,
             Action::Report(Transition::ServerChanged {
                 server,
@@ -175,10 +175,7 @@ impl World {
     }
 
     fn start(&mut self, config: Config) {
-        self.tell(Event::OwnedLoaded {
-            services: self.owned.clone(),
-            addresses: BTreeSet::new(),
-        });
+        self.tell(Event::OwnedLoaded(self.owned.clone()));
         self.tell(Event::ConfigLoaded(Arc::new(config)));
     }
 
@@ -280,7 +277,7 @@ fn a_start_on_an_empty_table_lets_servers_in_with_their_first_success() {
     world.run_for(seconds(1));
     assert_eq!(world.shown(), "11=1");
     assert!(world.ready);
-    assert_eq!(world.owned, BTreeSet::from([service(200)]));
+    assert_eq!(world.owned.services, BTreeSet::from([service(200)]));
 }
 
 #[test]
@@ -416,7 +413,7 @@ fn a_reload_keeps_unchanged_servers_in_step_and_removes_what_is_gone() {
         [service(99), service(200)],
         "the dropped service goes, the foreign one stays"
     );
-    assert_eq!(world.owned, BTreeSet::from([service(200)]));
+    assert_eq!(world.owned.services, BTreeSet::from([service(200)]));
     let times = &world.probes[&SocketAddr::new(address(11), 80)][before..];
     let phases: Vec<_> = times.iter().map(|at| at.since_start().as_millis() % 2000).collect();
     assert_eq!(
@@ -468,14 +465,14 @@ fn a_service_whose_removal_is_refused_stays_owned_and_goes_later() {
     };
     world.tell(Event::ConfigLoaded(Arc::new(config(vec![pool(200, &[11])]))));
     world.run_for(seconds(10));
-    assert_eq!(world.owned, BTreeSet::from([service(200), service(201)]));
+    assert_eq!(world.owned.services, BTreeSet::from([service(200), service(201)]));
     world.verdict = |_| Ok(());
     world.run_for(seconds(60));
     assert_eq!(
         world.kernel.services.keys().copied().collect::<Vec<_>>(),
         [service(200)]
     );
-    assert_eq!(world.owned, BTreeSet::from([service(200)]));
+    assert_eq!(world.owned.services, BTreeSet::from([service(200)]));
 }
 
 #[test]
@@ -640,10 +637,7 @@ fn a_table_changed_between_read_and_write_is_read_again() {
     let mut world = World::new();
     let mut config = config(vec![pool(200, &[11])]);
     config.virtual_servers[0].real_servers[0].checks.clear();
-    world.tell(Event::OwnedLoaded {
-        services: BTreeSet::new(),
-        addresses: BTreeSet::new(),
-    });
+    world.tell(Event::OwnedLoaded(Owned::default()));
     // The read is answered with an empty table, but somebody has added the service by the time of the write.
     world.tell(Event::ConfigLoaded(Arc::new(config)));
     let spec = ServiceSpec::new(Scheduler::Rr, Family::Inet);

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{FailureCause, LocalTrouble, ProbeId, ProbeKind, ServiceKey, Step, VirtualAddress};
+use super::{FailureCause, LocalTrouble, Owned, ProbeId, ProbeKind, ServiceKey, Step, VirtualAddress};
 
 /// Something the director wants done, in the imperative.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,12 +31,7 @@ pub enum Action {
     /// Write these steps in this order, in one batch, and report [`super::Event::StepsApplied`].
     ApplySteps(Vec<Step>),
     /// Put on record what ipvsd owns from now on, before anything that follows is done.
-    RecordOwned {
-        /// The services.
-        services: BTreeSet<ServiceKey>,
-        /// The addresses.
-        addresses: BTreeSet<VirtualAddress>,
-    },
+    RecordOwned(Owned),
     /// Keep these addresses on their devices and take those off; asked again and again, mostly with nothing to do.
     HoldAddresses {
         /// The addresses that have to be there.

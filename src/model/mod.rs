@@ -16,6 +16,7 @@
 //! | `config` | a validated configuration |
 //! | `host` | interfaces and addresses of this host |
 //! | `facts` | what is known of this host |
+//! | `owned` | what ipvsd has written and may remove |
 //! | `event`, `action` | what happens to the director and what it wants done |
 //! | `instant` | our own point in time, so that thinking rooms never ask a clock |
 
@@ -28,6 +29,7 @@ mod event;
 mod facts;
 mod host;
 mod instant;
+mod owned;
 mod scheduler;
 mod service;
 mod step;
@@ -46,6 +48,7 @@ pub use event::{Event, ProbeId};
 pub use facts::HostFacts;
 pub use host::{AddressScope, HostAddress, Link, Mac};
 pub use instant::Instant;
+pub use owned::Owned;
 pub use scheduler::{Scheduler, ServiceFlags};
 pub use service::{Family, Netmask, ParseKeyError, Protocol, ServiceKey, ServiceSpec};
 pub use step::{Refusal, RefusalKind, Step, StepOutcome};
