@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 mod chance;
+mod drift;
 mod kills;
 mod murder;
 mod pool;
