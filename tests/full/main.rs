@@ -8,6 +8,7 @@
 
 mod chance;
 mod drift;
+mod growth;
 mod kills;
 mod murder;
 mod pool;
