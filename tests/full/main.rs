@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+mod beside_keepalived;
 mod chance;
 mod drift;
 mod growth;
