@@ -13,7 +13,7 @@ help:
 	@echo 'make demo          a director with a real nginx pool on a real IPVS kernel, servers dying and coming back'
 	@echo 'make test          formatting, clippy, unit and data tests, then the real-kernel tests (KERNEL=6.1|6.12|7.2|host)'
 	@echo 'make test-kernels  the same, the real-kernel tests on 6.1, 6.12 and 7.2'
-	@echo 'make test-full     all that, and the tests that take longer'
+	@echo 'make test-full     all that, and what takes longer: hundreds of kills and reloads, keepalived beside us (KERNEL=...)'
 	@echo 'make lab           a shell on the lab kernel (KERNEL=..., LAB_VM=qemu)'
 	@echo 'make bench         measurements beside ipvsadm and keepalived, in QEMU'
 	@echo 'make build         the program, optimised: target/release/ipvsd'
@@ -40,7 +40,8 @@ test-kernels: lint test-plain
 	@tests/lab/without-ipvs
 
 test-full: test-kernels
-	$(if $(wildcard tests/full/main.rs),@tests/lab/suite --target full --timeout 3600)
+	@tests/lab/setup package:strace
+	@tests/lab/suite --target full --timeout 3600
 
 test-plain: setup
 	cargo test --quiet --workspace --lib --bins $(plain_tests)

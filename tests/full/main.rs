@@ -6,7 +6,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+mod beside_keepalived;
 mod chance;
+mod drift;
+mod growth;
 mod kills;
 mod murder;
 mod pool;
