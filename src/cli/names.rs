@@ -5,11 +5,10 @@
 //! says. Unlike there each address is asked for once, several at a time, and a name server that does not answer costs
 //! [`LIMIT`], not some seconds an address: what has no name by then is shown as a number.
 
-use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use crate::ipvsadm::NameService;
+use crate::ipvsadm::{self, NameService};
 use crate::listing::{Names, NeededNames};
 use crate::model::{Protocol, ServiceKey};
 use crate::net;
@@ -35,58 +34,17 @@ pub(super) fn look_up(needed: NeededNames, limit: Duration) -> Names {
 /// # Errors
 /// What is wrong with the text, with a remedy.
 pub(super) fn service_key(protocol: Protocol, text: &str) -> Result<ServiceKey, String> {
-    let wrong = |what: &str| format!("`{text}`: {what} (wanted: 192.0.2.1:80, [2001:db8::1]:80 or host:port)");
-    if let Ok(address) = text.parse() {
-        return Ok(ServiceKey::Address {
-            protocol,
-            address: IpAddr::V6(address),
-            port: 0,
-        });
-    }
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) => (host, Some(port)),
-        None => (text, None),
-    };
-    let address = if let Some(literal) = host.strip_prefix('[') {
-        literal
-            .strip_suffix(']')
-            .and_then(|literal| literal.parse().ok())
-            .map(IpAddr::V6)
-            .ok_or_else(|| wrong("no IPv6 address in brackets"))?
-    } else if let Ok(address) = host.parse() {
-        IpAddr::V4(address)
-    } else {
-        if host.is_empty() || host.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(wrong("no address"));
-        }
-        net::names::address_of(host, Instant::now() + TYPED_LIMIT)
-            .map_err(|error| wrong(&cannot_ask(&error)))?
-            .map(IpAddr::V4)
-            .ok_or_else(|| wrong("no host of this name has an IPv4 address"))?
-    };
-    let port = match port {
-        None => 0,
-        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            port.parse().map_err(|_| wrong("no port, 0 to 65535"))?
-        }
-        Some(name) => net::names::port_of(name, protocol, Instant::now() + TYPED_LIMIT)
-            .map_err(|error| wrong(&cannot_ask(&error)))?
-            .ok_or_else(|| wrong("no port of this name in /etc/services"))?,
-    };
+    let (address, port) = ipvsadm::endpoint(text, Some(protocol), &HostNames).ok_or_else(|| {
+        format!(
+            "`{text}` is no address and port, or no host or port has that name (wanted: 192.0.2.1:80, \
+             [2001:db8::1]:80 or host:port)"
+        )
+    })?;
     Ok(ServiceKey::Address {
         protocol,
         address,
-        port,
+        port: port.unwrap_or(0),
     })
-}
-
-/// Why the name service could not be asked.
-fn cannot_ask(error: &io::Error) -> String {
-    match error.kind() {
-        ErrorKind::NotFound => "names cannot be looked up without getent, of Debian's libc-bin".to_owned(),
-        ErrorKind::TimedOut => "the name service does not answer".to_owned(),
-        _ => format!("the name service cannot be asked: {error}"),
-    }
 }
 
 /// The names that this host knows.
@@ -113,6 +71,8 @@ impl NameService for HostNames {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     #[test]
@@ -150,7 +110,6 @@ mod tests {
             "[2001:db8::1",
             "192.0.2.1:65536",
             "192.0.2.1:",
-            "[192.0.2.1]:80",
         ] {
             assert!(service_key(Protocol::Tcp, text).is_err(), "{text}");
         }

@@ -96,15 +96,16 @@ fn sync_role(text: Option<&str>, otherwise: &str) -> Result<SyncRole, Refusal> {
 
 fn take_timeouts<'a>(loose: &mut impl Iterator<Item = &'a str>) -> Result<Timeouts, Refusal> {
     let mut next = || {
-        let text = loose
+        loose
             .next()
-            .ok_or_else(|| Refusal::syntax("--set option requires 3 timeout values".to_owned()))?;
-        draft::timeout(text, 0)
+            .ok_or_else(|| Refusal::syntax("--set option requires 3 timeout values".to_owned()))
     };
+    // All three have to be there before one is looked at.
+    let [tcp, tcp_fin, udp] = [next()?, next()?, next()?];
     Ok(Timeouts {
-        tcp: next()?,
-        tcp_fin: next()?,
-        udp: next()?,
+        tcp: draft::timeout(tcp, 0)?,
+        tcp_fin: draft::timeout(tcp_fin, 0)?,
+        udp: draft::timeout(udp, 0)?,
     })
 }
 
@@ -211,7 +212,10 @@ fn service_spec(draft: &Draft<'_>, mut flags: ServiceFlags) -> Result<ServiceSpe
 
 /// The front of a name that is too long for the kernel.
 fn cut(name: &str, longest: usize) -> &str {
-    &name[..name.floor_char_boundary(longest)]
+    let end = (0..=longest.min(name.len()))
+        .rev()
+        .find(|end| name.is_char_boundary(*end));
+    &name[..end.unwrap_or(0)]
 }
 
 fn destination(draft: &Draft<'_>) -> Result<(DestinationKey, DestinationSpec), Refusal> {

@@ -39,6 +39,7 @@ pub use option::{OPTIONS, OptionEntry, Takes};
 pub use rehearsal::Rehearsal;
 pub use restore::{is_comment, words};
 pub use save::save;
+pub use value::endpoint;
 
 #[cfg(test)]
 mod tests;

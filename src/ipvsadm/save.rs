@@ -81,9 +81,14 @@ fn push_service_line(out: &mut Vec<u8>, service: &ListedService, option: &[u8]) 
     out.push(b'\n');
 }
 
+/// Appends the scheduler's flags. Where none of them has a name the original leaves the option without a value, and
+/// does not take it back.
 fn push_flags(out: &mut Vec<u8>, flags: ServiceFlags, scheduler: &Scheduler) {
-    if let Some(names) = listing::scheduler_flag_list(flags, scheduler) {
-        let _ = write!(out, " -b {names}");
+    match listing::scheduler_flag_list(flags, scheduler).as_deref() {
+        None | Some("") => {}
+        Some(names) => {
+            let _ = write!(out, " -b {names}");
+        }
     }
 }
 

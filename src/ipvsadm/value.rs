@@ -111,6 +111,7 @@ pub(super) fn host(text: &str, names: &dyn NameService) -> Option<Ipv4Addr> {
 fn port(text: &str, protocol: Option<Protocol>, names: &dyn NameService) -> Option<u16> {
     match leading_number(text) {
         (Some((value, _)), "") => u16::try_from(value).ok(),
+        _ if text.is_empty() => None,
         _ => match protocol? {
             protocol @ (Protocol::Tcp | Protocol::Udp) => names.port(protocol, text),
             Protocol::Sctp | Protocol::Other(_) => None,
@@ -123,11 +124,7 @@ fn port(text: &str, protocol: Option<Protocol>, names: &dyn NameService) -> Opti
 /// An IPv6 address stands in brackets before a port and bare without one: `2001:db8::5:80` has no port. Brackets need
 /// the colon behind them. Inside of them the last colon of what is no IPv6 address counts, and what follows the
 /// brackets then does not: `[192.0.2.1]:80` has no port.
-pub(super) fn endpoint(
-    text: &str,
-    protocol: Option<Protocol>,
-    names: &dyn NameService,
-) -> Option<(IpAddr, Option<u16>)> {
+pub fn endpoint(text: &str, protocol: Option<Protocol>, names: &dyn NameService) -> Option<(IpAddr, Option<u16>)> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }

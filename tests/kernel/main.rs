@@ -6,6 +6,7 @@ mod bad_input;
 mod daemon;
 mod failover;
 mod ipvs;
+mod ipvsadm;
 mod lab;
 mod listing;
 mod realserver;
