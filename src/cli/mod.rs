@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub use ipvsadm::run_if_called;
+pub use ipvsadm::{run_if_called, status_if_called};
 
 /// The command line of `ipvsd`.
 #[derive(Debug, Parser)]

@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn ports_and_hosts_without_a_name_are_left_out() {
         let mut needed = NeededNames::default();
-        needed.ports.insert((Protocol::Sctp, 80));
+        needed.ports.insert((Protocol::Other(50), 80));
         needed.ports.insert((Protocol::Tcp, 64999));
         assert_eq!(look_up(needed, Duration::from_secs(30)), Names::none());
     }

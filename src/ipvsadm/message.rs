@@ -21,6 +21,8 @@ pub struct Refusal {
     pub status: u8,
     /// What this program adds.
     pub hint: Option<String>,
+    /// As a line of many, nothing after it is carried out.
+    pub ends: bool,
 }
 
 impl Refusal {
@@ -30,6 +32,7 @@ impl Refusal {
             message: format!("Try `{program} -h' or '{program} --help' for more information."),
             status: 255,
             hint: None,
+            ends: true,
         }
     }
 
@@ -39,15 +42,17 @@ impl Refusal {
             message: of_errno(command, errno),
             status: 255,
             hint: None,
+            ends: false,
         }
     }
 
-    /// A word is no option, or not the way it is.
+    /// A word is no option, or not the way it is. The one fault in a line of many that the original takes lightly.
     pub(super) fn option(word: &str, trouble: &str) -> Self {
         Self {
             message: format!("{word}: {trouble}"),
             status: 255,
             hint: None,
+            ends: false,
         }
     }
 
@@ -57,6 +62,7 @@ impl Refusal {
             message,
             status: 2,
             hint: None,
+            ends: true,
         }
     }
 

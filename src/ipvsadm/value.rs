@@ -107,15 +107,12 @@ pub(super) fn host(text: &str, names: &dyn NameService) -> Option<Ipv4Addr> {
     }
 }
 
-/// A port as a number or as a name of services(5); names are known for TCP and UDP only.
+/// A port as a number or as a name of services(5).
 fn port(text: &str, protocol: Option<Protocol>, names: &dyn NameService) -> Option<u16> {
     match leading_number(text) {
         (Some((value, _)), "") => u16::try_from(value).ok(),
         _ if text.is_empty() => None,
-        _ => match protocol? {
-            protocol @ (Protocol::Tcp | Protocol::Udp) => names.port(protocol, text),
-            Protocol::Sctp | Protocol::Other(_) => None,
-        },
+        _ => names.port(protocol?, text),
     }
 }
 

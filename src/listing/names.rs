@@ -64,7 +64,7 @@ impl Names {
 pub struct NeededNames {
     /// The addresses, each once.
     pub hosts: BTreeSet<IpAddr>,
-    /// The ports with their protocol, each once; only TCP and UDP ports have names.
+    /// The ports with their protocol, each once; only TCP, UDP and SCTP ports have names.
     pub ports: BTreeSet<(Protocol, u16)>,
 }
 
@@ -105,10 +105,10 @@ impl NeededNames {
     fn add(&mut self, endpoint: SocketAddr, protocol: Option<Protocol>) {
         self.hosts.insert(endpoint.ip());
         match protocol {
-            Some(protocol @ (Protocol::Tcp | Protocol::Udp)) => {
+            Some(protocol @ (Protocol::Tcp | Protocol::Udp | Protocol::Sctp)) => {
                 self.ports.insert((protocol, endpoint.port()));
             }
-            Some(Protocol::Sctp | Protocol::Other(_)) | None => {}
+            Some(Protocol::Other(_)) | None => {}
         }
     }
 }

@@ -37,7 +37,7 @@ pub fn hosts(addresses: impl IntoIterator<Item = IpAddr>, deadline: Instant) -> 
     found
 }
 
-/// The names of ports that have one; only TCP and UDP ports are looked up, as ipvsadm(8) does.
+/// The names of ports that have one.
 pub fn ports(ports: impl IntoIterator<Item = (Protocol, u16)>, deadline: Instant) -> BTreeMap<(Protocol, u16), String> {
     let wanted = ports
         .into_iter()
@@ -86,7 +86,8 @@ fn protocol_word(protocol: Protocol) -> Option<&'static str> {
     match protocol {
         Protocol::Tcp => Some("tcp"),
         Protocol::Udp => Some("udp"),
-        Protocol::Sctp | Protocol::Other(_) => None,
+        Protocol::Sctp => Some("sctp"),
+        Protocol::Other(_) => None,
     }
 }
 
@@ -98,6 +99,7 @@ fn service_line(line: &str) -> Option<(&str, u16, Protocol)> {
     let protocol = match protocol {
         "tcp" => Protocol::Tcp,
         "udp" => Protocol::Udp,
+        "sctp" => Protocol::Sctp,
         _ => return None,
     };
     Some((name, port.parse().ok()?, protocol))
@@ -204,7 +206,7 @@ mod tests {
             "{found:?}"
         );
         let found = ports(
-            [(Protocol::Tcp, 80), (Protocol::Sctp, 80), (Protocol::Udp, 64999)],
+            [(Protocol::Tcp, 80), (Protocol::Other(50), 80), (Protocol::Udp, 64999)],
             soon(),
         );
         assert_eq!(found, BTreeMap::from([((Protocol::Tcp, 80), "http".to_owned())]));
@@ -215,7 +217,7 @@ mod tests {
         assert_eq!(address_of("localhost", soon()).unwrap(), Some(Ipv4Addr::LOCALHOST));
         assert_eq!(port_of("domain", Protocol::Udp, soon()).unwrap(), Some(53));
         assert_eq!(port_of("no-such-service", Protocol::Tcp, soon()).unwrap(), None);
-        assert_eq!(port_of("http", Protocol::Sctp, soon()).unwrap(), None);
+        assert_eq!(port_of("http", Protocol::Other(50), soon()).unwrap(), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! | `differs CODE REASON` | ours ends the command before with this code instead, knowingly |
 //! | `out TEXT`, `err TEXT` | and writes these lines |
 //! | `table differs REASON` | and so leaves another table |
+//! | `save differs REASON` | what is left is saved otherwise by ours |
 
 use std::fs;
 use std::path::Path;
@@ -32,6 +33,7 @@ pub(crate) struct Case {
     pub(crate) reads: bool,
     pub(crate) commands: Vec<Command>,
     pub(crate) table_differs: Option<String>,
+    pub(crate) save_differs: Option<String>,
 }
 
 /// One command under test.
@@ -76,6 +78,7 @@ fn parse(name: &str, text: &str) -> Vec<Case> {
         reads: false,
         commands: Vec::new(),
         table_differs: None,
+        save_differs: None,
     }];
     for (number, line) in text.lines().enumerate() {
         if line.trim().is_empty() || line.starts_with('#') {
@@ -116,6 +119,10 @@ fn understand(case: &mut Case, keyword: &str, rest: &str) -> Option<()> {
         }
         "table" => {
             case.table_differs = Some(rest.strip_prefix("differs ")?.to_owned());
+            return Some(());
+        }
+        "save" if rest.starts_with("differs ") => {
+            case.save_differs = Some(rest.strip_prefix("differs ")?.to_owned());
             return Some(());
         }
         "in" => {

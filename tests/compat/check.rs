@@ -130,7 +130,12 @@ fn compare_tables(text: &mut String, case: &Case, original: &Namespace, ours: &N
     }
     for (space, held) in [(original, &theirs), (ours, &our)] {
         if is_new(held) {
-            text.push_str(&space.enter(|| compare_readings(held)).expect("a namespace"));
+            let save_differs = case.save_differs.is_some();
+            text.push_str(
+                &space
+                    .enter(|| compare_readings(held, save_differs))
+                    .expect("a namespace"),
+            );
         }
     }
 }
@@ -142,7 +147,7 @@ fn is_new(held: &Held) -> bool {
     seen.lock().unwrap().insert(format!("{held:?}"))
 }
 
-fn compare_readings(held: &Held) -> String {
+fn compare_readings(held: &Held, save_differs: bool) -> String {
     let mut text = String::new();
     let mut readings: Vec<&[&str]> = if held.is_empty() { Vec::new() } else { READINGS.to_vec() };
     if held.has_daemons() {
@@ -154,7 +159,12 @@ fn compare_readings(held: &Held) -> String {
     for arguments in readings {
         let original = subjects().original.run(Program::Ipvsadm, arguments, "");
         let ours = subjects().ours.run(Program::Ipvsadm, arguments, "");
-        if let Some(found) = difference(&original, &ours) {
+        let found = difference(&original, &ours);
+        if save_differs && arguments == READINGS[0] && !subjects().alike {
+            if found.is_none() {
+                text.push_str("  it is saved alike, though noted otherwise\n");
+            }
+        } else if let Some(found) = found {
             write!(
                 text,
                 "  the table after it, read by ipvsadm {}: {found}",

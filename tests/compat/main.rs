@@ -16,9 +16,11 @@ mod compare;
 mod matrix;
 mod options;
 mod pair;
+mod process;
 mod random;
 mod subject;
 mod table;
+mod traffic;
 mod world;
 
 /// One test a file of cases, named alike.

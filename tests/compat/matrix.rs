@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use crate::compare::named_options;
 use crate::options::{BEFORE, COMMANDS, Command, OPTIONS, Value, Wanted};
 use crate::pair::Pair;
 use crate::subject::{Program, subjects};
@@ -139,20 +140,10 @@ fn part_4() {
     check_part(3);
 }
 
-/// The names of commands and options in the original's help.
-fn listed() -> BTreeSet<String> {
-    let outcome = subjects().original.run(Program::Ipvsadm, &["-h"], "");
-    let described = outcome.stdout.lines().filter(|line| line.starts_with("  --"));
-    described
-        .flat_map(|line| line.split(|character: char| character.is_whitespace() || character == '|'))
-        .filter(|word| word.starts_with('-'))
-        .map(str::to_owned)
-        .collect()
-}
-
 #[test]
 fn whatever_the_help_lists_has_a_row() {
-    let listed = listed();
+    let help = subjects().original.run(Program::Ipvsadm, &["-h"], "").stdout;
+    let listed: BTreeSet<String> = named_options(&help).into_iter().map(str::to_owned).collect();
     assert!(listed.len() > 60, "{listed:?}");
     let known: BTreeSet<String> = COMMANDS
         .iter()

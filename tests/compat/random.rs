@@ -108,7 +108,7 @@ impl Random {
             // A service that is wanted beside it would be the second.
             if self.percent(80) && !option.along.iter().any(|word| *word == "-u" || *word == "-f") {
                 let there = |word: &&str| groups.iter().flatten().any(|other| other == word);
-                if !option.along.first().is_some_and(|word| there(word)) {
+                if !option.along.first().is_some_and(there) {
                     group.extend(option.along.iter().map(|word| (*word).to_owned()));
                 }
             }

@@ -1,9 +1,11 @@
 //! The two programs under comparison, and one run of either.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{Seek, Write};
+use std::io::{Read, Seek, Write, stderr, stdout};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::panic;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock};
@@ -12,12 +14,15 @@ use std::time::{Duration, Instant};
 
 use ipvsd_lab::{cover, require_kernel};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, dup, dup2_stderr, dup2_stdout};
 
 const IPVSD: &str = env!("CARGO_BIN_EXE_ipvsd");
 
 /// How long one run may take. The original waits for ever where the kernel forgets an answer.
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// The exit code of a process that has panicked.
+const PANICKED: i32 = 101;
 
 /// Which of the package's programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,15 +53,27 @@ pub(crate) struct Outcome {
     pub(crate) stderr: String,
 }
 
-/// One of the two: a folder with the three programs, by their names.
+/// One of the two.
 #[derive(Debug)]
 pub(crate) struct Subject {
     paths: [PathBuf; 3],
+    /// A command line may be run by a call into the library, which is what `main` does: a process costs a hundred times
+    /// more here.
+    callable: bool,
 }
 
 impl Subject {
-    /// Runs a program to its end in the network namespace of the calling thread.
+    /// Runs a program to its end in the network namespace of the calling thread: by a call where that can be.
     pub(crate) fn run<S: AsRef<str>>(&self, program: Program, arguments: &[S], input: &str) -> Outcome {
+        if self.callable && program == Program::Ipvsadm && input.is_empty() {
+            call(program, arguments)
+        } else {
+            self.start(program, arguments, input)
+        }
+    }
+
+    /// As [`Subject::run`], always by a process.
+    pub(crate) fn start<S: AsRef<str>>(&self, program: Program, arguments: &[S], input: &str) -> Outcome {
         let stdin = if input.is_empty() {
             Stdio::null()
         } else {
@@ -65,27 +82,68 @@ impl Subject {
             file.rewind().expect("a file has a beginning");
             file.into()
         };
-        let child = Command::new(&self.paths[program as usize])
-            // What both call themselves in messages.
-            .arg0(program.name())
-            .args(arguments.iter().map(S::as_ref))
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.name()));
-        let pid = child.id();
-        watched().lock().unwrap().push((pid, Instant::now() + LIMIT));
-        let output = child.wait_with_output().expect("its output");
-        watched().lock().unwrap().retain(|(other, _)| *other != pid);
-        Outcome {
-            code: output
-                .status
-                .code()
-                .unwrap_or_else(|| -output.status.signal().unwrap_or_default()),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        let mut command = Command::new(&self.paths[program as usize]);
+        // What both call themselves in messages.
+        command.arg0(program.name()).args(arguments.iter().map(S::as_ref));
+        finish(command.stdin(stdin))
+    }
+}
+
+/// Starts a process and waits for its end.
+fn finish(command: &mut Command) -> Outcome {
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    let pid = child.id();
+    watched().lock().unwrap().push((pid, Instant::now() + LIMIT));
+    let output = child.wait_with_output().expect("its output");
+    watched().lock().unwrap().retain(|(other, _)| *other != pid);
+    Outcome {
+        code: output
+            .status
+            .code()
+            .unwrap_or_else(|| -output.status.signal().unwrap_or_default()),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Calls ours as its `main` would, with this process's descriptors led into files meanwhile. A panic is an outcome.
+fn call<S: AsRef<str>>(program: Program, arguments: &[S]) -> Outcome {
+    static DESCRIPTORS: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = DESCRIPTORS.lock().unwrap();
+    let words: Vec<OsString> = std::iter::once(program.name())
+        .chain(arguments.iter().map(S::as_ref))
+        .map(OsString::from)
+        .collect();
+    let kept = (
+        dup(stdout()).expect("a descriptor"),
+        dup(stderr()).expect("a descriptor"),
+    );
+    let mut written = (
+        tempfile::tempfile().expect("a file"),
+        tempfile::tempfile().expect("a file"),
+    );
+    dup2_stdout(&written.0).expect("a descriptor");
+    dup2_stderr(&written.1).expect("a descriptor");
+    let status = panic::catch_unwind(|| ipvsd::cli::status_if_called(words.into_iter()));
+    dup2_stdout(&kept.0).expect("a descriptor");
+    dup2_stderr(&kept.1).expect("a descriptor");
+    let text = |file: &mut File| {
+        let mut text = Vec::new();
+        file.rewind().expect("a file has a beginning");
+        file.read_to_end(&mut text).expect("what was written");
+        String::from_utf8_lossy(&text).into_owned()
+    };
+    Outcome {
+        code: match status {
+            Ok(status) => i32::from(status.expect("called by its name")),
+            Err(_) => PANICKED,
+        },
+        stdout: text(&mut written.0),
+        stderr: text(&mut written.1),
     }
 }
 
@@ -119,9 +177,19 @@ pub(crate) struct Subjects {
     _open: Vec<File>,
 }
 
+impl Subjects {
+    /// `ipvsd ipvsadm` with these arguments.
+    pub(crate) fn verb<S: AsRef<str>>(&self, arguments: &[S]) -> Outcome {
+        let mut command = Command::new(IPVSD);
+        command.arg("ipvsadm").args(arguments.iter().map(S::as_ref));
+        finish(command.stdin(Stdio::null()))
+    }
+}
+
 /// The subjects; the first call prepares the lab for them.
 ///
-/// With `COMPAT_SUBJECT=original` both are the original: that is how the suite itself is tested.
+/// With `COMPAT_SUBJECT=original` both are the original: that is how the suite itself is tested. With
+/// `COMPAT_SUBJECT=process` every run of ours is a process, in several minutes.
 pub(crate) fn subjects() -> &'static Subjects {
     static SUBJECTS: OnceLock<Subjects> = OnceLock::new();
     SUBJECTS.get_or_init(|| {
@@ -134,7 +202,12 @@ pub(crate) fn subjects() -> &'static Subjects {
         }
         let original = Program::ALL.map(|program| found(program.name()));
         let links = std::env::temp_dir().join(format!("compat-{}", std::process::id()));
-        let alike = std::env::var("COMPAT_SUBJECT").is_ok_and(|subject| subject == "original");
+        let wish = std::env::var("COMPAT_SUBJECT").unwrap_or_default();
+        assert!(
+            ["", "original", "process"].contains(&wish.as_str()),
+            "COMPAT_SUBJECT={wish}"
+        );
+        let alike = wish == "original";
         let ours = if alike {
             original.clone()
         } else {
@@ -150,8 +223,14 @@ pub(crate) fn subjects() -> &'static Subjects {
             .map(|path| File::open(path).expect("a program"))
             .collect();
         Subjects {
-            original: Subject { paths: original },
-            ours: Subject { paths: ours },
+            original: Subject {
+                paths: original,
+                callable: false,
+            },
+            ours: Subject {
+                paths: ours,
+                callable: wish.is_empty(),
+            },
             alike,
             _open: open,
         }

@@ -54,7 +54,7 @@ fn make_device() {
 
 /// Writes what was there before: by the original where these lines come for the first time, then by copies of what it
 /// left, for starting a process is what costs most.
-fn prepare(given: &[String]) {
+pub(crate) fn prepare(given: &[String]) {
     static LEFT: Mutex<BTreeMap<Vec<String>, Held>> = Mutex::new(BTreeMap::new());
     let mut left = LEFT.lock().unwrap();
     if let Some(held) = left.get(given) {

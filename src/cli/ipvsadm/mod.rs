@@ -36,11 +36,16 @@ pub(super) struct IpvsadmArgs {
 
 /// Runs the verb.
 pub(super) fn run(args: &IpvsadmArgs) -> ExitCode {
-    one_line(&text_of(&args.words), NAME)
+    ExitCode::from(one_line(&text_of(&args.words), NAME))
 }
 
 /// Runs as ipvsadm where the first of the words, the program's own name, or the second one asks for it.
 pub fn run_if_called(words: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    status_if_called(words).map(ExitCode::from)
+}
+
+/// As [`run_if_called`], for callers that read the exit status.
+pub fn status_if_called(words: impl Iterator<Item = OsString>) -> Option<u8> {
     let words: Vec<OsString> = words.collect();
     let (program, rest) = words.split_first()?;
     match Path::new(program).file_name()?.to_str()? {
@@ -59,7 +64,7 @@ fn text_of(words: &[OsString]) -> Vec<String> {
     words.iter().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
-fn one_line(words: &[String], program: &str) -> ExitCode {
+fn one_line(words: &[String], program: &str) -> u8 {
     let mut session = Session::new(program);
     let status = match ipvsadm::parse(words, program, &HostNames) {
         Ok(Command::Restore { atomic }) => restore::from_stdin(&mut session, restore::Style::bare(atomic)),
@@ -73,31 +78,31 @@ fn one_line(words: &[String], program: &str) -> ExitCode {
         }
     };
     owned::warn(session.touched());
-    ExitCode::from(status)
+    status
 }
 
 /// `ipvsadm-save [-n]`; what is no option is passed over.
-fn save(words: &[String]) -> ExitCode {
+fn save(words: &[String]) -> u8 {
     let mut numeric = false;
     for word in words {
         match word.as_str() {
             "-n" => numeric = true,
             word if word.starts_with('-') => {
                 session::tell("ipvsadm-save: Script to save the IPVS table to stdout.");
-                session::tell("With the -n option, prints out the table in numeric format.");
-                return ExitCode::FAILURE;
+                session::tell("   With the -n option, prints out the table in numeric format.");
+                return 1;
             }
             _ => {}
         }
     }
-    ExitCode::from(Session::new(NAME).carry_out(&Command::Save { numeric }).status)
+    Session::new(NAME).carry_out(&Command::Save { numeric }).status
 }
 
 /// `ipvsadm-restore [--atomic]`: clears the table first, and passes over lines that start with `#`.
-fn restore_file(words: &[String]) -> ExitCode {
+fn restore_file(words: &[String]) -> u8 {
     let atomic = words.iter().any(|word| word == "--atomic");
     let mut session = Session::new(NAME);
     let status = restore::from_stdin(&mut session, restore::Style::file(atomic));
     owned::warn(session.touched());
-    ExitCode::from(status)
+    status
 }

@@ -199,7 +199,7 @@ impl<'a> Run<'a> {
                 }
                 tell(&refusal, &line);
                 self.status = refusal.status;
-                true
+                refusal.ends
             }
         }
     }
