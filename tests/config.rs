@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use ipvsd::config::{Outcome, Problems, Source, Sources, has_wildcard, name_matches, parse};
-use ipvsd::model::{CheckSpec, Config, ServiceFlags};
+use ipvsd::model::{CheckSpec, Config, Origin, ProbeKind, ServiceFlags};
 use proptest::prelude::*;
 
 fn toml_files(directory: &str) -> Vec<PathBuf> {
@@ -64,7 +64,8 @@ fn show_checks(out: &mut String, checks: &[CheckSpec]) {
         let CheckSpec {
             name,
             probe,
-            port,
+            connect_ip,
+            connect_port,
             interval,
             retry_interval,
             timeout,
@@ -74,10 +75,20 @@ fn show_checks(out: &mut String, checks: &[CheckSpec]) {
         } = check;
         writeln!(
             out,
-            "    check {name}: {probe} port {port:?} interval {interval:?} retry_interval {retry_interval:?} \
-             timeout {timeout:?} rise {rise} fall {fall} initial {initial:?}"
+            "    check {name}: {} port {connect_port:?} interval {interval:?} retry_interval {retry_interval:?} \
+             timeout {timeout:?} rise {rise} fall {fall} initial {initial:?}",
+            probe.kind
         )
         .unwrap();
+        if probe.kind != ProbeKind::Tcp(Vec::new()) {
+            writeln!(out, "      {:?}", probe.kind).unwrap();
+        }
+        if let Some(address) = connect_ip {
+            writeln!(out, "      connect_ip {address}").unwrap();
+        }
+        if probe.origin != Origin::default() {
+            writeln!(out, "      {:?}", probe.origin).unwrap();
+        }
     }
 }
 

@@ -2,17 +2,44 @@
 //!
 //! A hand: it never decides whether a server is up, never retries and never keeps state between two probes. What is
 //! wrong with this host (no file descriptors, no local ports) is told apart from what is wrong with the server.
+//! `attempt` is what all probes share: the way to the server, the deadline, bounded reading. `fault` says whose an error
+//! is. `packet` has the protocols' own bytes, without any I/O.
 
+mod attempt;
+mod fault;
 mod tcp;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::model::{ProbeKind, ProbeOutcome};
+use attempt::Attempt;
+
+use crate::model::{ProbeKind, ProbeOutcome, ProbeResult, ProbeSpec, ProbeWarning};
+
+/// What a probe that came to its end has to say: a warning at most, or what went wrong.
+type Verdict = Result<Option<ProbeWarning>, ProbeOutcome>;
 
 /// Runs one probe to its end, which comes within `timeout`.
-pub async fn probe(kind: &ProbeKind, target: SocketAddr, timeout: Duration) -> ProbeOutcome {
+pub async fn probe(spec: &ProbeSpec, target: SocketAddr, timeout: Duration) -> ProbeResult {
+    let started = Instant::now();
+    let attempt = Attempt::new(target, &spec.origin, started + timeout);
+    let verdict = match tokio::time::timeout_at(attempt.deadline().into(), run(&spec.kind, &attempt)).await {
+        Ok(verdict) => verdict,
+        Err(_elapsed) => Err(attempt.out_of_time()),
+    };
+    let (outcome, warning) = match verdict {
+        Ok(warning) => (ProbeOutcome::Success, warning),
+        Err(outcome) => (outcome, None),
+    };
+    ProbeResult {
+        outcome,
+        latency: started.elapsed(),
+        warning,
+    }
+}
+
+async fn run(kind: &ProbeKind, attempt: &Attempt<'_>) -> Verdict {
     match kind {
-        ProbeKind::Tcp => tcp::probe(target, timeout).await,
+        ProbeKind::Tcp(steps) => tcp::probe(attempt, steps).await,
     }
 }

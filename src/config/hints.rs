@@ -1,5 +1,7 @@
 //! What an unknown word most likely means: keepalived's words, words in the wrong place, and slips of the pen.
 
+use crate::model::ProbeType;
+
 /// A table of the configuration that has keys of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
@@ -11,8 +13,12 @@ pub(super) enum Scope {
     Timeouts,
     /// `[host]`.
     Host,
-    /// A check, named or inline.
+    /// A check, named or inline: the keys that all have.
     Check,
+    /// A check of one type: the keys that only this type has.
+    Probe(ProbeType),
+    /// One step of `talk` of a tcp check.
+    Talk,
     /// `[[virtual_server]]`.
     VirtualServer,
     /// `[[virtual_server.real_server]]`.
@@ -24,17 +30,24 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    const ALL: [Self; 9] = [
+    const TABLES: [Self; 10] = [
         Self::Top,
         Self::Ipvs,
         Self::Timeouts,
         Self::Host,
         Self::Check,
+        Self::Talk,
         Self::VirtualServer,
         Self::RealServer,
         Self::SorryServer,
         Self::Tun,
     ];
+
+    fn all() -> impl Iterator<Item = Self> {
+        Self::TABLES
+            .into_iter()
+            .chain(ProbeType::ALL.into_iter().map(Self::Probe))
+    }
 
     /// The keys it has.
     pub(super) const fn keys(self) -> &'static [&'static str] {
@@ -51,8 +64,14 @@ impl Scope {
                 "rise",
                 "fall",
                 "initial",
-                "port",
+                "connect_ip",
+                "connect_port",
+                "source_address",
+                "device",
+                "fwmark",
             ],
+            Self::Probe(ProbeType::Tcp) => &["send", "expect", "expect_regex", "talk"],
+            Self::Talk => &["send", "send_hex", "expect", "expect_hex", "expect_regex"],
             Self::VirtualServer => &[
                 "name",
                 "address",
@@ -92,19 +111,19 @@ impl Scope {
 
     /// Whether a key that this table does not have is one of another table.
     pub(super) fn is_home_elsewhere(self, key: &str) -> bool {
-        Self::ALL
-            .into_iter()
-            .any(|other| other != self && other.keys().contains(&key))
+        Self::all().any(|other| other != self && other.keys().contains(&key))
     }
 
     /// What the table is called in a sentence.
-    pub(super) fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Top => "the top of the file",
             Self::Ipvs => "[ipvs]",
             Self::Timeouts => "timeouts of [ipvs]",
             Self::Host => "[host]",
             Self::Check => "a check",
+            Self::Probe(ProbeType::Tcp) => "a check of type \"tcp\"",
+            Self::Talk => "a step of `talk`",
             Self::VirtualServer => "a virtual_server",
             Self::RealServer => "a real_server",
             Self::SorryServer => "a sorry_server",
@@ -143,10 +162,8 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
         "omega",
         "here it will be `notify_on_stop`; this version runs no notify scripts",
     ),
-    (
-        "connect_port",
-        "here it is `port` in a check, or `check_port` in a real_server",
-    ),
+    ("bindto", "here it is `source_address`, in a check"),
+    ("bind_if", "here it is `device`, in a check"),
     ("persistence_granularity", "here it is `persistence_netmask`"),
     ("ops", "here it is `one_packet`"),
     ("ip_family", "here it is `family`"),
@@ -190,7 +207,9 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
 ];
 
 /// What to say to a key that a table does not have; empty where nothing comes near.
-pub(super) fn unknown_key(scope: Scope, key: &str) -> String {
+pub(super) fn unknown_key(scopes: &[Scope], key: &str) -> String {
+    let scope = scopes.last().copied().unwrap_or(Scope::Top);
+    let keys = || scopes.iter().flat_map(|scope| scope.keys().iter().copied());
     if let Some((_, hint)) = FOREIGN_KEYS
         .iter()
         .find(|(foreign, _)| *foreign == key || foreign.eq_ignore_ascii_case(key))
@@ -200,17 +219,19 @@ pub(super) fn unknown_key(scope: Scope, key: &str) -> String {
     if key == "port" && matches!(scope, Scope::VirtualServer | Scope::RealServer | Scope::SorryServer) {
         return "here it is part of `address`: \"192.0.2.11:80\"".to_owned();
     }
-    let close = nearest(key, scope.keys().iter().copied());
+    if key == "port" && matches!(scope, Scope::Check | Scope::Probe(_)) {
+        return "here it is `connect_port`".to_owned();
+    }
+    let close = nearest(key, keys());
     if let Some(word) = close {
         return format!("did you mean `{word}`?");
     }
-    let homes: Vec<_> = Scope::ALL
-        .into_iter()
-        .filter(|home| *home != scope && home.keys().contains(&key))
+    let homes: Vec<_> = Scope::all()
+        .filter(|home| !scopes.contains(home) && home.keys().contains(&key))
         .map(Scope::name)
         .collect();
     match homes.is_empty() {
-        true => format!("{} has {}", scope.name(), list(scope.keys().iter().copied())),
+        true => format!("{} has {}", scope.name(), list(keys())),
         false => format!("it belongs in {}", homes.join(" or ")),
     }
 }
@@ -289,7 +310,7 @@ mod tests {
 
     #[test]
     fn no_foreign_word_hides_a_word_of_our_own() {
-        for scope in Scope::ALL {
+        for scope in Scope::all() {
             for key in scope.keys() {
                 assert!(FOREIGN_KEYS.iter().all(|(foreign, _)| foreign != key), "{key}");
             }

@@ -143,7 +143,7 @@ fn read_real_server(
     let mut checks = own_checks.unwrap_or_else(|| front.checks.to_vec());
     if let Some(item) = check_port
         && !front.services.is_empty()
-        && checks.iter().all(|check| check.port.is_some())
+        && checks.iter().all(|check| check.connect_port.is_some())
     {
         let why = match checks.is_empty() {
             true => "this real server has no check",
@@ -156,7 +156,7 @@ fn read_real_server(
         (None, Some(port), _) if port != 0 => Some(port),
         (None, None, [port]) if *port != 0 => Some(*port),
         (None, _, _) => {
-            if !front.services.is_empty() && checks.iter().any(|check| check.port.is_none()) {
+            if !front.services.is_empty() && checks.iter().any(|check| check.connect_port.is_none()) {
                 let why = match front.ports {
                     [] => "a fwmark service has none",
                     [_] => "its service is for every port",
@@ -165,14 +165,24 @@ fn read_real_server(
                 reader.missing(
                     check_at.unwrap_or(address_at),
                     format!("the check of {address} has no port: {why}"),
-                    "add check_port = 80 to the real_server, or port = 80 to the check",
+                    "add check_port = 80 to the real_server, or connect_port = 80 to the check",
                 );
             }
             None
         }
     };
+    if let Some(check) = checks.iter().find(|check| !reaches(check, address)) {
+        reader.error(
+            check_at.unwrap_or(address_at),
+            format!(
+                "check `{}` of {address} comes from an address of the other family",
+                check.name
+            ),
+            "give it a `source_address` of the real server's family, or `connect_ip`",
+        );
+    }
     for check in &mut checks {
-        check.port = check.port.or(probed);
+        check.connect_port = check.connect_port.or(probed);
     }
     let spec = DestinationSpec {
         forwarding,
@@ -189,6 +199,16 @@ fn read_real_server(
         checks,
     };
     Some((address_at, server))
+}
+
+/// Whether a check's source address is of the family that it connects to.
+fn reaches(check: &CheckSpec, address: IpAddr) -> bool {
+    let target = check.connect_ip.unwrap_or(address);
+    check
+        .probe
+        .origin
+        .address
+        .is_none_or(|source| Family::of(source) == Family::of(target))
 }
 
 fn read_address(reader: &mut Reader, item: &Item<'_>) -> Option<(usize, IpAddr, Option<u16>)> {

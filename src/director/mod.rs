@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    Action, Config, DestinationKey, Event, Instant, LocalTrouble, ProbeId, ProbeOutcome, RefusalKind, ServerState,
-    Service, ServiceKey, Step, StepOutcome, Table, Transition, VirtualAddress, VirtualServer,
+    Action, Config, DestinationKey, Event, Instant, LocalTrouble, ProbeId, ProbeOutcome, ProbeResult, RefusalKind,
+    ServerState, Service, ServiceKey, Step, StepOutcome, Table, Transition, VirtualAddress, VirtualServer,
 };
 use crate::{health, plan};
 use pools::Pools;
@@ -148,7 +148,7 @@ impl Director {
                 self.record(&mut actions);
             }
             Event::StepsApplied(outcomes) => self.absorb(outcomes, now, &mut actions),
-            Event::ProbeFinished { probe, outcome } => self.judge(probe, outcome, now, &mut actions),
+            Event::ProbeFinished { probe, result } => self.judge(probe, result, now, &mut actions),
             Event::TimeReached => self.time_reached(now, &mut actions),
         }
         self.write(now, &mut actions);
@@ -270,7 +270,7 @@ impl Director {
         self.read_if_due(now, actions);
     }
 
-    fn judge(&mut self, probe: ProbeId, outcome: ProbeOutcome, now: Instant, actions: &mut Vec<Action>) {
+    fn judge(&mut self, probe: ProbeId, result: ProbeResult, now: Instant, actions: &mut Vec<Action>) {
         // The result of a probe whose check is no longer configured.
         let Some(finished) = self.pools.finish_probe(probe) else {
             return;
@@ -279,17 +279,26 @@ impl Director {
             return;
         };
         let late = now.since(finished.started) > slot.spec.timeout * 2 + Duration::from_millis(500);
-        let (success, cause) = match outcome {
+        let (success, cause) = match result.outcome {
             ProbeOutcome::Success => (true, None),
             ProbeOutcome::Failure(_) if late => return self.excuse(&finished, LocalTrouble::LateTimer, now, actions),
             ProbeOutcome::Failure(cause) => (false, Some(cause)),
             ProbeOutcome::Local(trouble) => return self.excuse(&finished, trouble, now, actions),
         };
         slot.trouble = None;
+        let news = result
+            .warning
+            .clone()
+            .filter(|warning| slot.warning.as_ref() != Some(warning));
+        slot.warning.clone_from(&result.warning);
         slot.machine.observe(success, &slot.spec);
         let due = (finished.due + slot.machine.next_interval(&slot.spec)).max(now);
         let (pool, server, check_name) = (slot.pool, slot.server, slot.spec.name.clone());
         self.schedule.set(finished.check, due);
+        if let Some(warning) = news {
+            let (server, check) = (self.pools.name(pool, server), check_name.clone());
+            actions.push(Action::Report(Transition::ProbeWarned { server, check, warning }));
+        }
         if let Some(change) = self.pools.update_server(pool, server, check_name, cause, now) {
             actions.push(Action::Report(change));
             actions.extend(self.pools.update_tier(&self.config, pool, now).map(Action::Report));

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    CheckSpec, DestinationSpec, FailureCause, Family, Forwarding, Initial, ProbeKind, Protocol, RealServer, Refusal,
-    Scheduler, ServerState, ServiceSpec, SorryServer,
+    CheckSpec, DestinationSpec, FailureCause, Family, Forwarding, Initial, ProbeKind, ProbeSpec, Protocol, RealServer,
+    Refusal, Scheduler, ServerState, ServiceSpec, SorryServer,
 };
 
 /// How a simulated server answers probes.
@@ -92,7 +93,13 @@ impl World {
                     Answer::Hangs => (timeout, ProbeOutcome::Failure(FailureCause::TimedOut)),
                     Answer::LocalTrouble => (Duration::ZERO, ProbeOutcome::Local(LocalTrouble::FileDescriptors)),
                 };
-                self.later(delay, Event::ProbeFinished { probe, outcome });
+                self.later(
+                    delay,
+                    Event::ProbeFinished {
+                        probe,
+                        result: outcome.into(),
+                    },
+                );
             }
             Action::ReadTable { .. } => self.later(WRITE_TIME, Event::TableRead(self.kernel.clone())),
             Action::ApplySteps(steps) => {
@@ -207,8 +214,9 @@ fn seconds(seconds: u64) -> Duration {
 fn check() -> CheckSpec {
     CheckSpec {
         name: "tcp".to_owned(),
-        probe: ProbeKind::Tcp,
-        port: None,
+        probe: Arc::new(ProbeSpec::new(ProbeKind::Tcp(Vec::new()))),
+        connect_ip: None,
+        connect_port: None,
         interval: seconds(2),
         retry_interval: seconds(1),
         timeout: Duration::from_millis(500),

@@ -11,7 +11,9 @@
 //! | `table` | snapshots of the kernel's tables, with and without figures |
 //! | `step` | one change of the kernel's table, and what the kernel said to it |
 //! | `sync` | sync daemons, kernel timeouts, kernel information |
-//! | `check` | check settings, outcomes and causes |
+//! | `check`, `probe` | check settings; what is tried, and from where |
+//! | `outcome` | what a probe found: causes, latency, warnings |
+//! | `pattern` | a regular expression over bytes |
 //! | `connection` | one entry of the kernel's connection table |
 //! | `config` | a validated configuration |
 //! | `host` | interfaces and addresses of this host |
@@ -28,6 +30,9 @@ mod event;
 mod facts;
 mod host;
 mod instant;
+mod outcome;
+mod pattern;
+mod probe;
 mod scheduler;
 mod service;
 mod step;
@@ -35,7 +40,7 @@ mod sync;
 mod table;
 
 pub use action::{Action, CheckState, ServerId, ServerState, Transition};
-pub use check::{CheckSpec, FailureCause, Initial, LocalTrouble, ProbeKind, ProbeOutcome};
+pub use check::{CheckSpec, Initial};
 pub use config::{
     Config, HostSettings, IpvsSettings, RealServer, SorryServer, Sysctl, TimeoutSettings, VirtualAddress, VirtualServer,
 };
@@ -45,6 +50,9 @@ pub use event::{Event, ProbeId};
 pub use facts::HostFacts;
 pub use host::{AddressScope, HostAddress, Link, Mac};
 pub use instant::Instant;
+pub use outcome::{Excerpt, FailureCause, LocalTrouble, ProbeOutcome, ProbeResult, ProbeWarning, Stage};
+pub use pattern::Pattern;
+pub use probe::{Bytes, Origin, ProbeKind, ProbeSpec, ProbeType, TalkStep};
 pub use scheduler::{Scheduler, ServiceFlags};
 pub use service::{Family, Netmask, ParseKeyError, Protocol, ServiceKey, ServiceSpec};
 pub use step::{Refusal, RefusalKind, Step, StepOutcome};

@@ -8,6 +8,7 @@ mod failover;
 mod ipvs;
 mod lab;
 mod listing;
+mod probes;
 mod realserver;
 mod scenario_s5;
 mod schedulers;

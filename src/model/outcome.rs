@@ -1,0 +1,227 @@
+//! What a probe found: its outcome, how long it took, and the causes of failures in words.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+/// Everything one probe came back with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeResult {
+    /// The verdict on this one try.
+    pub outcome: ProbeOutcome,
+    /// From the probe's start to its end.
+    pub latency: Duration,
+    /// Something that is no failure yet.
+    pub warning: Option<ProbeWarning>,
+}
+
+impl From<ProbeOutcome> for ProbeResult {
+    fn from(outcome: ProbeOutcome) -> Self {
+        Self {
+            outcome,
+            latency: Duration::ZERO,
+            warning: None,
+        }
+    }
+}
+
+/// The verdict of one probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeOutcome {
+    /// The server answered as it should.
+    Success,
+    /// The server is at fault.
+    Failure(FailureCause),
+    /// This host is at fault: no verdict about the server.
+    Local(LocalTrouble),
+}
+
+/// Something an operator should see to before it becomes a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeWarning {}
+
+impl fmt::Display for ProbeWarning {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {}
+    }
+}
+
+/// How a server failed a probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FailureCause {
+    /// Nobody listens on the port.
+    Refused,
+    /// No connection within the check's timeout.
+    TimedOut,
+    /// The connection was reset.
+    Reset,
+    /// The network says that the host cannot be reached.
+    HostUnreachable,
+    /// The network says that there is no way to it.
+    NetworkUnreachable,
+    /// Another error of the system, by its number.
+    Errno(i32),
+    /// The server took the connection and then kept silent for the rest of the timeout.
+    Stalled(Stage),
+    /// The server closed the connection where it had to say something.
+    Closed(Stage),
+    /// The server said something else than it should.
+    Unexpected {
+        /// What it was about, for example `answer` or `status`.
+        what: &'static str,
+        /// What had been expected.
+        wanted: Excerpt,
+        /// What came.
+        got: Excerpt,
+    },
+    /// The server's answer is not of the protocol.
+    Malformed {
+        /// The protocol.
+        protocol: &'static str,
+        /// What is wrong with the answer.
+        why: Cow<'static, str>,
+    },
+    /// The answer is longer than a probe reads.
+    TooLong {
+        /// Which.
+        what: Stage,
+        /// The most that is read, in bytes.
+        limit: usize,
+    },
+}
+
+impl fmt::Display for FailureCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused => f.write_str("connection refused"),
+            Self::TimedOut => f.write_str("no answer in time"),
+            Self::Reset => f.write_str("connection reset"),
+            Self::HostUnreachable => f.write_str("host unreachable"),
+            Self::NetworkUnreachable => f.write_str("network unreachable"),
+            Self::Errno(number) => write!(f, "errno {number}"),
+            Self::Stalled(stage) => write!(f, "no answer in time: {stage} is missing"),
+            Self::Closed(stage) => write!(f, "connection closed: {stage} is missing"),
+            Self::Unexpected { what, wanted, got } => write!(f, "{what} is {got}, not {wanted}"),
+            Self::Malformed { protocol, why } => write!(f, "the answer is no {protocol}: {why}"),
+            Self::TooLong { what, limit } => write!(f, "{what} is longer than {limit} bytes"),
+        }
+    }
+}
+
+/// What a server owes next, once it has taken a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The end of the connection's set-up.
+    Connection,
+    /// An answer to what was sent, or what it has to say unasked.
+    Answer,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connection => "the connection",
+            Self::Answer => "the expected answer",
+        })
+    }
+}
+
+/// A few words of a server, fit for one line of a log: at most 60 characters, nothing that a terminal would obey.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Excerpt(Box<str>);
+
+impl Excerpt {
+    const LONGEST: usize = 60;
+
+    /// What to show of these bytes.
+    pub fn of(bytes: impl AsRef<[u8]>) -> Self {
+        let bytes = bytes.as_ref();
+        // A character has at most four bytes.
+        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(Self::LONGEST * 4)]);
+        let shown: String = text.chars().take(Self::LONGEST).flat_map(char::escape_debug).collect();
+        let cut = text.chars().nth(Self::LONGEST).is_some() || bytes.len() > Self::LONGEST * 4;
+        let dots = if cut { "..." } else { "" };
+        Self(format!("\"{shown}{dots}\"").into())
+    }
+
+    /// Words of our own, shown as they are.
+    pub fn words(text: impl Into<Box<str>>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for Excerpt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Excerpt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Trouble on this host that kept a probe from saying anything about the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocalTrouble {
+    /// No file descriptor left in the process or the system (`EMFILE`, `ENFILE`).
+    FileDescriptors,
+    /// No local port left (`EADDRNOTAVAIL`, `EADDRINUSE`).
+    LocalPorts,
+    /// No memory or buffer space (`ENOMEM`, `ENOBUFS`).
+    Memory,
+    /// Forbidden here (`EPERM`, `EACCES`), for example by a local packet filter.
+    Forbidden,
+    /// This host's own interface is down (`ENETDOWN`).
+    InterfaceDown,
+    /// This host itself has no route to the address (`ENETUNREACH` before a packet was sent).
+    NoRoute,
+    /// The check's `source_address` is not on this host.
+    SourceAddress,
+    /// The check's `device` is not there.
+    Device,
+    /// The probe was started or its timer ran so late that a time-out means nothing.
+    LateTimer,
+}
+
+impl fmt::Display for LocalTrouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FileDescriptors => "out of file descriptors (raise LimitNOFILE)",
+            Self::LocalPorts => "out of local ports (widen net.ipv4.ip_local_port_range)",
+            Self::Memory => "out of buffer memory",
+            Self::Forbidden => "forbidden on this host (a packet filter on the way out, or a missing capability?)",
+            Self::InterfaceDown => "own interface is down",
+            Self::NoRoute => "no route from this host (is an own interface down?)",
+            Self::SourceAddress => "the check's source_address is not on this host",
+            Self::Device => "the check's device is not on this host",
+            Self::LateTimer => "this host was too busy to keep the time",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_excerpt_is_one_short_line() {
+        assert_eq!(Excerpt::of("-ERR\r\n").to_string(), r#""-ERR\r\n""#);
+        assert_eq!(
+            Excerpt::of("x".repeat(61)).to_string(),
+            format!("\"{}...\"", "x".repeat(60))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_of_a_server_reach_a_terminal_as_commands(bytes: Vec<u8>) {
+            let shown = Excerpt::of(bytes).to_string();
+            prop_assert!(shown.chars().all(|letter| !letter.is_control()));
+            prop_assert!(shown.len() < 60 * 12);
+        }
+    }
+}

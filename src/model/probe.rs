@@ -1,0 +1,104 @@
+//! Probes: what is tried on a real server, with its settings.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::Pattern;
+
+/// What is tried, and from where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeSpec {
+    /// What is tried.
+    pub kind: ProbeKind,
+    /// From where.
+    pub origin: Origin,
+}
+
+impl ProbeSpec {
+    /// A probe without any setting about where it comes from.
+    pub fn new(kind: ProbeKind) -> Self {
+        Self {
+            kind,
+            origin: Origin::default(),
+        }
+    }
+}
+
+/// From where a probe connects; the kernel chooses what is not set.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// The source address.
+    pub address: Option<IpAddr>,
+    /// The device it leaves by (`SO_BINDTODEVICE`), at most 15 bytes.
+    pub device: Option<String>,
+    /// Its firewall mark (`SO_MARK`).
+    pub fwmark: Option<u32>,
+}
+
+/// The types of probe, by the word that the configuration has for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProbeType {
+    /// `tcp`
+    Tcp,
+}
+
+impl ProbeType {
+    /// Every type.
+    pub const ALL: [Self; 1] = [Self::Tcp];
+
+    /// The word of the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+impl fmt::Display for ProbeType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What is tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeKind {
+    /// A TCP connection is opened, talked over where steps are given, and closed (keepalived's `TCP_CHECK`).
+    Tcp(Vec<TalkStep>),
+}
+
+impl ProbeKind {
+    /// Its type.
+    pub fn probe_type(&self) -> ProbeType {
+        match self {
+            Self::Tcp(_) => ProbeType::Tcp,
+        }
+    }
+}
+
+impl fmt::Display for ProbeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.probe_type().fmt(f)
+    }
+}
+
+/// One step of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TalkStep {
+    /// These bytes are sent.
+    Send(Bytes),
+    /// These bytes must come, wherever in what is received after the step before.
+    Expect(Bytes),
+    /// A match must come, as above.
+    ExpectMatch(Pattern),
+}
+
+/// Bytes as they go over the wire; shown as text as far as they are some.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Bytes(pub Vec<u8>);
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0.escape_ascii())
+    }
+}

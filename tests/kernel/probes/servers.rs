@@ -1,0 +1,128 @@
+//! What is probed: real programs, relays that spoil what a real program says, and servers that are up to no good.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use ipvsd_lab::{Host, Process, wait_until};
+
+use super::SOON;
+
+/// Starts a program and waits until it accepts connections on a port.
+pub(crate) fn start(host: &Host, arguments: &[&str], port: u16) -> Process {
+    let mut process = host.spawn(arguments).expect("the program starts");
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let accepts = || TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok() || !process.is_running();
+    host.in_namespace(|| wait_until("a program accepts connections", SOON, accepts))
+        .expect("a namespace")
+        .unwrap_or_else(|problem| panic!("{problem}: {arguments:?}\n{}", process.log()));
+    assert!(process.is_running(), "{arguments:?} ended:\n{}", process.log());
+    process
+}
+
+/// A server whose connections are each handled by a closure on a thread; ends with its value.
+pub(crate) struct Odd {
+    ended: Arc<AtomicBool>,
+}
+
+impl Odd {
+    pub(crate) fn start(host: &Host, port: u16, handle: impl Fn(TcpStream) + Clone + Send + Sync + 'static) -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        let listener = host
+            .in_namespace(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))
+            .expect("a namespace")
+            .expect("a port");
+        let seen = Arc::clone(&ended);
+        listener.set_nonblocking(true).expect("a socket");
+        thread::spawn(move || {
+            while !seen.load(Ordering::Relaxed) {
+                let Ok((stream, _)) = listener.accept() else {
+                    thread::sleep(Duration::from_millis(5));
+                    continue;
+                };
+                stream.set_nonblocking(false).expect("a socket");
+                let handle = handle.clone();
+                thread::spawn(move || handle(stream));
+            }
+        });
+        Self { ended }
+    }
+
+    /// Accepts and says nothing, for as long as the other side stays.
+    pub(crate) fn silent(host: &Host, port: u16) -> Self {
+        Self::start(host, port, hold)
+    }
+
+    /// Says these bytes and then nothing.
+    pub(crate) fn saying(host: &Host, port: u16, bytes: &'static [u8]) -> Self {
+        Self::start(host, port, move |mut stream| {
+            let _ = stream.write_all(bytes);
+            hold(stream);
+        })
+    }
+
+    /// Says the bytes over and over, as fast as they are taken.
+    pub(crate) fn flooding(host: &Host, port: u16, bytes: &'static [u8]) -> Self {
+        Self::start(host, port, move |mut stream| while stream.write_all(bytes).is_ok() {})
+    }
+
+    /// Says the bytes one by one, with a pause between them.
+    pub(crate) fn dripping(host: &Host, port: u16, bytes: &'static [u8], pause: Duration) -> Self {
+        Self::start(host, port, move |mut stream| {
+            for byte in bytes.iter().cycle() {
+                if stream.write_all(&[*byte]).is_err() {
+                    return;
+                }
+                thread::sleep(pause);
+            }
+        })
+    }
+
+    /// Hands everything on to another port of its host, each answer `delay` later, and breaks off after so many bytes
+    /// of answers.
+    pub(crate) fn relay(host: &Host, port: u16, to: u16, delay: Duration, bytes: usize) -> Self {
+        let namespace = host
+            .in_namespace(|| std::fs::File::open("/proc/thread-self/ns/net"))
+            .expect("a namespace");
+        let namespace = Arc::new(namespace.expect("a namespace"));
+        Self::start(host, port, move |mut asker| {
+            nix::sched::setns(&*namespace, nix::sched::CloneFlags::CLONE_NEWNET).expect("root");
+            let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, to)) else {
+                return;
+            };
+            let (mut questions, mut onward) = (
+                asker.try_clone().expect("a socket"),
+                server.try_clone().expect("a socket"),
+            );
+            thread::spawn(move || {
+                let _ = std::io::copy(&mut questions, &mut onward);
+                let _ = onward.shutdown(Shutdown::Write);
+            });
+            let (mut left, mut buffer) = (bytes, [0; 4096]);
+            while let Ok(read) = server.read(&mut buffer) {
+                thread::sleep(delay);
+                let pass = read.min(left);
+                if pass == 0 || asker.write_all(&buffer[..pass]).is_err() {
+                    break;
+                }
+                left -= pass;
+            }
+            let _ = asker.shutdown(Shutdown::Both);
+        })
+    }
+}
+
+impl Drop for Odd {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Takes what comes until the other side is done.
+fn hold(mut stream: TcpStream) {
+    let mut buffer = [0; 4096];
+    while stream.read(&mut buffer).is_ok_and(|read| read > 0) {}
+}
