@@ -7,7 +7,9 @@
 
 mod attempt;
 mod fault;
+mod http;
 mod tcp;
+mod tls;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -41,5 +43,7 @@ pub async fn probe(spec: &ProbeSpec, target: SocketAddr, timeout: Duration) -> P
 async fn run(kind: &ProbeKind, attempt: &Attempt<'_>) -> Verdict {
     match kind {
         ProbeKind::Tcp(steps) => tcp::probe(attempt, steps).await,
+        ProbeKind::Tls(settings) => tls::probe(attempt, settings).await,
+        ProbeKind::Http(settings) => http::probe(attempt, settings).await,
     }
 }

@@ -1,5 +1,7 @@
 //! The TCP probe: a connection, talked over where steps are given (keepalived's `TCP_CHECK`, HAProxy's `tcp-check`).
 
+use tokio::io::{AsyncRead, AsyncWrite};
+
 use super::Verdict;
 use super::attempt::Attempt;
 use crate::model::{Bytes, Excerpt, FailureCause, Pattern, ProbeOutcome, Stage, TalkStep};
@@ -9,13 +11,23 @@ const LIMIT: usize = 16 * 1024;
 
 pub(super) async fn probe(attempt: &Attempt<'_>, steps: &[TalkStep]) -> Verdict {
     let mut stream = attempt.connect().await?;
+    talk(attempt, &mut stream, steps).await?;
+    Ok(None)
+}
+
+/// Goes through the steps of a conversation.
+pub(super) async fn talk(
+    attempt: &Attempt<'_>,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    steps: &[TalkStep],
+) -> Result<(), ProbeOutcome> {
     // What was received and no step has taken yet.
     let mut received = Vec::new();
     for step in steps {
         attempt.await_stage(Stage::Answer);
         let wanted = match step {
             TalkStep::Send(bytes) => {
-                attempt.send(&mut stream, &bytes.0).await?;
+                attempt.send(stream, &bytes.0).await?;
                 continue;
             }
             TalkStep::Expect(bytes) => Wanted::Bytes(bytes),
@@ -33,16 +45,13 @@ pub(super) async fn probe(attempt: &Attempt<'_>, steps: &[TalkStep]) -> Verdict 
             };
             attempt.await_or(other(FailureCause::Stalled(Stage::Answer)));
             let instead = other(FailureCause::Closed(Stage::Answer));
-            match attempt
-                .read_more(&mut stream, &mut received, LIMIT, Stage::Answer)
-                .await
-            {
+            match attempt.read_more(stream, &mut received, LIMIT, Stage::Answer).await {
                 Err(ProbeOutcome::Failure(FailureCause::Closed(_))) => return Err(ProbeOutcome::Failure(instead)),
                 other => other?,
             }
         }
     }
-    Ok(None)
+    Ok(())
 }
 
 enum Wanted<'a> {

@@ -15,8 +15,14 @@ pub(super) enum Scope {
     Host,
     /// A check, named or inline: the keys that all have.
     Check,
-    /// A check of one type: the keys that only this type has.
+    /// A check of one type; its keys are those of groups.
     Probe(ProbeType),
+    /// Keys of checks that talk.
+    TalkKeys,
+    /// Keys of checks that use TLS.
+    TlsKeys,
+    /// Keys of checks that ask over HTTP.
+    HttpKeys,
     /// One step of `talk` of a tcp check.
     Talk,
     /// `[[virtual_server]]`.
@@ -30,24 +36,21 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    const TABLES: [Self; 10] = [
+    const ALL: [Self; 13] = [
         Self::Top,
         Self::Ipvs,
         Self::Timeouts,
         Self::Host,
         Self::Check,
+        Self::TalkKeys,
+        Self::TlsKeys,
+        Self::HttpKeys,
         Self::Talk,
         Self::VirtualServer,
         Self::RealServer,
         Self::SorryServer,
         Self::Tun,
     ];
-
-    fn all() -> impl Iterator<Item = Self> {
-        Self::TABLES
-            .into_iter()
-            .chain(ProbeType::ALL.into_iter().map(Self::Probe))
-    }
 
     /// The keys it has.
     pub(super) const fn keys(self) -> &'static [&'static str] {
@@ -70,7 +73,31 @@ impl Scope {
                 "device",
                 "fwmark",
             ],
-            Self::Probe(ProbeType::Tcp) => &["send", "expect", "expect_regex", "talk"],
+            Self::Probe(_) => &[],
+            Self::TalkKeys => &["send", "expect", "expect_regex", "talk"],
+            Self::TlsKeys => &[
+                "server_name",
+                "verify",
+                "ca_file",
+                "expiry_warning",
+                "client_certificate",
+                "client_key",
+            ],
+            Self::HttpKeys => &[
+                "http_version",
+                "method",
+                "path",
+                "host",
+                "headers",
+                "status",
+                "drain_status",
+                "send",
+                "expect",
+                "expect_regex",
+                "reject_regex",
+                "expect_sha256",
+                "body_limit",
+            ],
             Self::Talk => &["send", "send_hex", "expect", "expect_hex", "expect_regex"],
             Self::VirtualServer => &[
                 "name",
@@ -111,7 +138,9 @@ impl Scope {
 
     /// Whether a key that this table does not have is one of another table.
     pub(super) fn is_home_elsewhere(self, key: &str) -> bool {
-        Self::all().any(|other| other != self && other.keys().contains(&key))
+        Self::ALL
+            .into_iter()
+            .any(|other| other != self && other.keys().contains(&key))
     }
 
     /// What the table is called in a sentence.
@@ -123,6 +152,12 @@ impl Scope {
             Self::Host => "[host]",
             Self::Check => "a check",
             Self::Probe(ProbeType::Tcp) => "a check of type \"tcp\"",
+            Self::Probe(ProbeType::Tls) => "a check of type \"tls\"",
+            Self::Probe(ProbeType::Http) => "a check of type \"http\"",
+            Self::Probe(ProbeType::Https) => "a check of type \"https\"",
+            Self::TalkKeys => "a check of type \"tcp\" or \"tls\"",
+            Self::TlsKeys => "a check over TLS",
+            Self::HttpKeys => "a check of type \"http\" or \"https\"",
             Self::Talk => "a step of `talk`",
             Self::VirtualServer => "a virtual_server",
             Self::RealServer => "a real_server",
@@ -131,6 +166,9 @@ impl Scope {
         }
     }
 }
+
+/// The most keys that a hint lists.
+const MOST_LISTED: usize = 40;
 
 const NOT_YET: &str = "this version does not have it";
 
@@ -162,6 +200,20 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
         "omega",
         "here it will be `notify_on_stop`; this version runs no notify scripts",
     ),
+    ("virtualhost", "here it is `host`, in a check of type \"http\""),
+    ("status_code", "here it is `status`, in a check of type \"http\""),
+    ("digest", "here it is `expect_sha256`, in a check of type \"http\""),
+    (
+        "http_protocol",
+        "here it is `http_version`, in a check of type \"http\"",
+    ),
+    ("regex", "here it is `expect_regex`, in a check"),
+    (
+        "regex_no_match",
+        "here it is `reject_regex`, in a check of type \"http\"",
+    ),
+    ("enable_sni", "here it is `server_name`, in a check over TLS"),
+    ("sni_name", "here it is `server_name`, in a check over TLS"),
     ("bindto", "here it is `source_address`, in a check"),
     ("bind_if", "here it is `device`, in a check"),
     ("persistence_granularity", "here it is `persistence_netmask`"),
@@ -226,12 +278,19 @@ pub(super) fn unknown_key(scopes: &[Scope], key: &str) -> String {
     if let Some(word) = close {
         return format!("did you mean `{word}`?");
     }
-    let homes: Vec<_> = Scope::all()
+    let homes: Vec<_> = Scope::ALL
+        .into_iter()
         .filter(|home| !scopes.contains(home) && home.keys().contains(&key))
         .map(Scope::name)
         .collect();
     match homes.is_empty() {
-        true => format!("{} has {}", scope.name(), list(keys())),
+        true => {
+            // All keys of all types would fill a page.
+            let few = keys().count() <= MOST_LISTED;
+            let own = scopes.iter().filter(|one| few || **one == scope);
+            let keys = own.flat_map(|scope| scope.keys().iter().copied());
+            format!("{} has {}", scope.name(), list(keys))
+        }
         false => format!("it belongs in {}", homes.join(" or ")),
     }
 }
@@ -310,7 +369,7 @@ mod tests {
 
     #[test]
     fn no_foreign_word_hides_a_word_of_our_own() {
-        for scope in Scope::all() {
+        for scope in Scope::ALL {
             for key in scope.keys() {
                 assert!(FOREIGN_KEYS.iter().all(|(foreign, _)| foreign != key), "{key}");
             }

@@ -282,7 +282,7 @@ impl Director {
         let (success, cause) = match result.outcome {
             ProbeOutcome::Success => (true, None),
             ProbeOutcome::Failure(_) if late => return self.excuse(&finished, LocalTrouble::LateTimer, now, actions),
-            ProbeOutcome::Failure(cause) => (false, Some(cause)),
+            ProbeOutcome::Failure(cause) | ProbeOutcome::Drain(cause) => (false, Some(cause)),
             ProbeOutcome::Local(trouble) => return self.excuse(&finished, trouble, now, actions),
         };
         slot.trouble = None;
@@ -311,7 +311,7 @@ impl Director {
         let Some(slot) = self.pools.check_mut(finished.check) else {
             return;
         };
-        let news = slot.trouble.replace(trouble) != Some(trouble);
+        let news = slot.trouble.replace(trouble.clone()).as_ref() != Some(&trouble);
         let (pool, server, interval) = (slot.pool, slot.server, slot.machine.next_interval(&slot.spec));
         self.schedule.set(finished.check, (finished.due + interval).max(now));
         if news {

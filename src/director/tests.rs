@@ -137,6 +137,9 @@ impl World {
             Action::Report(Transition::TierChanged { to, .. }) => {
                 self.say(&format!("serving: {}", to.as_deref().unwrap_or("nobody")));
             }
+            Action::Report(Transition::ProbeWarned { server, warning, .. }) => {
+                self.say(&format!("{} warns: {warning}", server.server));
+            }
             Action::Report(Transition::LocalTrouble { server, trouble }) => {
                 self.say(&format!("{}: {trouble}", server.server));
             }

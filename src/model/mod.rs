@@ -11,7 +11,8 @@
 //! | `table` | snapshots of the kernel's tables, with and without figures |
 //! | `step` | one change of the kernel's table, and what the kernel said to it |
 //! | `sync` | sync daemons, kernel timeouts, kernel information |
-//! | `check`, `probe` | check settings; what is tried, and from where |
+//! | `check` | check settings |
+//! | `probe`, `*_probe` | what is tried, and from where; the settings of one type |
 //! | `outcome` | what a probe found: causes, latency, warnings |
 //! | `pattern` | a regular expression over bytes |
 //! | `connection` | one entry of the kernel's connection table |
@@ -29,6 +30,7 @@ mod destination;
 mod event;
 mod facts;
 mod host;
+mod http_probe;
 mod instant;
 mod outcome;
 mod pattern;
@@ -38,6 +40,7 @@ mod service;
 mod step;
 mod sync;
 mod table;
+mod tls_probe;
 
 pub use action::{Action, CheckState, ServerId, ServerState, Transition};
 pub use check::{CheckSpec, Initial};
@@ -49,6 +52,7 @@ pub use destination::{DestinationKey, DestinationSpec, Forwarding, Tunnel, Tunne
 pub use event::{Event, ProbeId};
 pub use facts::HostFacts;
 pub use host::{AddressScope, HostAddress, Link, Mac};
+pub use http_probe::{BodyTest, HttpProbe, HttpVersion};
 pub use instant::Instant;
 pub use outcome::{Excerpt, FailureCause, LocalTrouble, ProbeOutcome, ProbeResult, ProbeWarning, Stage};
 pub use pattern::Pattern;
@@ -58,3 +62,4 @@ pub use service::{Family, Netmask, ParseKeyError, Protocol, ServiceKey, ServiceS
 pub use step::{Refusal, RefusalKind, Step, StepOutcome};
 pub use sync::{KernelInfo, SyncDaemon, SyncRole, Timeouts};
 pub use table::{ListedDestination, ListedService, Service, Statistics, Table};
+pub use tls_probe::{TlsProbe, TlsSettings, Trust};

@@ -32,17 +32,31 @@ pub enum ProbeOutcome {
     Success,
     /// The server is at fault.
     Failure(FailureCause),
+    /// The server asks for no new connections. Until there is such a state it counts as a failure.
+    Drain(FailureCause),
     /// This host is at fault: no verdict about the server.
     Local(LocalTrouble),
 }
 
 /// Something an operator should see to before it becomes a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProbeWarning {}
+pub enum ProbeWarning {
+    /// The server's certificate ends soon: after so many whole days.
+    CertificateExpires {
+        /// Days that are left.
+        days: u64,
+    },
+    /// The server's certificate has ended, and the check does not verify it.
+    CertificateExpired,
+}
 
 impl fmt::Display for ProbeWarning {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {}
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CertificateExpires { days: 1 } => f.write_str("the certificate expires in 1 day"),
+            Self::CertificateExpires { days } => write!(f, "the certificate expires in {days} days"),
+            Self::CertificateExpired => f.write_str("the certificate has expired"),
+        }
     }
 }
 
@@ -81,6 +95,8 @@ pub enum FailureCause {
         /// What is wrong with the answer.
         why: Cow<'static, str>,
     },
+    /// No TLS connection came about, or the certificate is not good.
+    Tls(Cow<'static, str>),
     /// The answer is longer than a probe reads.
     TooLong {
         /// Which.
@@ -103,6 +119,7 @@ impl fmt::Display for FailureCause {
             Self::Closed(stage) => write!(f, "connection closed: {stage} is missing"),
             Self::Unexpected { what, wanted, got } => write!(f, "{what} is {got}, not {wanted}"),
             Self::Malformed { protocol, why } => write!(f, "the answer is no {protocol}: {why}"),
+            Self::Tls(why) => write!(f, "TLS: {why}"),
             Self::TooLong { what, limit } => write!(f, "{what} is longer than {limit} bytes"),
         }
     }
@@ -113,15 +130,24 @@ impl fmt::Display for FailureCause {
 pub enum Stage {
     /// The end of the connection's set-up.
     Connection,
+    /// The end of the TLS handshake.
+    TlsHandshake,
     /// An answer to what was sent, or what it has to say unasked.
     Answer,
+    /// The status and the headers of an HTTP answer.
+    Headers,
+    /// The body of an HTTP answer.
+    Body,
 }
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connection => "the connection",
+            Self::TlsHandshake => "the end of the TLS handshake",
             Self::Answer => "the expected answer",
+            Self::Headers => "the status line and headers",
+            Self::Body => "the end of the body",
         })
     }
 }
@@ -163,7 +189,7 @@ impl fmt::Debug for Excerpt {
 }
 
 /// Trouble on this host that kept a probe from saying anything about the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LocalTrouble {
     /// No file descriptor left in the process or the system (`EMFILE`, `ENFILE`).
     FileDescriptors,
@@ -181,13 +207,15 @@ pub enum LocalTrouble {
     SourceAddress,
     /// The check's `device` is not there.
     Device,
+    /// Something that the check needs on this host is not there or not usable.
+    Setup(Box<str>),
     /// The probe was started or its timer ran so late that a time-out means nothing.
     LateTimer,
 }
 
 impl fmt::Display for LocalTrouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        let words = match self {
             Self::FileDescriptors => "out of file descriptors (raise LimitNOFILE)",
             Self::LocalPorts => "out of local ports (widen net.ipv4.ip_local_port_range)",
             Self::Memory => "out of buffer memory",
@@ -196,8 +224,10 @@ impl fmt::Display for LocalTrouble {
             Self::NoRoute => "no route from this host (is an own interface down?)",
             Self::SourceAddress => "the check's source_address is not on this host",
             Self::Device => "the check's device is not on this host",
+            Self::Setup(why) => return write!(f, "the check cannot be carried out: {why}"),
             Self::LateTimer => "this host was too busy to keep the time",
-        })
+        };
+        f.write_str(words)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::Pattern;
+use super::{HttpProbe, Pattern, TlsProbe};
 
 /// What is tried, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,16 +40,25 @@ pub struct Origin {
 pub enum ProbeType {
     /// `tcp`
     Tcp,
+    /// `tls`
+    Tls,
+    /// `http`
+    Http,
+    /// `https`
+    Https,
 }
 
 impl ProbeType {
     /// Every type.
-    pub const ALL: [Self; 1] = [Self::Tcp];
+    pub const ALL: [Self; 4] = [Self::Tcp, Self::Tls, Self::Http, Self::Https];
 
     /// The word of the configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Http => "http",
+            Self::Https => "https",
         }
     }
 }
@@ -65,6 +74,10 @@ impl fmt::Display for ProbeType {
 pub enum ProbeKind {
     /// A TCP connection is opened, talked over where steps are given, and closed (keepalived's `TCP_CHECK`).
     Tcp(Vec<TalkStep>),
+    /// The same over TLS.
+    Tls(TlsProbe),
+    /// An HTTP request, over TLS where it has settings for that (keepalived's `HTTP_GET` and `SSL_GET`).
+    Http(HttpProbe),
 }
 
 impl ProbeKind {
@@ -72,6 +85,9 @@ impl ProbeKind {
     pub fn probe_type(&self) -> ProbeType {
         match self {
             Self::Tcp(_) => ProbeType::Tcp,
+            Self::Tls(_) => ProbeType::Tls,
+            Self::Http(HttpProbe { tls: None, .. }) => ProbeType::Http,
+            Self::Http(HttpProbe { tls: Some(_), .. }) => ProbeType::Https,
         }
     }
 }

@@ -1,13 +1,17 @@
 //! What a check of each type tries: one file a family of types.
 
 mod bytes;
+mod http;
 mod talk;
+mod tls;
+
+use std::path::PathBuf;
 
 use super::checks::optional;
 use super::hints::{Scope, unknown_word};
 use super::reader::{Item, Reader, shorten};
 use super::tree::Table;
-use crate::model::{Pattern, ProbeKind, ProbeType};
+use crate::model::{Pattern, ProbeKind, ProbeType, TlsProbe};
 
 /// Reads what a check tries, by its `type`; keys that neither checks nor this type have are problems.
 pub(super) fn read(reader: &mut Reader, table: &Table<'_>, probe_type: &Item<'_>) -> Option<ProbeKind> {
@@ -15,16 +19,39 @@ pub(super) fn read(reader: &mut Reader, table: &Table<'_>, probe_type: &Item<'_>
         reader.report_unknown(table, &any_scope());
         return None;
     };
-    reader.report_unknown(table, &[Scope::Check, Scope::Probe(found)]);
+    let mut scopes = vec![Scope::Check];
+    scopes.extend(groups(found));
+    scopes.push(Scope::Probe(found));
+    reader.report_unknown(table, &scopes);
     match found {
-        ProbeType::Tcp => talk::read(reader, table),
+        ProbeType::Tcp => talk::read(reader, table).map(ProbeKind::Tcp),
+        ProbeType::Tls => {
+            let steps = talk::read(reader, table);
+            let settings = tls::read(reader, table, probe_type.span().start, None);
+            Some(ProbeKind::Tls(TlsProbe {
+                tls: settings?,
+                steps: steps?,
+            }))
+        }
+        ProbeType::Http => http::read(reader, table, None),
+        ProbeType::Https => http::read(reader, table, Some(probe_type.span().start)),
+    }
+}
+
+/// The groups of keys that a type has beside those of every check.
+fn groups(probe_type: ProbeType) -> &'static [Scope] {
+    match probe_type {
+        ProbeType::Tcp => &[Scope::TalkKeys],
+        ProbeType::Tls => &[Scope::TlsKeys, Scope::TalkKeys],
+        ProbeType::Http => &[Scope::HttpKeys],
+        ProbeType::Https => &[Scope::HttpKeys, Scope::TlsKeys],
     }
 }
 
 /// The keys of all types: what may stand in a check whose type is not known.
 pub(super) fn any_scope() -> Vec<Scope> {
-    let types = ProbeType::ALL.into_iter().map(Scope::Probe);
-    types.chain([Scope::Check]).collect()
+    let groups = ProbeType::ALL.into_iter().flat_map(groups).copied();
+    groups.chain([Scope::Check]).collect()
 }
 
 fn read_type(reader: &mut Reader, item: &Item<'_>) -> Option<ProbeType> {
@@ -55,4 +82,18 @@ fn pattern(reader: &mut Reader, item: &Item<'_>, key: &str) -> Option<Pattern> {
             None
         }
     }
+}
+
+/// The path of a file, absolute: the daemon's working directory is no place to look from.
+fn path(reader: &mut Reader, item: &Item<'_>, key: &str) -> Option<PathBuf> {
+    let text = reader.string(item, key)?;
+    if !text.starts_with('/') || text.contains('\0') {
+        reader.error(
+            item.span().start,
+            format!("`{key}` cannot be \"{}\"", shorten(text)),
+            "an absolute path: \"/etc/ipvsd/ca.pem\"",
+        );
+        return None;
+    }
+    Some(text.into())
 }

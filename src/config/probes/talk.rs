@@ -1,15 +1,15 @@
-//! The `tcp` type: a connection, and what is said over it.
+//! What is said over a connection: the `tcp` and `tls` types.
 
 use super::super::hints::Scope;
 use super::super::reader::{Item, Reader};
 use super::super::tree::Table;
 use super::{bytes, optional, pattern};
-use crate::model::{ProbeKind, ProbeType, TalkStep};
+use crate::model::TalkStep;
 
 const MOST_STEPS: usize = 32;
 
-pub(super) fn read(reader: &mut Reader, table: &Table<'_>) -> Option<ProbeKind> {
-    let [send, expect, expect_regex, talk] = reader.pick(table, Scope::Probe(ProbeType::Tcp));
+pub(super) fn read(reader: &mut Reader, table: &Table<'_>) -> Option<Vec<TalkStep>> {
+    let [send, expect, expect_regex, talk] = reader.pick(table, Scope::TalkKeys);
     let send = optional(send, |item| bytes::text(reader, item, "send"));
     let expected = optional(expect, |item| bytes::text(reader, item, "expect"));
     let matched = optional(expect_regex, |item| pattern(reader, item, "expect_regex"));
@@ -23,14 +23,14 @@ pub(super) fn read(reader: &mut Reader, table: &Table<'_>) -> Option<ProbeKind> 
     }
     steps.extend(matched.map(TalkStep::ExpectMatch));
     let Some(talk) = talk else {
-        return Some(ProbeKind::Tcp(steps));
+        return Some(steps);
     };
     if !steps.is_empty() {
         let hint = "write them as steps of `talk`";
         reader.error(talk.span().start, "`talk` stands beside `send` or `expect`", hint);
         return None;
     }
-    read_steps(reader, talk).map(ProbeKind::Tcp)
+    read_steps(reader, talk)
 }
 
 fn read_steps(reader: &mut Reader, item: &Item<'_>) -> Option<Vec<TalkStep>> {

@@ -4,8 +4,11 @@
 //! that a test sees what the director would be told. Each type has one test of its own name in the module of that
 //! name; it goes through all [`Form`]s and prints its row of the table.
 
+mod http;
+mod https;
 mod servers;
 mod tcp;
+mod tls;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -109,6 +109,9 @@ impl Odd {
                     break;
                 }
                 left -= pass;
+                if left == 0 {
+                    break;
+                }
             }
             let _ = asker.shutdown(Shutdown::Both);
         })
@@ -125,4 +128,69 @@ impl Drop for Odd {
 fn hold(mut stream: TcpStream) {
     let mut buffer = [0; 4096];
     while stream.read(&mut buffer).is_ok_and(|read| read > 0) {}
+}
+
+/// A certificate authority on a host, in `ca.pem`, and what it issues.
+pub(crate) struct Authority<'lab> {
+    host: &'lab Host,
+}
+
+impl<'lab> Authority<'lab> {
+    pub(crate) fn make(host: &'lab Host) -> Self {
+        let authority = Self { host };
+        let write = |name: &str, text: &str| std::fs::write(host.directory().join(name), text).expect("a file");
+        write(
+            "openssl.cnf",
+            "[req]\ndistinguished_name=dn\n[dn]\n[ca]\nbasicConstraints=critical,CA:TRUE\n",
+        );
+        authority.openssl(&format!(
+            "req -x509 -config {{}}/openssl.cnf -extensions ca -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+             -keyout {{}}/ca.key -out {{}}/ca.pem -days 3650 -subj /CN=authority{}",
+            host.name()
+        ));
+        authority
+    }
+
+    /// Issues `NAME.pem` with `NAME.key`, for a DNS name and so many days from now.
+    pub(crate) fn issue(&self, name: &str, dns: &str, days: i32) -> (String, String) {
+        let extensions = format!("subjectAltName=DNS:{dns}\n");
+        std::fs::write(self.host.directory().join("extensions"), extensions).expect("a file");
+        self.openssl(&format!(
+            "req -config {{}}/openssl.cnf -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {{}}/{name}.key \
+             -out {{}}/{name}.csr -subj /CN={dns}"
+        ));
+        self.openssl(&format!(
+            "x509 -req -in {{}}/{name}.csr -CA {{}}/ca.pem -CAkey {{}}/ca.key -set_serial {} -days {days} \
+             -extfile {{}}/extensions -out {{}}/{name}.pem",
+            name.len() + 2
+        ));
+        (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")))
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.host.directory().join(name).display().to_string()
+    }
+
+    fn openssl(&self, arguments: &str) {
+        let directory = self.host.directory().display().to_string();
+        let arguments = arguments.replace("{}", &directory);
+        let words: Vec<_> = std::iter::once("openssl").chain(arguments.split_whitespace()).collect();
+        self.host.exec_ok(&words).expect("openssl");
+    }
+}
+
+/// Starts nginx with the inside of its `http` block, and waits for a port.
+pub(crate) fn nginx(host: &Host, http: &str, port: u16) -> Process {
+    let directory = host.directory().join(format!("nginx-{port}"));
+    std::fs::create_dir_all(&directory).expect("a folder");
+    let directory = directory.display().to_string();
+    let mut text = format!(
+        "daemon off;\nuser root;\nworker_processes 1;\npid {directory}/pid;\nevents {{ }}\nhttp {{\naccess_log off;\n"
+    );
+    for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
+        text += &format!("{kind}_temp_path {directory}/{kind};\n");
+    }
+    let file = format!("{directory}/nginx.conf");
+    std::fs::write(&file, format!("{text}{http}\n}}\n")).expect("a file");
+    start(host, &["nginx", "-e", "stderr", "-c", &file], port)
 }
