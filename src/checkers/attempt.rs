@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::fault;
-use crate::model::{FailureCause, Origin, ProbeOutcome, Stage};
+use crate::model::{FailureCause, Origin, ProbeKind, ProbeOutcome, Stage};
 
 /// The most that a probe reads in one go.
 const PIECE: usize = 4096;
@@ -56,9 +56,12 @@ impl<'a> Attempt<'a> {
     }
 
     /// The failure of a probe whose time has run out.
-    pub(super) fn out_of_time(&self) -> ProbeOutcome {
+    pub(super) fn out_of_time(&self, kind: &ProbeKind) -> ProbeOutcome {
         let cause = self.overdue.lock().unwrap_or_else(PoisonError::into_inner);
-        ProbeOutcome::Failure(cause.clone())
+        match kind {
+            ProbeKind::Agent(_) => ProbeOutcome::NoVerdict(cause.clone()),
+            _ => ProbeOutcome::Failure(cause.clone()),
+        }
     }
 
     /// A TCP connection to the server.

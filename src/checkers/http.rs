@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 
 use super::attempt::Attempt;
-use super::{Verdict, fault, tls};
+use super::{Findings, Verdict, fault, tls};
 use crate::model::{
     BodyTest, Excerpt, FailureCause, HttpProbe, HttpVersion, LocalTrouble, ProbeOutcome, ProbeWarning, Stage,
 };
@@ -100,7 +100,10 @@ async fn ask(
             judge(attempt, probe, answer).await?;
         }
     }
-    Ok(warning)
+    Ok(Findings {
+        warning,
+        ..Findings::default()
+    })
 }
 
 /// An HTTP/2 connection; what moves it ends with the second value.

@@ -5,9 +5,13 @@
 //! `attempt` is what all probes share: the way to the server, the deadline, bounded reading. `fault` says whose an error
 //! is. `packet` has the protocols' own bytes, without any I/O.
 
+mod agent;
 mod attempt;
 mod fault;
+mod file;
 mod http;
+pub mod packet;
+mod script;
 mod tcp;
 mod tls;
 
@@ -16,10 +20,17 @@ use std::time::{Duration, Instant};
 
 use attempt::Attempt;
 
-use crate::model::{ProbeKind, ProbeOutcome, ProbeResult, ProbeSpec, ProbeWarning};
+use crate::model::{Advice, ProbeKind, ProbeOutcome, ProbeResult, ProbeSpec, ProbeWarning};
 
-/// What a probe that came to its end has to say: a warning at most, or what went wrong.
-type Verdict = Result<Option<ProbeWarning>, ProbeOutcome>;
+/// What a probe of a server that is well came back with, or what went wrong.
+type Verdict = Result<Findings, ProbeOutcome>;
+
+/// What there is to say of a server that is well.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Findings {
+    warning: Option<ProbeWarning>,
+    advice: Option<Advice>,
+}
 
 /// Runs one probe to its end, which comes within `timeout`.
 pub async fn probe(spec: &ProbeSpec, target: SocketAddr, timeout: Duration) -> ProbeResult {
@@ -27,16 +38,17 @@ pub async fn probe(spec: &ProbeSpec, target: SocketAddr, timeout: Duration) -> P
     let attempt = Attempt::new(target, &spec.origin, started + timeout);
     let verdict = match tokio::time::timeout_at(attempt.deadline().into(), run(&spec.kind, &attempt)).await {
         Ok(verdict) => verdict,
-        Err(_elapsed) => Err(attempt.out_of_time()),
+        Err(_elapsed) => Err(attempt.out_of_time(&spec.kind)),
     };
-    let (outcome, warning) = match verdict {
-        Ok(warning) => (ProbeOutcome::Success, warning),
-        Err(outcome) => (outcome, None),
+    let (outcome, findings) = match verdict {
+        Ok(findings) => (ProbeOutcome::Success, findings),
+        Err(outcome) => (outcome, Findings::default()),
     };
     ProbeResult {
         outcome,
         latency: started.elapsed(),
-        warning,
+        warning: findings.warning,
+        advice: findings.advice,
     }
 }
 
@@ -45,5 +57,8 @@ async fn run(kind: &ProbeKind, attempt: &Attempt<'_>) -> Verdict {
         ProbeKind::Tcp(steps) => tcp::probe(attempt, steps).await,
         ProbeKind::Tls(settings) => tls::probe(attempt, settings).await,
         ProbeKind::Http(settings) => http::probe(attempt, settings).await,
+        ProbeKind::Script(settings) => script::probe(attempt, settings).await,
+        ProbeKind::File(settings) => file::probe(attempt, settings).await,
+        ProbeKind::Agent(settings) => agent::probe(attempt, settings).await,
     }
 }

@@ -2,8 +2,8 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::Verdict;
 use super::attempt::Attempt;
+use super::{Findings, Verdict};
 use crate::model::{Bytes, Excerpt, FailureCause, Pattern, ProbeOutcome, Stage, TalkStep};
 
 /// The most that is read for one step.
@@ -12,7 +12,7 @@ const LIMIT: usize = 16 * 1024;
 pub(super) async fn probe(attempt: &Attempt<'_>, steps: &[TalkStep]) -> Verdict {
     let mut stream = attempt.connect().await?;
     talk(attempt, &mut stream, steps).await?;
-    Ok(None)
+    Ok(Findings::default())
 }
 
 /// Goes through the steps of a conversation.

@@ -19,7 +19,7 @@ use tokio_rustls::client::TlsStream;
 use x509_cert::der::Decode;
 
 use super::attempt::Attempt;
-use super::{Verdict, fault, tcp};
+use super::{Findings, Verdict, fault, tcp};
 use crate::model::{FailureCause, LocalTrouble, ProbeOutcome, ProbeWarning, Stage, TlsProbe, TlsSettings, Trust};
 
 /// How long settings made from files hold.
@@ -31,7 +31,10 @@ pub(super) async fn probe(attempt: &Attempt<'_>, probe: &TlsProbe) -> Verdict {
     let stream = attempt.connect().await?;
     let (mut stream, warning) = handshake(attempt, stream, &probe.tls, &[]).await?;
     tcp::talk(attempt, &mut stream, &probe.steps).await?;
-    Ok(warning)
+    Ok(Findings {
+        warning,
+        ..Findings::default()
+    })
 }
 
 /// Makes TLS of a connection; `protocols` is what is offered by ALPN.

@@ -186,6 +186,8 @@ fn read_check(reader: &mut Reader, table: &Table<'_>, at: usize, name: Option<&s
     };
     let initial = match initial {
         Some(item) => reader.word(item, "initial", &INITIAL),
+        // An agent that is not there says nothing, for ever.
+        None if kind.as_ref().is_some_and(|kind| kind.probe_type() == ProbeType::Agent) => Some(Initial::Up),
         None => Some(Initial::FirstResult),
     };
     let connect_ip = optional(connect_ip, |item| reader.ip_address(item, "connect_ip"));

@@ -23,6 +23,12 @@ pub(super) enum Scope {
     TlsKeys,
     /// Keys of checks that ask over HTTP.
     HttpKeys,
+    /// Keys of checks that run a script.
+    ScriptKeys,
+    /// Keys of checks that look into a file.
+    FileKeys,
+    /// Keys of checks that ask an agent.
+    AgentKeys,
     /// One step of `talk` of a tcp check.
     Talk,
     /// `[[virtual_server]]`.
@@ -36,7 +42,7 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 16] = [
         Self::Top,
         Self::Ipvs,
         Self::Timeouts,
@@ -45,6 +51,9 @@ impl Scope {
         Self::TalkKeys,
         Self::TlsKeys,
         Self::HttpKeys,
+        Self::ScriptKeys,
+        Self::FileKeys,
+        Self::AgentKeys,
         Self::Talk,
         Self::VirtualServer,
         Self::RealServer,
@@ -98,6 +107,9 @@ impl Scope {
                 "expect_sha256",
                 "body_limit",
             ],
+            Self::ScriptKeys => &["argv", "user", "dynamic_weight"],
+            Self::FileKeys => &["path", "missing"],
+            Self::AgentKeys => &["send"],
             Self::Talk => &["send", "send_hex", "expect", "expect_hex", "expect_regex"],
             Self::VirtualServer => &[
                 "name",
@@ -151,13 +163,21 @@ impl Scope {
             Self::Timeouts => "timeouts of [ipvs]",
             Self::Host => "[host]",
             Self::Check => "a check",
-            Self::Probe(ProbeType::Tcp) => "a check of type \"tcp\"",
-            Self::Probe(ProbeType::Tls) => "a check of type \"tls\"",
-            Self::Probe(ProbeType::Http) => "a check of type \"http\"",
-            Self::Probe(ProbeType::Https) => "a check of type \"https\"",
+            Self::Probe(probe_type) => match probe_type {
+                ProbeType::Tcp => "a check of type \"tcp\"",
+                ProbeType::Tls => "a check of type \"tls\"",
+                ProbeType::Http => "a check of type \"http\"",
+                ProbeType::Https => "a check of type \"https\"",
+                ProbeType::Script => "a check of type \"script\"",
+                ProbeType::File => "a check of type \"file\"",
+                ProbeType::Agent => "a check of type \"agent\"",
+            },
             Self::TalkKeys => "a check of type \"tcp\" or \"tls\"",
             Self::TlsKeys => "a check over TLS",
             Self::HttpKeys => "a check of type \"http\" or \"https\"",
+            Self::ScriptKeys => "a check of type \"script\"",
+            Self::FileKeys => "a check of type \"file\"",
+            Self::AgentKeys => "a check of type \"agent\"",
             Self::Talk => "a step of `talk`",
             Self::VirtualServer => "a virtual_server",
             Self::RealServer => "a real_server",
@@ -214,6 +234,16 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
     ),
     ("enable_sni", "here it is `server_name`, in a check over TLS"),
     ("sni_name", "here it is `server_name`, in a check over TLS"),
+    (
+        "misc_path",
+        "here it is `argv`, in a check of type \"script\": argv = [\"/path\", \"argument\"]",
+    ),
+    ("misc_timeout", "here it is `timeout`, in a check, with a unit: \"3s\""),
+    (
+        "misc_dynamic",
+        "here it is `dynamic_weight = true`, in a check of type \"script\"",
+    ),
+    ("track_file", "here it is `path`, in a check of type \"file\""),
     ("bindto", "here it is `source_address`, in a check"),
     ("bind_if", "here it is `device`, in a check"),
     ("persistence_granularity", "here it is `persistence_netmask`"),

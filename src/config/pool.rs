@@ -156,7 +156,7 @@ fn read_real_server(
         (None, Some(port), _) if port != 0 => Some(port),
         (None, None, [port]) if *port != 0 => Some(*port),
         (None, _, _) => {
-            if !front.services.is_empty() && checks.iter().any(|check| check.connect_port.is_none()) {
+            if !front.services.is_empty() && checks.iter().any(wants_port) {
                 let why = match front.ports {
                     [] => "a fwmark service has none",
                     [_] => "its service is for every port",
@@ -199,6 +199,11 @@ fn read_real_server(
         checks,
     };
     Some((address_at, server))
+}
+
+/// Whether a check goes to a port and names none.
+fn wants_port(check: &CheckSpec) -> bool {
+    check.connect_port.is_none() && check.probe.kind.needs_port()
 }
 
 /// Whether a check's source address is of the family that it connects to.

@@ -283,6 +283,10 @@ impl Director {
             ProbeOutcome::Success => (true, None),
             ProbeOutcome::Failure(_) if late => return self.excuse(&finished, LocalTrouble::LateTimer, now, actions),
             ProbeOutcome::Failure(cause) | ProbeOutcome::Drain(cause) => (false, Some(cause)),
+            ProbeOutcome::NoVerdict(_) => {
+                let due = (finished.due + slot.machine.next_interval(&slot.spec)).max(now);
+                return self.schedule.set(finished.check, due);
+            }
             ProbeOutcome::Local(trouble) => return self.excuse(&finished, trouble, now, actions),
         };
         slot.trouble = None;

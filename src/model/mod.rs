@@ -13,7 +13,7 @@
 //! | `sync` | sync daemons, kernel timeouts, kernel information |
 //! | `check` | check settings |
 //! | `probe`, `*_probe` | what is tried, and from where; the settings of one type |
-//! | `outcome` | what a probe found: causes, latency, warnings |
+//! | `outcome`, `advice` | what a probe found: causes, latency, warnings |
 //! | `pattern` | a regular expression over bytes |
 //! | `connection` | one entry of the kernel's connection table |
 //! | `config` | a validated configuration |
@@ -23,6 +23,7 @@
 //! | `instant` | our own point in time, so that thinking rooms never ask a clock |
 
 mod action;
+mod advice;
 mod check;
 mod config;
 mod connection;
@@ -43,6 +44,7 @@ mod table;
 mod tls_probe;
 
 pub use action::{Action, CheckState, ServerId, ServerState, Transition};
+pub use advice::{Advice, StateAdvice, WeightAdvice};
 pub use check::{CheckSpec, Initial};
 pub use config::{
     Config, HostSettings, IpvsSettings, RealServer, SorryServer, Sysctl, TimeoutSettings, VirtualAddress, VirtualServer,
@@ -56,7 +58,7 @@ pub use http_probe::{BodyTest, HttpProbe, HttpVersion};
 pub use instant::Instant;
 pub use outcome::{Excerpt, FailureCause, LocalTrouble, ProbeOutcome, ProbeResult, ProbeWarning, Stage};
 pub use pattern::Pattern;
-pub use probe::{Bytes, Origin, ProbeKind, ProbeSpec, ProbeType, TalkStep};
+pub use probe::{AgentProbe, Bytes, FileProbe, Origin, ProbeKind, ProbeSpec, ProbeType, ScriptProbe, TalkStep};
 pub use scheduler::{Scheduler, ServiceFlags};
 pub use service::{Family, Netmask, ParseKeyError, Protocol, ServiceKey, ServiceSpec};
 pub use step::{Refusal, RefusalKind, Step, StepOutcome};

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use super::Advice;
+
 /// Everything one probe came back with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeResult {
@@ -13,6 +15,8 @@ pub struct ProbeResult {
     pub latency: Duration,
     /// Something that is no failure yet.
     pub warning: Option<ProbeWarning>,
+    /// What was advised about the server's weight and state. Nobody follows it yet.
+    pub advice: Option<Advice>,
 }
 
 impl From<ProbeOutcome> for ProbeResult {
@@ -21,6 +25,7 @@ impl From<ProbeOutcome> for ProbeResult {
             outcome,
             latency: Duration::ZERO,
             warning: None,
+            advice: None,
         }
     }
 }
@@ -34,6 +39,8 @@ pub enum ProbeOutcome {
     Failure(FailureCause),
     /// The server asks for no new connections. Until there is such a state it counts as a failure.
     Drain(FailureCause),
+    /// Nobody said anything about the server, as when an agent is not there.
+    NoVerdict(FailureCause),
     /// This host is at fault: no verdict about the server.
     Local(LocalTrouble),
 }
@@ -97,6 +104,22 @@ pub enum FailureCause {
     },
     /// No TLS connection came about, or the certificate is not good.
     Tls(Cow<'static, str>),
+    /// A server, or somebody who watches it, says itself that it must not be used.
+    Said(Excerpt),
+    /// A script ended with another status than 0.
+    Exit {
+        /// The status.
+        code: i32,
+        /// The first line of its output.
+        said: Excerpt,
+    },
+    /// A script was ended by a signal.
+    Killed {
+        /// The signal.
+        signal: i32,
+    },
+    /// The watched file is not there.
+    NoFile,
     /// The answer is longer than a probe reads.
     TooLong {
         /// Which.
@@ -120,6 +143,10 @@ impl fmt::Display for FailureCause {
             Self::Unexpected { what, wanted, got } => write!(f, "{what} is {got}, not {wanted}"),
             Self::Malformed { protocol, why } => write!(f, "the answer is no {protocol}: {why}"),
             Self::Tls(why) => write!(f, "TLS: {why}"),
+            Self::Said(words) => write!(f, "it says {words}"),
+            Self::Exit { code, said } => write!(f, "exit status {code}, saying {said}"),
+            Self::Killed { signal } => write!(f, "killed by signal {signal}"),
+            Self::NoFile => f.write_str("the file is not there"),
             Self::TooLong { what, limit } => write!(f, "{what} is longer than {limit} bytes"),
         }
     }
@@ -138,6 +165,10 @@ pub enum Stage {
     Headers,
     /// The body of an HTTP answer.
     Body,
+    /// The end of a script.
+    Exit,
+    /// The content of a file.
+    File,
 }
 
 impl fmt::Display for Stage {
@@ -148,6 +179,8 @@ impl fmt::Display for Stage {
             Self::Answer => "the expected answer",
             Self::Headers => "the status line and headers",
             Self::Body => "the end of the body",
+            Self::Exit => "the end of the script",
+            Self::File => "the file's content",
         })
     }
 }

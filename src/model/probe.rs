@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use super::{HttpProbe, Pattern, TlsProbe};
 
@@ -46,11 +47,25 @@ pub enum ProbeType {
     Http,
     /// `https`
     Https,
+    /// `script`
+    Script,
+    /// `file`
+    File,
+    /// `agent`
+    Agent,
 }
 
 impl ProbeType {
     /// Every type.
-    pub const ALL: [Self; 4] = [Self::Tcp, Self::Tls, Self::Http, Self::Https];
+    pub const ALL: [Self; 7] = [
+        Self::Tcp,
+        Self::Tls,
+        Self::Http,
+        Self::Https,
+        Self::Script,
+        Self::File,
+        Self::Agent,
+    ];
 
     /// The word of the configuration.
     pub const fn name(self) -> &'static str {
@@ -59,6 +74,9 @@ impl ProbeType {
             Self::Tls => "tls",
             Self::Http => "http",
             Self::Https => "https",
+            Self::Script => "script",
+            Self::File => "file",
+            Self::Agent => "agent",
         }
     }
 }
@@ -78,6 +96,12 @@ pub enum ProbeKind {
     Tls(TlsProbe),
     /// An HTTP request, over TLS where it has settings for that (keepalived's `HTTP_GET` and `SSL_GET`).
     Http(HttpProbe),
+    /// A program of the user's (keepalived's `MISC_CHECK`).
+    Script(ScriptProbe),
+    /// A file in which somebody writes how the server is (keepalived's `FILE_CHECK`).
+    File(FileProbe),
+    /// A program on the server that says how it is (HAProxy's `agent-check`).
+    Agent(AgentProbe),
 }
 
 impl ProbeKind {
@@ -88,6 +112,17 @@ impl ProbeKind {
             Self::Tls(_) => ProbeType::Tls,
             Self::Http(HttpProbe { tls: None, .. }) => ProbeType::Http,
             Self::Http(HttpProbe { tls: Some(_), .. }) => ProbeType::Https,
+            Self::Script(_) => ProbeType::Script,
+            Self::File(_) => ProbeType::File,
+            Self::Agent(_) => ProbeType::Agent,
+        }
+    }
+
+    /// Whether it goes to a port.
+    pub fn needs_port(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Tls(_) | Self::Http(_) | Self::Agent(_) => true,
+            Self::Script(_) | Self::File(_) => false,
         }
     }
 }
@@ -107,6 +142,33 @@ pub enum TalkStep {
     Expect(Bytes),
     /// A match must come, as above.
     ExpectMatch(Pattern),
+}
+
+/// A program that is run, and how its exit status is read: 0 is well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScriptProbe {
+    /// The program by its absolute path, and its arguments.
+    pub argv: Vec<String>,
+    /// The user that it runs as.
+    pub user: String,
+    /// A status from 2 to 255 is well too, and advises the weight that is 2 lower.
+    pub dynamic_weight: bool,
+}
+
+/// A file with a weight or a state in its first line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileProbe {
+    /// Its absolute path.
+    pub path: PathBuf,
+    /// Without the file the server is well.
+    pub missing_is_up: bool,
+}
+
+/// An agent that answers every connection with a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentProbe {
+    /// What it is sent first.
+    pub send: Option<Bytes>,
 }
 
 /// Bytes as they go over the wire; shown as text as far as they are some.

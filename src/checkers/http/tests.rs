@@ -48,6 +48,7 @@ async fn told(settings: HttpProbe, answer: impl Into<Vec<u8>>, endless: bool) ->
         ProbeOutcome::Success => "success".to_owned(),
         ProbeOutcome::Failure(cause) => cause.to_string(),
         ProbeOutcome::Drain(cause) => format!("drain: {cause}"),
+        ProbeOutcome::NoVerdict(cause) => format!("no verdict: {cause}"),
         ProbeOutcome::Local(trouble) => format!("here: {trouble}"),
     }
 }

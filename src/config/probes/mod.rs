@@ -2,6 +2,7 @@
 
 mod bytes;
 mod http;
+mod local;
 mod talk;
 mod tls;
 
@@ -11,7 +12,7 @@ use super::checks::optional;
 use super::hints::{Scope, unknown_word};
 use super::reader::{Item, Reader, shorten};
 use super::tree::Table;
-use crate::model::{Pattern, ProbeKind, ProbeType, TlsProbe};
+use crate::model::{AgentProbe, Pattern, ProbeKind, ProbeType, TlsProbe};
 
 /// Reads what a check tries, by its `type`; keys that neither checks nor this type have are problems.
 pub(super) fn read(reader: &mut Reader, table: &Table<'_>, probe_type: &Item<'_>) -> Option<ProbeKind> {
@@ -19,6 +20,7 @@ pub(super) fn read(reader: &mut Reader, table: &Table<'_>, probe_type: &Item<'_>
         reader.report_unknown(table, &any_scope());
         return None;
     };
+    let at = probe_type.span().start;
     let mut scopes = vec![Scope::Check];
     scopes.extend(groups(found));
     scopes.push(Scope::Probe(found));
@@ -27,14 +29,21 @@ pub(super) fn read(reader: &mut Reader, table: &Table<'_>, probe_type: &Item<'_>
         ProbeType::Tcp => talk::read(reader, table).map(ProbeKind::Tcp),
         ProbeType::Tls => {
             let steps = talk::read(reader, table);
-            let settings = tls::read(reader, table, probe_type.span().start, None);
+            let settings = tls::read(reader, table, at, None);
             Some(ProbeKind::Tls(TlsProbe {
                 tls: settings?,
                 steps: steps?,
             }))
         }
         ProbeType::Http => http::read(reader, table, None),
-        ProbeType::Https => http::read(reader, table, Some(probe_type.span().start)),
+        ProbeType::Https => http::read(reader, table, Some(at)),
+        ProbeType::Script => local::read_script(reader, table, at),
+        ProbeType::File => local::read_file(reader, table, at),
+        ProbeType::Agent => {
+            let [send] = reader.pick(table, Scope::AgentKeys);
+            let send = optional(send, |item| bytes::text(reader, item, "send"))?;
+            Some(ProbeKind::Agent(AgentProbe { send }))
+        }
     }
 }
 
@@ -45,6 +54,9 @@ fn groups(probe_type: ProbeType) -> &'static [Scope] {
         ProbeType::Tls => &[Scope::TlsKeys, Scope::TalkKeys],
         ProbeType::Http => &[Scope::HttpKeys],
         ProbeType::Https => &[Scope::HttpKeys, Scope::TlsKeys],
+        ProbeType::Script => &[Scope::ScriptKeys],
+        ProbeType::File => &[Scope::FileKeys],
+        ProbeType::Agent => &[Scope::AgentKeys],
     }
 }
 

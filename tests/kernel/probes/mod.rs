@@ -4,8 +4,11 @@
 //! that a test sees what the director would be told. Each type has one test of its own name in the module of that
 //! name; it goes through all [`Form`]s and prints its row of the table.
 
+mod agent;
+mod file;
 mod http;
 mod https;
+mod script;
 mod servers;
 mod tcp;
 mod tls;
@@ -116,6 +119,41 @@ impl Stand {
             self.probe_type
         );
         self.row.borrow_mut().insert(form, said);
+    }
+
+    /// Holds a probe to be kept by this host's trouble in these words, and notes the cell of the table.
+    pub(crate) fn here(&self, form: Form, keys: &str, port: u16, words: &str) {
+        let result = self.probe(keys, port);
+        let ProbeOutcome::Local(trouble) = &result.outcome else {
+            panic!("{form:?} {}: {result:?}: {keys}", self.probe_type);
+        };
+        let said = trouble.to_string();
+        assert!(
+            said.contains(words),
+            "{form:?} {}: `{said}`, not `{words}`: {keys}",
+            self.probe_type
+        );
+        self.note(form, &said);
+    }
+
+    /// Holds a probe to say nothing about the server, for this reason, and notes the cell of the table.
+    pub(crate) fn silent(&self, form: Form, keys: &str, port: u16, words: &str) {
+        let result = self.probe(keys, port);
+        let ProbeOutcome::NoVerdict(cause) = &result.outcome else {
+            panic!("{form:?} {}: {result:?}: {keys}", self.probe_type);
+        };
+        let said = cause.to_string();
+        assert!(
+            said.contains(words),
+            "{form:?} {}: `{said}`, not `{words}`: {keys}",
+            self.probe_type
+        );
+        self.note(form, &said);
+    }
+
+    /// Notes a cell of the table.
+    pub(crate) fn note(&self, form: Form, cell: &str) {
+        self.row.borrow_mut().insert(form, cell.to_owned());
     }
 
     /// Prints the row of the table; an empty cell fails.
