@@ -10,8 +10,12 @@ mod attempt;
 mod fault;
 mod file;
 mod http;
+mod mysql;
 pub mod packet;
+mod postgresql;
+mod redis;
 mod script;
+mod secret;
 mod tcp;
 mod tls;
 
@@ -20,7 +24,9 @@ use std::time::{Duration, Instant};
 
 use attempt::Attempt;
 
-use crate::model::{Advice, ProbeKind, ProbeOutcome, ProbeResult, ProbeSpec, ProbeWarning};
+use crate::model::{
+    Advice, Excerpt, FailureCause, ProbeKind, ProbeOutcome, ProbeResult, ProbeSpec, ProbeWarning, ValueTest,
+};
 
 /// What a probe of a server that is well came back with, or what went wrong.
 type Verdict = Result<Findings, ProbeOutcome>;
@@ -59,6 +65,25 @@ async fn run(kind: &ProbeKind, attempt: &Attempt<'_>) -> Verdict {
         ProbeKind::Http(settings) => http::probe(attempt, settings).await,
         ProbeKind::Script(settings) => script::probe(attempt, settings).await,
         ProbeKind::File(settings) => file::probe(attempt, settings).await,
+        ProbeKind::Mysql(settings) => mysql::probe(attempt, settings).await,
+        ProbeKind::Postgresql(settings) => postgresql::probe(attempt, settings).await,
+        ProbeKind::Redis(settings) => redis::probe(attempt, settings).await,
         ProbeKind::Agent(settings) => agent::probe(attempt, settings).await,
     }
+}
+
+/// Holds what a query answered against what it should have.
+fn judge_value(test: Option<&ValueTest>, found: Option<&str>) -> Result<(), ProbeOutcome> {
+    let wanted = match (test, found) {
+        (None, _) => return Ok(()),
+        (Some(ValueTest::Is(wanted)), Some(found)) if found == wanted => return Ok(()),
+        (Some(ValueTest::Matches(pattern)), Some(found)) if pattern.is_match(found.as_bytes()) => return Ok(()),
+        (Some(ValueTest::Is(wanted)), _) => Excerpt::of(wanted),
+        (Some(ValueTest::Matches(pattern)), _) => Excerpt::words(format!("a match of /{}/", pattern.as_str())),
+    };
+    Err(ProbeOutcome::Failure(FailureCause::Unexpected {
+        what: "the query's answer",
+        wanted,
+        got: found.map_or_else(|| Excerpt::words("nothing"), Excerpt::of),
+    }))
 }

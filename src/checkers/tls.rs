@@ -13,6 +13,7 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -37,13 +38,36 @@ pub(super) async fn probe(attempt: &Attempt<'_>, probe: &TlsProbe) -> Verdict {
     })
 }
 
-/// Makes TLS of a connection; `protocols` is what is offered by ALPN.
-pub(super) async fn handshake(
+/// A connection, over TLS or not.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// Makes TLS of a connection where there are settings for that.
+pub(super) async fn maybe(
     attempt: &Attempt<'_>,
     stream: TcpStream,
+    settings: Option<&TlsSettings>,
+) -> Result<(Box<dyn Stream>, Option<ProbeWarning>), ProbeOutcome> {
+    match settings {
+        None => Ok((Box::new(stream), None)),
+        Some(settings) => {
+            let (stream, warning) = handshake(attempt, stream, settings, &[]).await?;
+            Ok((Box::new(stream), warning))
+        }
+    }
+}
+
+/// Makes TLS of a connection; `protocols` is what is offered by ALPN.
+pub(super) async fn handshake<S>(
+    attempt: &Attempt<'_>,
+    stream: S,
     settings: &TlsSettings,
     protocols: &'static [&'static [u8]],
-) -> Result<(TlsStream<TcpStream>, Option<ProbeWarning>), ProbeOutcome> {
+) -> Result<(TlsStream<S>, Option<ProbeWarning>), ProbeOutcome>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let trouble = |why: String| ProbeOutcome::Local(LocalTrouble::Setup(why.into()));
     let config = client_config(settings, protocols).await.map_err(trouble)?;
     let name = match &settings.server_name {

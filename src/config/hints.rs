@@ -29,6 +29,16 @@ pub(super) enum Scope {
     FileKeys,
     /// Keys of checks that ask an agent.
     AgentKeys,
+    /// Keys of checks that log in.
+    LoginKeys,
+    /// Keys of checks that may use TLS.
+    TlsSwitch,
+    /// Keys of checks that ask SQL databases.
+    SqlKeys,
+    /// Keys of checks of MySQL alone.
+    MysqlKeys,
+    /// Keys of checks of Redis alone.
+    RedisKeys,
     /// One step of `talk` of a tcp check.
     Talk,
     /// `[[virtual_server]]`.
@@ -42,7 +52,7 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 21] = [
         Self::Top,
         Self::Ipvs,
         Self::Timeouts,
@@ -54,6 +64,11 @@ impl Scope {
         Self::ScriptKeys,
         Self::FileKeys,
         Self::AgentKeys,
+        Self::LoginKeys,
+        Self::TlsSwitch,
+        Self::SqlKeys,
+        Self::MysqlKeys,
+        Self::RedisKeys,
         Self::Talk,
         Self::VirtualServer,
         Self::RealServer,
@@ -110,6 +125,11 @@ impl Scope {
             Self::ScriptKeys => &["argv", "user", "dynamic_weight"],
             Self::FileKeys => &["path", "missing"],
             Self::AgentKeys => &["send"],
+            Self::LoginKeys => &["user", "password", "password_file"],
+            Self::TlsSwitch => &["tls"],
+            Self::SqlKeys => &["database", "query", "expect", "expect_regex", "read_only"],
+            Self::MysqlKeys => &["replication_lag"],
+            Self::RedisKeys => &["role"],
             Self::Talk => &["send", "send_hex", "expect", "expect_hex", "expect_regex"],
             Self::VirtualServer => &[
                 "name",
@@ -170,6 +190,9 @@ impl Scope {
                 ProbeType::Https => "a check of type \"https\"",
                 ProbeType::Script => "a check of type \"script\"",
                 ProbeType::File => "a check of type \"file\"",
+                ProbeType::Mysql => "a check of type \"mysql\"",
+                ProbeType::Postgresql => "a check of type \"postgresql\"",
+                ProbeType::Redis => "a check of type \"redis\"",
                 ProbeType::Agent => "a check of type \"agent\"",
             },
             Self::TalkKeys => "a check of type \"tcp\" or \"tls\"",
@@ -178,6 +201,11 @@ impl Scope {
             Self::ScriptKeys => "a check of type \"script\"",
             Self::FileKeys => "a check of type \"file\"",
             Self::AgentKeys => "a check of type \"agent\"",
+            Self::LoginKeys => "a check that logs in",
+            Self::TlsSwitch => "a check that may use TLS",
+            Self::SqlKeys => "a check of type \"mysql\" or \"postgresql\"",
+            Self::MysqlKeys => "a check of type \"mysql\"",
+            Self::RedisKeys => "a check of type \"redis\"",
             Self::Talk => "a step of `talk`",
             Self::VirtualServer => "a virtual_server",
             Self::RealServer => "a real_server",

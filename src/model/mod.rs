@@ -27,6 +27,7 @@ mod advice;
 mod check;
 mod config;
 mod connection;
+mod database_probe;
 mod destination;
 mod event;
 mod facts;
@@ -50,6 +51,7 @@ pub use config::{
     Config, HostSettings, IpvsSettings, RealServer, SorryServer, Sysctl, TimeoutSettings, VirtualAddress, VirtualServer,
 };
 pub use connection::{ConnectionEntry, PersistenceData};
+pub use database_probe::{Login, MysqlProbe, PostgresqlProbe, Query, RedisProbe, RedisRole, Secret, ValueTest};
 pub use destination::{DestinationKey, DestinationSpec, Forwarding, Tunnel, TunnelChecksum, TunnelKind};
 pub use event::{Event, ProbeId};
 pub use facts::HostFacts;

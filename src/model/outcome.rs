@@ -106,6 +106,8 @@ pub enum FailureCause {
     Tls(Cow<'static, str>),
     /// A server, or somebody who watches it, says itself that it must not be used.
     Said(Excerpt),
+    /// The server does not let this host in, in its own words.
+    Denied(Excerpt),
     /// A script ended with another status than 0.
     Exit {
         /// The status.
@@ -144,6 +146,7 @@ impl fmt::Display for FailureCause {
             Self::Malformed { protocol, why } => write!(f, "the answer is no {protocol}: {why}"),
             Self::Tls(why) => write!(f, "TLS: {why}"),
             Self::Said(words) => write!(f, "it says {words}"),
+            Self::Denied(words) => write!(f, "refused: {words}"),
             Self::Exit { code, said } => write!(f, "exit status {code}, saying {said}"),
             Self::Killed { signal } => write!(f, "killed by signal {signal}"),
             Self::NoFile => f.write_str("the file is not there"),
@@ -165,6 +168,12 @@ pub enum Stage {
     Headers,
     /// The body of an HTTP answer.
     Body,
+    /// What a server says before it is asked.
+    Greeting,
+    /// The answer to a login.
+    Login,
+    /// The answer to a query.
+    Query,
     /// The end of a script.
     Exit,
     /// The content of a file.
@@ -179,6 +188,9 @@ impl fmt::Display for Stage {
             Self::Answer => "the expected answer",
             Self::Headers => "the status line and headers",
             Self::Body => "the end of the body",
+            Self::Greeting => "the greeting",
+            Self::Login => "the answer to the login",
+            Self::Query => "the answer to the query",
             Self::Exit => "the end of the script",
             Self::File => "the file's content",
         })

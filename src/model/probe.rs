@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::{HttpProbe, Pattern, TlsProbe};
+use super::{HttpProbe, MysqlProbe, Pattern, PostgresqlProbe, RedisProbe, TlsProbe};
 
 /// What is tried, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,19 +51,28 @@ pub enum ProbeType {
     Script,
     /// `file`
     File,
+    /// `mysql`
+    Mysql,
+    /// `postgresql`
+    Postgresql,
+    /// `redis`
+    Redis,
     /// `agent`
     Agent,
 }
 
 impl ProbeType {
     /// Every type.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Tcp,
         Self::Tls,
         Self::Http,
         Self::Https,
         Self::Script,
         Self::File,
+        Self::Mysql,
+        Self::Postgresql,
+        Self::Redis,
         Self::Agent,
     ];
 
@@ -76,6 +85,9 @@ impl ProbeType {
             Self::Https => "https",
             Self::Script => "script",
             Self::File => "file",
+            Self::Mysql => "mysql",
+            Self::Postgresql => "postgresql",
+            Self::Redis => "redis",
             Self::Agent => "agent",
         }
     }
@@ -100,6 +112,12 @@ pub enum ProbeKind {
     Script(ScriptProbe),
     /// A file in which somebody writes how the server is (keepalived's `FILE_CHECK`).
     File(FileProbe),
+    /// A login to MySQL or MariaDB, and what can be asked there.
+    Mysql(MysqlProbe),
+    /// A login to PostgreSQL, and what can be asked there.
+    Postgresql(PostgresqlProbe),
+    /// A PING of Redis, and its role.
+    Redis(RedisProbe),
     /// A program on the server that says how it is (HAProxy's `agent-check`).
     Agent(AgentProbe),
 }
@@ -114,6 +132,9 @@ impl ProbeKind {
             Self::Http(HttpProbe { tls: Some(_), .. }) => ProbeType::Https,
             Self::Script(_) => ProbeType::Script,
             Self::File(_) => ProbeType::File,
+            Self::Mysql(_) => ProbeType::Mysql,
+            Self::Postgresql(_) => ProbeType::Postgresql,
+            Self::Redis(_) => ProbeType::Redis,
             Self::Agent(_) => ProbeType::Agent,
         }
     }
@@ -122,6 +143,7 @@ impl ProbeKind {
     pub fn needs_port(&self) -> bool {
         match self {
             Self::Tcp(_) | Self::Tls(_) | Self::Http(_) | Self::Agent(_) => true,
+            Self::Mysql(_) | Self::Postgresql(_) | Self::Redis(_) => true,
             Self::Script(_) | Self::File(_) => false,
         }
     }

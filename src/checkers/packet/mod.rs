@@ -3,3 +3,5 @@
 //! Every reader takes any bytes and answers with what they mean or why they mean nothing; none can panic.
 
 pub mod advice;
+pub mod mysql;
+pub mod redis;

@@ -1,6 +1,7 @@
 //! What a check of each type tries: one file a family of types.
 
 mod bytes;
+mod database;
 mod http;
 mod local;
 mod talk;
@@ -39,6 +40,9 @@ pub(super) fn read(reader: &mut Reader, table: &Table<'_>, probe_type: &Item<'_>
         ProbeType::Https => http::read(reader, table, Some(at)),
         ProbeType::Script => local::read_script(reader, table, at),
         ProbeType::File => local::read_file(reader, table, at),
+        ProbeType::Mysql => database::read_mysql(reader, table, at),
+        ProbeType::Postgresql => database::read_postgresql(reader, table, at),
+        ProbeType::Redis => database::read_redis(reader, table, at),
         ProbeType::Agent => {
             let [send] = reader.pick(table, Scope::AgentKeys);
             let send = optional(send, |item| bytes::text(reader, item, "send"))?;
@@ -56,6 +60,15 @@ fn groups(probe_type: ProbeType) -> &'static [Scope] {
         ProbeType::Https => &[Scope::HttpKeys, Scope::TlsKeys],
         ProbeType::Script => &[Scope::ScriptKeys],
         ProbeType::File => &[Scope::FileKeys],
+        ProbeType::Mysql => &[
+            Scope::LoginKeys,
+            Scope::SqlKeys,
+            Scope::MysqlKeys,
+            Scope::TlsSwitch,
+            Scope::TlsKeys,
+        ],
+        ProbeType::Postgresql => &[Scope::LoginKeys, Scope::SqlKeys, Scope::TlsSwitch, Scope::TlsKeys],
+        ProbeType::Redis => &[Scope::LoginKeys, Scope::RedisKeys, Scope::TlsSwitch, Scope::TlsKeys],
         ProbeType::Agent => &[Scope::AgentKeys],
     }
 }

@@ -72,6 +72,30 @@ pub(super) fn read(reader: &mut Reader, table: &Table<'_>, at: usize, host: Opti
     })
 }
 
+/// Reads the keys of a check that uses TLS only where `tls = true` says so.
+pub(super) fn read_optional(reader: &mut Reader, table: &Table<'_>, at: usize) -> Option<Option<TlsSettings>> {
+    let [switch] = reader.pick(table, Scope::TlsSwitch);
+    let wanted = optional(switch, |item| reader.boolean(item, "tls"))?;
+    if wanted == Some(true) {
+        return read(reader, table, at, None).map(Some);
+    }
+    let written: [Option<_>; 6] = reader.pick(table, Scope::TlsKeys);
+    if let Some((key, item)) = Scope::TlsKeys
+        .keys()
+        .iter()
+        .zip(written)
+        .find_map(|(key, item)| Some((key, item?)))
+    {
+        reader.error(
+            item.span().start,
+            format!("`{key}` has no effect without TLS"),
+            "add tls = true",
+        );
+        return None;
+    }
+    Some(None)
+}
+
 /// Whether a text is a host name as DNS has them, or an address.
 fn is_name(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok()

@@ -23,6 +23,13 @@ pub(crate) fn start(host: &Host, arguments: &[&str], port: u16) -> Process {
     process
 }
 
+/// Runs a program to its end, which may be far away on a busy machine, and holds it to have succeeded.
+pub(crate) fn run_long(host: &Host, arguments: &[&str]) {
+    let mut process = host.spawn(arguments).expect("the program starts");
+    let status = process.wait(5 * SOON).expect("an end");
+    assert!(status.success(), "{arguments:?}: {status}\n{}", process.log());
+}
+
 /// A server whose connections are each handled by a closure on a thread; ends with its value.
 pub(crate) struct Odd {
     ended: Arc<AtomicBool>,
