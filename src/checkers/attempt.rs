@@ -7,7 +7,7 @@ use std::time::Instant;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 
 use super::fault;
 use crate::model::{FailureCause, Origin, ProbeKind, ProbeOutcome, Stage};
@@ -57,11 +57,16 @@ impl<'a> Attempt<'a> {
 
     /// The failure of a probe whose time has run out.
     pub(super) fn out_of_time(&self, kind: &ProbeKind) -> ProbeOutcome {
-        let cause = self.overdue.lock().unwrap_or_else(PoisonError::into_inner);
+        let cause = self.overdue();
         match kind {
-            ProbeKind::Agent(_) => ProbeOutcome::NoVerdict(cause.clone()),
-            _ => ProbeOutcome::Failure(cause.clone()),
+            ProbeKind::Agent(_) => ProbeOutcome::NoVerdict(cause),
+            _ => ProbeOutcome::Failure(cause),
         }
+    }
+
+    /// How the probe has failed if its time runs out now.
+    pub(super) fn overdue(&self) -> FailureCause {
+        self.overdue.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A TCP connection to the server.
@@ -79,6 +84,15 @@ impl<'a> Attempt<'a> {
             Ok(None) => Ok(stream),
             Ok(Some(error)) | Err(error) => Err(fault::of(&error)),
         }
+    }
+
+    /// A UDP socket that is connected to the server, so that ICMP errors reach it.
+    pub(super) fn connect_udp(&self) -> Result<UdpSocket, ProbeOutcome> {
+        let socket = self.socket(Type::DGRAM, Some(Protocol::UDP))?;
+        socket
+            .connect(&self.target.into())
+            .map_err(|error| fault::of_connect(&error))?;
+        UdpSocket::from_std(socket.into()).map_err(|error| fault::of(&error))
     }
 
     /// A socket of the target's family with the origin's address, device and mark.

@@ -24,7 +24,7 @@ use crate::model::{
 const HEADERS_LIMIT: usize = 64 * 1024;
 const MOST_HEADERS: usize = 200;
 /// What this program calls itself to a server.
-const AGENT: &str = concat!("ipvsd/", env!("CARGO_PKG_VERSION"));
+pub(super) const AGENT: &str = concat!("ipvsd/", env!("CARGO_PKG_VERSION"));
 
 pub(super) async fn probe(attempt: &Attempt<'_>, probe: &HttpProbe) -> Verdict {
     let stream = attempt.connect().await?;

@@ -7,17 +7,23 @@
 
 mod agent;
 mod attempt;
+mod dns;
 mod fault;
 mod file;
+mod grpc;
 mod http;
+mod ldap;
 mod mysql;
 pub mod packet;
+mod ping;
 mod postgresql;
 mod redis;
 mod script;
 mod secret;
+mod smtp;
 mod tcp;
 mod tls;
+mod udp;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -68,6 +74,12 @@ async fn run(kind: &ProbeKind, attempt: &Attempt<'_>) -> Verdict {
         ProbeKind::Mysql(settings) => mysql::probe(attempt, settings).await,
         ProbeKind::Postgresql(settings) => postgresql::probe(attempt, settings).await,
         ProbeKind::Redis(settings) => redis::probe(attempt, settings).await,
+        ProbeKind::Dns(settings) => dns::probe(attempt, settings).await,
+        ProbeKind::Udp(settings) => udp::probe(attempt, settings).await,
+        ProbeKind::Ping => ping::probe(attempt).await,
+        ProbeKind::Smtp(settings) => smtp::probe(attempt, settings).await,
+        ProbeKind::Ldap(settings) => ldap::probe(attempt, settings).await,
+        ProbeKind::Grpc(settings) => grpc::probe(attempt, settings).await,
         ProbeKind::Agent(settings) => agent::probe(attempt, settings).await,
     }
 }

@@ -39,6 +39,14 @@ pub(super) enum Scope {
     MysqlKeys,
     /// Keys of checks of Redis alone.
     RedisKeys,
+    /// Keys of DNS checks alone.
+    DnsKeys,
+    /// Keys of UDP checks alone.
+    UdpKeys,
+    /// Keys of SMTP checks alone.
+    SmtpKeys,
+    /// Keys of gRPC checks alone.
+    GrpcKeys,
     /// One step of `talk` of a tcp check.
     Talk,
     /// `[[virtual_server]]`.
@@ -52,7 +60,7 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 25] = [
         Self::Top,
         Self::Ipvs,
         Self::Timeouts,
@@ -69,6 +77,10 @@ impl Scope {
         Self::SqlKeys,
         Self::MysqlKeys,
         Self::RedisKeys,
+        Self::DnsKeys,
+        Self::UdpKeys,
+        Self::SmtpKeys,
+        Self::GrpcKeys,
         Self::Talk,
         Self::VirtualServer,
         Self::RealServer,
@@ -130,6 +142,10 @@ impl Scope {
             Self::SqlKeys => &["database", "query", "expect", "expect_regex", "read_only"],
             Self::MysqlKeys => &["replication_lag"],
             Self::RedisKeys => &["role"],
+            Self::DnsKeys => &["name", "record_type", "rcode", "expect", "transport"],
+            Self::UdpKeys => &["send", "send_hex", "reply", "expect", "expect_hex", "expect_regex"],
+            Self::SmtpKeys => &["helo", "starttls"],
+            Self::GrpcKeys => &["service", "host"],
             Self::Talk => &["send", "send_hex", "expect", "expect_hex", "expect_regex"],
             Self::VirtualServer => &[
                 "name",
@@ -193,6 +209,12 @@ impl Scope {
                 ProbeType::Mysql => "a check of type \"mysql\"",
                 ProbeType::Postgresql => "a check of type \"postgresql\"",
                 ProbeType::Redis => "a check of type \"redis\"",
+                ProbeType::Dns => "a check of type \"dns\"",
+                ProbeType::Udp => "a check of type \"udp\"",
+                ProbeType::Ping => "a check of type \"ping\"",
+                ProbeType::Smtp => "a check of type \"smtp\"",
+                ProbeType::Ldap => "a check of type \"ldap\"",
+                ProbeType::Grpc => "a check of type \"grpc\"",
                 ProbeType::Agent => "a check of type \"agent\"",
             },
             Self::TalkKeys => "a check of type \"tcp\" or \"tls\"",
@@ -206,6 +228,10 @@ impl Scope {
             Self::SqlKeys => "a check of type \"mysql\" or \"postgresql\"",
             Self::MysqlKeys => "a check of type \"mysql\"",
             Self::RedisKeys => "a check of type \"redis\"",
+            Self::DnsKeys => "a check of type \"dns\"",
+            Self::UdpKeys => "a check of type \"udp\"",
+            Self::SmtpKeys => "a check of type \"smtp\"",
+            Self::GrpcKeys => "a check of type \"grpc\"",
             Self::Talk => "a step of `talk`",
             Self::VirtualServer => "a virtual_server",
             Self::RealServer => "a real_server",

@@ -174,6 +174,8 @@ pub enum Stage {
     Login,
     /// The answer to a query.
     Query,
+    /// The echo of a ping.
+    Echo,
     /// The end of a script.
     Exit,
     /// The content of a file.
@@ -191,6 +193,7 @@ impl fmt::Display for Stage {
             Self::Greeting => "the greeting",
             Self::Login => "the answer to the login",
             Self::Query => "the answer to the query",
+            Self::Echo => "the echo",
             Self::Exit => "the end of the script",
             Self::File => "the file's content",
         })

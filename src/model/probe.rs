@@ -4,7 +4,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::{HttpProbe, MysqlProbe, Pattern, PostgresqlProbe, RedisProbe, TlsProbe};
+use super::{
+    DnsProbe, GrpcProbe, HttpProbe, LdapProbe, MysqlProbe, Pattern, PostgresqlProbe, RedisProbe, SmtpProbe, TlsProbe,
+    UdpProbe,
+};
 
 /// What is tried, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,13 +60,25 @@ pub enum ProbeType {
     Postgresql,
     /// `redis`
     Redis,
+    /// `dns`
+    Dns,
+    /// `udp`
+    Udp,
+    /// `ping`
+    Ping,
+    /// `smtp`
+    Smtp,
+    /// `ldap`
+    Ldap,
+    /// `grpc`
+    Grpc,
     /// `agent`
     Agent,
 }
 
 impl ProbeType {
     /// Every type.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 16] = [
         Self::Tcp,
         Self::Tls,
         Self::Http,
@@ -73,6 +88,12 @@ impl ProbeType {
         Self::Mysql,
         Self::Postgresql,
         Self::Redis,
+        Self::Dns,
+        Self::Udp,
+        Self::Ping,
+        Self::Smtp,
+        Self::Ldap,
+        Self::Grpc,
         Self::Agent,
     ];
 
@@ -88,6 +109,12 @@ impl ProbeType {
             Self::Mysql => "mysql",
             Self::Postgresql => "postgresql",
             Self::Redis => "redis",
+            Self::Dns => "dns",
+            Self::Udp => "udp",
+            Self::Ping => "ping",
+            Self::Smtp => "smtp",
+            Self::Ldap => "ldap",
+            Self::Grpc => "grpc",
             Self::Agent => "agent",
         }
     }
@@ -118,6 +145,18 @@ pub enum ProbeKind {
     Postgresql(PostgresqlProbe),
     /// A PING of Redis, and its role.
     Redis(RedisProbe),
+    /// A DNS question.
+    Dns(DnsProbe),
+    /// A datagram and its reply (keepalived's `UDP_CHECK`).
+    Udp(UdpProbe),
+    /// An ICMP echo of the server's family (keepalived's `PING_CHECK`).
+    Ping,
+    /// A mail server's greetings (keepalived's `SMTP_CHECK`).
+    Smtp(SmtpProbe),
+    /// A bind to an LDAP directory.
+    Ldap(LdapProbe),
+    /// A call of gRPC's health service.
+    Grpc(GrpcProbe),
     /// A program on the server that says how it is (HAProxy's `agent-check`).
     Agent(AgentProbe),
 }
@@ -135,6 +174,12 @@ impl ProbeKind {
             Self::Mysql(_) => ProbeType::Mysql,
             Self::Postgresql(_) => ProbeType::Postgresql,
             Self::Redis(_) => ProbeType::Redis,
+            Self::Dns(_) => ProbeType::Dns,
+            Self::Udp(_) => ProbeType::Udp,
+            Self::Ping => ProbeType::Ping,
+            Self::Smtp(_) => ProbeType::Smtp,
+            Self::Ldap(_) => ProbeType::Ldap,
+            Self::Grpc(_) => ProbeType::Grpc,
             Self::Agent(_) => ProbeType::Agent,
         }
     }
@@ -144,7 +189,8 @@ impl ProbeKind {
         match self {
             Self::Tcp(_) | Self::Tls(_) | Self::Http(_) | Self::Agent(_) => true,
             Self::Mysql(_) | Self::Postgresql(_) | Self::Redis(_) => true,
-            Self::Script(_) | Self::File(_) => false,
+            Self::Dns(_) | Self::Udp(_) | Self::Smtp(_) | Self::Ldap(_) | Self::Grpc(_) => true,
+            Self::Script(_) | Self::File(_) | Self::Ping => false,
         }
     }
 }

@@ -3,5 +3,9 @@
 //! Every reader takes any bytes and answers with what they mean or why they mean nothing; none can panic.
 
 pub mod advice;
+pub mod grpc;
+pub mod icmp;
+pub mod ldap;
 pub mod mysql;
 pub mod redis;
+pub mod smtp;

@@ -13,7 +13,7 @@ const LONGEST_LAG: Duration = Duration::from_secs(86_400);
 const ROLES: [(&str, RedisRole); 2] = [("master", RedisRole::Master), ("replica", RedisRole::Replica)];
 
 pub(super) fn read_mysql(reader: &mut Reader, table: &Table<'_>, at: usize) -> Option<ProbeKind> {
-    let tls = tls::read_optional(reader, table, at);
+    let tls = tls::read_optional(reader, table, at, None);
     let [lag] = reader.pick(table, Scope::MysqlKeys);
     let replication_lag = optional(lag, |item| {
         reader.duration(item, "replication_lag", Duration::ZERO..=LONGEST_LAG)
@@ -36,7 +36,7 @@ pub(super) fn read_mysql(reader: &mut Reader, table: &Table<'_>, at: usize) -> O
 }
 
 pub(super) fn read_postgresql(reader: &mut Reader, table: &Table<'_>, at: usize) -> Option<ProbeKind> {
-    let tls = tls::read_optional(reader, table, at);
+    let tls = tls::read_optional(reader, table, at, None);
     let login = read_login(reader, table);
     let questions = read_questions(reader, table, None);
     let Questions {
@@ -54,7 +54,7 @@ pub(super) fn read_postgresql(reader: &mut Reader, table: &Table<'_>, at: usize)
 }
 
 pub(super) fn read_redis(reader: &mut Reader, table: &Table<'_>, at: usize) -> Option<ProbeKind> {
-    let tls = tls::read_optional(reader, table, at);
+    let tls = tls::read_optional(reader, table, at, None);
     let [role] = reader.pick(table, Scope::RedisKeys);
     let role = optional(role, |item| reader.word(item, "role", &ROLES));
     let [user_item, _, _] = reader.pick(table, Scope::LoginKeys);

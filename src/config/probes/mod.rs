@@ -4,6 +4,7 @@ mod bytes;
 mod database;
 mod http;
 mod local;
+mod network;
 mod talk;
 mod tls;
 
@@ -43,6 +44,12 @@ pub(super) fn read(reader: &mut Reader, table: &Table<'_>, probe_type: &Item<'_>
         ProbeType::Mysql => database::read_mysql(reader, table, at),
         ProbeType::Postgresql => database::read_postgresql(reader, table, at),
         ProbeType::Redis => database::read_redis(reader, table, at),
+        ProbeType::Dns => network::read_dns(reader, table, at),
+        ProbeType::Udp => network::read_udp(reader, table),
+        ProbeType::Ping => Some(ProbeKind::Ping),
+        ProbeType::Smtp => network::read_smtp(reader, table, at),
+        ProbeType::Ldap => network::read_ldap(reader, table, at),
+        ProbeType::Grpc => network::read_grpc(reader, table, at),
         ProbeType::Agent => {
             let [send] = reader.pick(table, Scope::AgentKeys);
             let send = optional(send, |item| bytes::text(reader, item, "send"))?;
@@ -69,6 +76,12 @@ fn groups(probe_type: ProbeType) -> &'static [Scope] {
         ],
         ProbeType::Postgresql => &[Scope::LoginKeys, Scope::SqlKeys, Scope::TlsSwitch, Scope::TlsKeys],
         ProbeType::Redis => &[Scope::LoginKeys, Scope::RedisKeys, Scope::TlsSwitch, Scope::TlsKeys],
+        ProbeType::Dns => &[Scope::DnsKeys],
+        ProbeType::Udp => &[Scope::UdpKeys],
+        ProbeType::Ping => &[],
+        ProbeType::Smtp => &[Scope::SmtpKeys, Scope::TlsSwitch, Scope::TlsKeys],
+        ProbeType::Ldap => &[Scope::LoginKeys, Scope::TlsSwitch, Scope::TlsKeys],
+        ProbeType::Grpc => &[Scope::GrpcKeys, Scope::TlsSwitch, Scope::TlsKeys],
         ProbeType::Agent => &[Scope::AgentKeys],
     }
 }

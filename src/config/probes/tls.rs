@@ -73,11 +73,16 @@ pub(super) fn read(reader: &mut Reader, table: &Table<'_>, at: usize, host: Opti
 }
 
 /// Reads the keys of a check that uses TLS only where `tls = true` says so.
-pub(super) fn read_optional(reader: &mut Reader, table: &Table<'_>, at: usize) -> Option<Option<TlsSettings>> {
+pub(super) fn read_optional(
+    reader: &mut Reader,
+    table: &Table<'_>,
+    at: usize,
+    host: Option<&str>,
+) -> Option<Option<TlsSettings>> {
     let [switch] = reader.pick(table, Scope::TlsSwitch);
     let wanted = optional(switch, |item| reader.boolean(item, "tls"))?;
     if wanted == Some(true) {
-        return read(reader, table, at, None).map(Some);
+        return read(reader, table, at, host).map(Some);
     }
     let written: [Option<_>; 6] = reader.pick(table, Scope::TlsKeys);
     if let Some((key, item)) = Scope::TlsKeys

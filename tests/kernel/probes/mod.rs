@@ -5,16 +5,22 @@
 //! name; it goes through all [`Form`]s and prints its row of the table.
 
 mod agent;
+mod dns;
 mod file;
+mod grpc;
 mod http;
 mod https;
+mod ldap;
 mod mysql;
+mod ping;
 mod postgresql;
 mod redis;
 mod script;
 mod servers;
+mod smtp;
 mod tcp;
 mod tls;
+mod udp;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -12,14 +12,16 @@ use super::{Form, Stand};
 const PORT: u16 = 3306;
 const LOGIN: &str = "user = \"monitor\"\npassword = \"s3cret\"\n";
 
-/// A data folder with the system tables and the user `monitor`, without the dear InnoDB.
+/// A data folder with the system tables, without the dear InnoDB, and beside it who is let in.
 fn make(host: &Host) -> String {
     let data = host.directory().join("data").display().to_string();
     std::fs::create_dir_all(format!("{data}/mysql")).expect("a folder");
     let share = format!("{}/usr/share/mysql", std::env::var("LAB_ROOT").expect("the lab"));
+    let grants = "CREATE USER IF NOT EXISTS monitor@'%' IDENTIFIED BY 's3cret';\n\
+                  GRANT ALL ON *.* TO monitor@'%';\nCREATE DATABASE IF NOT EXISTS shop;\n";
+    std::fs::write(format!("{data}.sql"), grants).expect("a file");
     let script = format!(
-        "(echo 'use mysql;'; cat {share}/mysql_system_tables.sql {share}/mysql_system_tables_data.sql; \
-          echo \"create user monitor@'%' identified by 's3cret'; grant all on *.* to monitor@'%'; create database shop;\") \
+        "(echo 'use mysql;'; cat {share}/mysql_system_tables.sql {share}/mysql_system_tables_data.sql) \
          | mariadbd --no-defaults --bootstrap --datadir={data} --user=root --lc-messages-dir={share} --innodb=OFF \
            --default-storage-engine=Aria"
     );
@@ -33,6 +35,7 @@ fn serve(host: &Host, data: &str, more: &[&str]) -> Process {
         std::env::var("LAB_ROOT").expect("the lab")
     );
     let (datadir, socket) = (format!("--datadir={data}"), format!("--socket={data}/socket"));
+    let grants = format!("--init-file={data}.sql");
     let mut command = vec![
         "mariadbd",
         "--no-defaults",
@@ -45,6 +48,7 @@ fn serve(host: &Host, data: &str, more: &[&str]) -> Process {
         &share,
         &datadir,
         &socket,
+        &grants,
     ];
     command.extend(more);
     start(host, &command, PORT)
