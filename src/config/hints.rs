@@ -292,6 +292,12 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
         "misc_path",
         "here it is `argv`, in a check of type \"script\": argv = [\"/path\", \"argument\"]",
     ),
+    ("payload", "here it is `send` or `send_hex`, in a check of type \"udp\""),
+    (
+        "require_reply",
+        "here: reply = true, or `expect`, in a check of type \"udp\"",
+    ),
+    ("helo_name", "here it is `helo`, in a check of type \"smtp\""),
     ("misc_timeout", "here it is `timeout`, in a check, with a unit: \"3s\""),
     (
         "misc_dynamic",
