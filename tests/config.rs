@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ipvsd::config::{Outcome, Problems, Source, Sources, has_wildcard, name_matches, parse};
-use ipvsd::model::{CheckSpec, Config, ServiceFlags};
+use ipvsd::model::{CheckSpec, Config, Origin, ProbeKind, ServiceFlags};
 use proptest::prelude::*;
 
 fn toml_files(directory: &str) -> Vec<PathBuf> {
@@ -65,7 +65,8 @@ fn show_checks(out: &mut String, checks: &[Arc<CheckSpec>]) {
         let CheckSpec {
             name,
             probe,
-            port,
+            connect_ip,
+            connect_port,
             interval,
             retry_interval,
             timeout,
@@ -75,10 +76,20 @@ fn show_checks(out: &mut String, checks: &[Arc<CheckSpec>]) {
         } = &**check;
         writeln!(
             out,
-            "    check {name}: {probe} port {port:?} interval {interval:?} retry_interval {retry_interval:?} \
-             timeout {timeout:?} rise {rise} fall {fall} initial {initial:?}"
+            "    check {name}: {} port {connect_port:?} interval {interval:?} retry_interval {retry_interval:?} \
+             timeout {timeout:?} rise {rise} fall {fall} initial {initial:?}",
+            probe.kind
         )
         .unwrap();
+        if probe.kind != ProbeKind::Tcp(Vec::new()) {
+            writeln!(out, "      {:?}", probe.kind).unwrap();
+        }
+        if let Some(address) = connect_ip {
+            writeln!(out, "      connect_ip {address}").unwrap();
+        }
+        if probe.origin != Origin::default() {
+            writeln!(out, "      {:?}", probe.origin).unwrap();
+        }
     }
 }
 

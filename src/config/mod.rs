@@ -18,6 +18,7 @@ mod duration;
 mod forwarding;
 mod hints;
 mod pool;
+mod probes;
 mod problem;
 mod reader;
 mod service;

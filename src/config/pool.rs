@@ -149,7 +149,7 @@ fn read_real_server(
     let checks = own_checks.as_deref().unwrap_or(front.checks);
     if let Some(item) = check_port
         && !front.services.is_empty()
-        && checks.iter().all(|check| check.port.is_some())
+        && checks.iter().all(|check| check.connect_port.is_some())
     {
         let why = match checks.is_empty() {
             true => "this real server has no check",
@@ -162,7 +162,7 @@ fn read_real_server(
         (None, Some(port), _) if port != 0 => Some(port),
         (None, None, [port]) if *port != 0 => Some(*port),
         (None, _, _) => {
-            if !front.services.is_empty() && checks.iter().any(|check| check.port.is_none()) {
+            if !front.services.is_empty() && checks.iter().any(wants_port) {
                 let why = match front.ports {
                     [] => "a fwmark service has none",
                     [_] => "its service is for every port",
@@ -171,12 +171,22 @@ fn read_real_server(
                 reader.missing(
                     check_at.unwrap_or(address_at),
                     format!("the check of {address} has no port: {why}"),
-                    "add check_port = 80 to the real_server, or port = 80 to the check",
+                    "add check_port = 80 to the real_server, or connect_port = 80 to the check",
                 );
             }
             None
         }
     };
+    if let Some(check) = checks.iter().find(|check| !reaches(check, address)) {
+        reader.error(
+            check_at.unwrap_or(address_at),
+            format!(
+                "check `{}` of {address} comes from an address of the other family",
+                check.name
+            ),
+            "give it a `source_address` of the real server's family, or `connect_ip`",
+        );
+    }
     let checks = match (&own_checks, &*shared) {
         (Some(own), _) => with_port(own, probed),
         (None, Some((port, checks))) if *port == probed => checks.clone(),
@@ -202,10 +212,25 @@ fn read_real_server(
 /// The checks with the port filled in that they probe unless they name one themselves.
 fn with_port(checks: &[CheckSpec], probed: Option<u16>) -> Vec<Arc<CheckSpec>> {
     let with_port = |check: &CheckSpec| CheckSpec {
-        port: check.port.or(probed),
+        connect_port: check.connect_port.or(probed),
         ..check.clone()
     };
     checks.iter().map(with_port).map(Arc::new).collect()
+}
+
+/// Whether a check goes to a port and names none.
+fn wants_port(check: &CheckSpec) -> bool {
+    check.connect_port.is_none() && check.probe.kind.needs_port()
+}
+
+/// Whether a check's source address is of the family that it connects to.
+fn reaches(check: &CheckSpec, address: IpAddr) -> bool {
+    let target = check.connect_ip.unwrap_or(address);
+    check
+        .probe
+        .origin
+        .address
+        .is_none_or(|source| Family::of(source) == Family::of(target))
 }
 
 fn read_address(reader: &mut Reader, item: &Item<'_>) -> Option<(usize, IpAddr, Option<u16>)> {

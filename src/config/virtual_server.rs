@@ -16,8 +16,6 @@ use crate::model::{Family, Forwarding, ServiceFlags, ServiceKey, ServiceSpec, Vi
 
 /// The most characters of a name.
 const LONGEST_NAME: usize = 64;
-/// The most bytes of an interface's name (`IFNAMSIZ` less the NUL).
-const LONGEST_DEVICE: usize = 15;
 
 /// The virtual servers read so far, and what no two of them may share.
 #[derive(Default)]
@@ -236,30 +234,15 @@ impl<'t> Assembly<'t> {
 }
 
 fn read_device(reader: &mut Reader, item: &Item<'_>, by_mark: bool) -> Option<String> {
-    let name = reader.string(item, "device")?;
-    let at = item.span().start;
     if by_mark {
         reader.error(
-            at,
+            item.span().start,
             "a fwmark service has no address to put on a `device`",
             "take `device` out",
         );
         return None;
     }
-    let fits = !name.is_empty()
-        && name.len() <= LONGEST_DEVICE
-        && !matches!(name, "." | "..")
-        && !name
-            .contains(|letter: char| letter.is_whitespace() || letter.is_control() || letter == '/' || letter == ':');
-    if !fits {
-        reader.error(
-            at,
-            format!("`{}` cannot be a device", shorten(name)),
-            format!("an interface's name of 1 to {LONGEST_DEVICE} bytes, as `ip link` shows it"),
-        );
-        return None;
-    }
-    Some(name.to_owned())
+    reader.device(item)
 }
 
 fn warn_of_thin_pools(

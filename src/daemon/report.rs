@@ -57,6 +57,7 @@ pub(super) fn report(transition: &Transition) {
             lasted,
         } => {
             let cause = cause
+                .as_ref()
                 .map(|cause| cause.to_string())
                 .unwrap_or_else(|| "check passed".to_owned());
             let service = &server.virtual_server;
@@ -89,6 +90,14 @@ pub(super) fn report(transition: &Transition) {
                 service = server.virtual_server,
                 server = server.server,
                 "this host cannot probe, states stay as they are: {trouble}"
+            );
+        }
+        Transition::ProbeWarned { server, check, warning } => {
+            warn!(
+                service = server.virtual_server,
+                server = server.server,
+                check,
+                "check passed with a warning: {warning}"
             );
         }
         Transition::StepRefused { message } => error!("{message}"),

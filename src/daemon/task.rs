@@ -228,12 +228,12 @@ impl Shell {
         match action {
             Action::StartProbe {
                 probe,
-                kind,
+                spec,
                 target,
                 timeout,
             } => self.later(async move {
-                let outcome = checkers::probe(&kind, target, timeout).await;
-                Event::ProbeFinished { probe, outcome }
+                let result = checkers::probe(&spec, target, timeout).await;
+                Event::ProbeFinished { probe, result }
             }),
             Action::ReadTable { details } => {
                 let kernel = self.kernel.clone();

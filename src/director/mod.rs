@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    Action, Config, DestinationKey, Event, Instant, LocalTrouble, Owned, ProbeId, ProbeOutcome, RefusalKind,
-    ServiceKey, Step, StepOutcome, Table, Transition, VirtualServer,
+    Action, Config, DestinationKey, Event, Instant, LocalTrouble, Owned, ProbeId, ProbeOutcome, ProbeResult,
+    RefusalKind, ServiceKey, Step, StepOutcome, Table, Transition, VirtualServer,
 };
 use crate::plan;
 use desired::{desired, desired_services};
@@ -164,7 +164,7 @@ impl Director {
                 actions.push(Action::RecordOwned(self.owned.clone()));
             }
             Event::StepsApplied(outcomes) => self.absorb(outcomes, now, &mut actions),
-            Event::ProbeFinished { probe, outcome } => self.judge(probe, outcome, now, &mut actions),
+            Event::ProbeFinished { probe, result } => self.judge(probe, result, now, &mut actions),
             Event::TimeReached => self.time_reached(now, &mut actions),
         }
         self.write(now, &mut actions);
@@ -302,7 +302,7 @@ impl Director {
         self.read_if_due(now, actions);
     }
 
-    fn judge(&mut self, probe: ProbeId, outcome: ProbeOutcome, now: Instant, actions: &mut Vec<Action>) {
+    fn judge(&mut self, probe: ProbeId, result: ProbeResult, now: Instant, actions: &mut Vec<Action>) {
         // The result of a probe whose check is no longer configured.
         let Some(finished) = self.pools.finish_probe(probe) else {
             return;
@@ -311,17 +311,30 @@ impl Director {
             return;
         };
         let late = now.since(finished.started) > slot.spec.timeout * 2 + Duration::from_millis(500);
-        let (success, cause) = match outcome {
+        let (success, cause) = match result.outcome {
             ProbeOutcome::Success => (true, None),
             ProbeOutcome::Failure(_) if late => return self.excuse(&finished, LocalTrouble::LateTimer, now, actions),
-            ProbeOutcome::Failure(cause) => (false, Some(cause)),
+            ProbeOutcome::Failure(cause) | ProbeOutcome::Drain(cause) => (false, Some(cause)),
+            ProbeOutcome::NoVerdict(_) => {
+                let due = (finished.due + slot.machine.next_interval(&slot.spec)).max(now);
+                return self.schedule.set(finished.check, due);
+            }
             ProbeOutcome::Local(trouble) => return self.excuse(&finished, trouble, now, actions),
         };
         slot.trouble = None;
+        let news = result
+            .warning
+            .clone()
+            .filter(|warning| slot.warning.as_ref() != Some(warning));
+        slot.warning.clone_from(&result.warning);
         slot.machine.observe(success, &slot.spec);
         let due = (finished.due + slot.machine.next_interval(&slot.spec)).max(now);
         let (pool, server, check_name) = (slot.pool, slot.server, slot.spec.name.clone());
         self.schedule.set(finished.check, due);
+        if let Some(warning) = news {
+            let (server, check) = (self.pools.name(pool, server), check_name.clone());
+            actions.push(Action::Report(Transition::ProbeWarned { server, check, warning }));
+        }
         if let Some(change) = self.pools.update_server(pool, server, check_name, cause, now) {
             actions.push(Action::Report(change));
             actions.extend(self.pools.update_tier(&self.config, pool, now).map(Action::Report));
@@ -334,13 +347,13 @@ impl Director {
         let Some(slot) = self.pools.check_mut(finished.check) else {
             return;
         };
-        let news = slot.trouble.replace(trouble) != Some(trouble);
+        let news = slot.trouble.replace(trouble.clone()).as_ref() != Some(&trouble);
         let (pool, server, interval) = (slot.pool, slot.server, slot.machine.next_interval(&slot.spec));
         self.schedule.set(finished.check, (finished.due + interval).max(now));
         let recently = |told: &Instant| now.since(*told) < TROUBLE_TOLD_FOR;
         let told = trouble.is_of_the_whole_host() && self.troubles_told.get(&trouble).is_some_and(recently);
         if news && !told {
-            self.troubles_told.insert(trouble, now);
+            self.troubles_told.insert(trouble.clone(), now);
             let server = self.pools.name(pool, server);
             actions.push(Action::Report(Transition::LocalTrouble { server, trouble }));
         }

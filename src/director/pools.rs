@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::health::{self, Check, Tier};
 use crate::model::{
-    Action, CheckSpec, CheckState, Config, FailureCause, Instant, LocalTrouble, ProbeId, RealServer, ServerId,
-    ServerState, Transition, VirtualServer,
+    Action, CheckSpec, CheckState, Config, FailureCause, Instant, LocalTrouble, ProbeId, ProbeWarning, RealServer,
+    ServerId, ServerState, Transition, VirtualServer,
 };
 
 /// Names one check of one real server of one pool. Never used twice in one process.
@@ -24,6 +24,8 @@ pub(super) struct CheckSlot {
     pub(super) server: usize,
     /// This host's trouble that was told of last; `None` once a probe has said something about the server.
     pub(super) trouble: Option<LocalTrouble>,
+    /// What the last probe that passed warned of.
+    pub(super) warning: Option<ProbeWarning>,
     target: SocketAddr,
 }
 
@@ -203,7 +205,7 @@ impl Pools {
         );
         Some(Action::StartProbe {
             probe,
-            kind: slot.spec.probe.clone(),
+            spec: Arc::clone(&slot.spec.probe),
             target: slot.target,
             timeout: slot.spec.timeout,
         })
@@ -292,6 +294,7 @@ fn new_slot(
         pool,
         server,
         trouble: None,
+        warning: None,
         target,
     }
 }
@@ -310,11 +313,16 @@ fn name_of(server: &VirtualServer, real_server: &RealServer) -> ServerId {
     }
 }
 
-/// Where a check connects: its own port, else the real server's, else that of the pool's first service.
+/// Where a check connects: its own address, else the real server's; its own port, else the real server's, else that of
+/// the pool's first service.
 fn target_of(server: &VirtualServer, real_server: &RealServer, spec: &CheckSpec) -> SocketAddr {
     let service_port = || server.services.first().and_then(crate::model::ServiceKey::port);
-    let port = spec.port.or(real_server.port).or_else(service_port).unwrap_or(0);
-    SocketAddr::new(real_server.address, port)
+    let port = spec
+        .connect_port
+        .or(real_server.port)
+        .or_else(service_port)
+        .unwrap_or(0);
+    SocketAddr::new(spec.connect_ip.unwrap_or(real_server.address), port)
 }
 
 fn tier_name(server: &VirtualServer, tier: Tier) -> Option<String> {

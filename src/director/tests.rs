@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    CheckSpec, DestinationSpec, FailureCause, Family, Forwarding, Initial, ProbeKind, Protocol, RealServer, Refusal,
-    Scheduler, ServerState, Service, ServiceSpec, SorryServer,
+    CheckSpec, DestinationSpec, FailureCause, Family, Forwarding, Initial, ProbeKind, ProbeSpec, Protocol, RealServer,
+    Refusal, Scheduler, ServerState, Service, ServiceSpec, SorryServer,
 };
 
 /// How a simulated server answers probes.
@@ -95,7 +96,13 @@ impl World {
                     Answer::Hangs => (timeout, ProbeOutcome::Failure(FailureCause::TimedOut)),
                     Answer::LocalTrouble => (Duration::ZERO, ProbeOutcome::Local(LocalTrouble::FileDescriptors)),
                 };
-                self.later(delay, Event::ProbeFinished { probe, outcome });
+                self.later(
+                    delay,
+                    Event::ProbeFinished {
+                        probe,
+                        result: outcome.into(),
+                    },
+                );
             }
             Action::ReadTable { details } => {
                 let mut read = self.kernel.clone();
@@ -141,6 +148,9 @@ impl World {
             }
             Action::Report(Transition::TierChanged { to, .. }) => {
                 self.say(&format!("serving: {}", to.as_deref().unwrap_or("nobody")));
+            }
+            Action::Report(Transition::ProbeWarned { server, warning, .. }) => {
+                self.say(&format!("{} warns: {warning}", server.server));
             }
             Action::Report(Transition::LocalTrouble { server, trouble }) => {
                 self.say(&format!("{}: {trouble}", server.server));
@@ -216,8 +226,9 @@ fn seconds(seconds: u64) -> Duration {
 fn check() -> CheckSpec {
     CheckSpec {
         name: "tcp".to_owned(),
-        probe: ProbeKind::Tcp,
-        port: None,
+        probe: Arc::new(ProbeSpec::new(ProbeKind::Tcp(Vec::new()))),
+        connect_ip: None,
+        connect_port: None,
         interval: seconds(2),
         retry_interval: seconds(1),
         timeout: Duration::from_millis(500),

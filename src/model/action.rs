@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{FailureCause, LocalTrouble, Owned, ProbeId, ProbeKind, ServiceKey, Step, VirtualAddress};
+use super::{FailureCause, LocalTrouble, Owned, ProbeId, ProbeSpec, ProbeWarning, ServiceKey, Step, VirtualAddress};
 
 /// Something the director wants done, in the imperative.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub enum Action {
     StartProbe {
         /// The name to report under.
         probe: ProbeId,
-        /// What is tried.
-        kind: ProbeKind,
+        /// What is tried, and from where.
+        spec: Arc<ProbeSpec>,
         /// Where.
         target: SocketAddr,
         /// How long it may take.
@@ -122,6 +122,15 @@ pub enum Transition {
         server: ServerId,
         /// What is wrong.
         trouble: LocalTrouble,
+    },
+    /// A probe passed and yet found something to see to. Said once until it changes.
+    ProbeWarned {
+        /// Whose probe.
+        server: ServerId,
+        /// The check.
+        check: String,
+        /// What there is to see to.
+        warning: ProbeWarning,
     },
     /// The kernel refused a step.
     StepRefused {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Config, Owned, ProbeOutcome, StepOutcome, Table, VirtualAddress};
+use super::{Config, Owned, ProbeResult, StepOutcome, Table, VirtualAddress};
 
 /// Names one running probe, so that its result finds its way back. Never used twice in one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,7 +29,7 @@ pub enum Event {
         /// Which.
         probe: ProbeId,
         /// What it found.
-        outcome: ProbeOutcome,
+        result: ProbeResult,
     },
     /// The time has come that the director had asked to be woken at.
     TimeReached,

@@ -2,15 +2,16 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use crate::model::{
-    CheckSpec, DestinationSpec, Initial, IpvsSettings, ProbeKind, Protocol, RealServer, Scheduler, ServiceKey,
-    ServiceSpec,
+    CheckSpec, DestinationSpec, Initial, IpvsSettings, ProbeKind, ProbeSpec, Protocol, RealServer, Scheduler,
+    ServiceKey, ServiceSpec,
 };
 
 fn config(forwarding: Forwarding) -> Config {
     let check = CheckSpec {
         name: "tcp".to_owned(),
-        probe: ProbeKind::Tcp,
-        port: None,
+        probe: std::sync::Arc::new(ProbeSpec::new(ProbeKind::Tcp(Vec::new()))),
+        connect_ip: None,
+        connect_port: None,
         interval: std::time::Duration::from_secs(2),
         retry_interval: std::time::Duration::from_secs(1),
         timeout: std::time::Duration::from_secs(1),
