@@ -42,7 +42,6 @@ fn serve(host: &Host, data: &str, more: &[&str]) -> Process {
         "--user=root",
         "--innodb=OFF",
         "--default-storage-engine=Aria",
-        "--skip-name-resolve",
         "--port=3306",
         "--bind-address=0.0.0.0",
         &share,
@@ -63,7 +62,11 @@ fn the_forms_of_a_server_are_told_apart() {
     let (certificate, key) = authority.issue("db", "db.example.com", 90);
     stand.fails(Form::Refusing, "", PORT, "connection refused");
     let (certificate, key) = (format!("--ssl-cert={certificate}"), format!("--ssl-key={key}"));
-    let maria = serve(server, &data, &[&certificate, &key, "--read-only"]);
+    let maria = serve(
+        server,
+        &data,
+        &[&certificate, &key, "--read-only", "--skip-name-resolve"],
+    );
     stand.passes(Form::Healthy, "", PORT);
     stand.passes(Form::Healthy, LOGIN, PORT);
     stand.passes(
