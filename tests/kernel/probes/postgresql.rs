@@ -163,7 +163,7 @@ fn the_forms_of_a_server_are_told_apart() {
 fn takes_nobody_in(stand: &Stand, data: &str) {
     let _postgres = serve(
         stand.server(),
-        &data,
+        data,
         &["-c", "max_connections=3", "-c", "superuser_reserved_connections=0"],
     );
     stand.passes(Form::Healthy, "", PORT);
