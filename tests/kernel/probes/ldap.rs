@@ -14,14 +14,14 @@ fn the_forms_of_a_server_are_told_apart() {
     let server = stand.server();
     stand.fails(Form::Refusing, "", 389, "connection refused");
     let file = server.directory().join("slapd.conf").display().to_string();
-    let text = "database ldif\ndirectory /tmp\nsuffix dc=example\nrootdn cn=admin,dc=example\nrootpw s3cret\n";
+    let text = "database ldif\ndirectory /tmp\nsuffix cn=example\nrootdn cn=admin,cn=example\nrootpw s3cret\n";
     std::fs::write(&file, text).expect("a file");
     let slapd = start(
         server,
         &["slapd", "-d", "0", "-f", &file, "-h", "ldap://0.0.0.0:389/"],
         389,
     );
-    let login = "user = \"cn=admin,dc=example\"\npassword = \"s3cret\"";
+    let login = "user = \"cn=admin,cn=example\"\npassword = \"s3cret\"";
     stand.passes(Form::Healthy, "", 389);
     stand.passes(Form::Healthy, login, 389);
     stand.fails(

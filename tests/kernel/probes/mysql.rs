@@ -1,8 +1,9 @@
 //! The mysql probe against Debian's MariaDB.
 
+use std::net::TcpStream;
 use std::time::Duration;
 
-use ipvsd::model::ProbeType;
+use ipvsd::model::{ProbeOutcome, ProbeType};
 use ipvsd_lab::{Host, Process};
 use nix::sys::signal::Signal;
 
@@ -42,7 +43,6 @@ fn serve(host: &Host, data: &str, more: &[&str]) -> Process {
         "--user=root",
         "--innodb=OFF",
         "--default-storage-engine=Aria",
-        "--skip-name-resolve",
         "--port=3306",
         "--bind-address=0.0.0.0",
         &share,
@@ -63,7 +63,11 @@ fn the_forms_of_a_server_are_told_apart() {
     let (certificate, key) = authority.issue("db", "db.example.com", 90);
     stand.fails(Form::Refusing, "", PORT, "connection refused");
     let (certificate, key) = (format!("--ssl-cert={certificate}"), format!("--ssl-key={key}"));
-    let maria = serve(server, &data, &[&certificate, &key, "--read-only"]);
+    let maria = serve(
+        server,
+        &data,
+        &[&certificate, &key, "--read-only", "--skip-name-resolve"],
+    );
     stand.passes(Form::Healthy, "", PORT);
     stand.passes(Form::Healthy, LOGIN, PORT);
     stand.passes(
@@ -155,30 +159,37 @@ fn the_forms_of_a_server_are_told_apart() {
         "no answer in time: the greeting is missing",
     );
     drop(maria);
-    counts_no_broken_connection(&stand, &data);
+    is_welcome_until_the_server_is_full(&stand, &data);
     stand.finish();
 }
 
-/// A probe without a user is not what `max_connect_errors` counts.
-fn counts_no_broken_connection(stand: &Stand, data: &str) {
+/// A probe without a user does not get this host blocked, and a server that is full is no success for it.
+fn is_welcome_until_the_server_is_full(stand: &Stand, data: &str) {
     let _maria = serve(
         stand.server(),
-        &data,
-        &["--max-connect-errors=5", "--max-connections=11"],
+        data,
+        &[
+            "--max-connect-errors=5",
+            "--max-connections=10",
+            "--extra-max-connections=1",
+        ],
     );
     for _ in 0..30 {
         stand.passes(Form::Healthy, "", PORT);
     }
     stand.passes(Form::Healthy, LOGIN, PORT);
-    // What such a connection is: it ends at the greeting.
-    let greeted = super::check("tcp", "expect = \"mysql_native_password\"", stand.at(PORT));
-    for _ in 0..10 {
-        super::run(stand.director(), &greeted);
-    }
-    stand.fails(
-        Form::WrongAnswer,
-        "",
-        PORT,
-        "refused: \"1129: Host '192.0.2.1' is blocked",
-    );
+    let address = stand.at(PORT);
+    let connect = || {
+        (0..12)
+            .map(|_| TcpStream::connect(address))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let _held = stand
+        .director()
+        .in_namespace(connect)
+        .expect("a namespace")
+        .expect("connections");
+    let full = || stand.probe("", PORT).outcome != ProbeOutcome::Success;
+    ipvsd_lab::wait_until("the server is full", super::SOON, full).expect("full");
+    stand.fails(Form::WrongAnswer, "", PORT, "refused: \"1040: Too many connections\"");
 }

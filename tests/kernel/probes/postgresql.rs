@@ -163,21 +163,22 @@ fn the_forms_of_a_server_are_told_apart() {
 fn takes_nobody_in(stand: &Stand, data: &str) {
     let _postgres = serve(
         stand.server(),
-        &data,
+        data,
         &["-c", "max_connections=3", "-c", "superuser_reserved_connections=0"],
     );
     stand.passes(Form::Healthy, "", PORT);
     let psql = program("psql");
     let address = "host=127.0.0.1 user=admin password=s3cret dbname=postgres";
-    let sleepers: Vec<_> = (0..4)
-        .map(|_| {
+    // One that came while a probe had the last place is sent away, so another one is sent.
+    let mut sleepers = Vec::new();
+    ipvsd_lab::wait_until("every connection is taken", super::SOON, || {
+        sleepers.push(
             stand
                 .server()
                 .spawn(&[&psql, address, "-c", "SELECT pg_sleep(600)"])
-                .expect("psql")
-        })
-        .collect();
-    ipvsd_lab::wait_until("every connection is taken", super::SOON, || {
+                .expect("psql"),
+        );
+        std::thread::sleep(Duration::from_millis(500));
         stand.probe(LOGIN, PORT).outcome != ipvsd::model::ProbeOutcome::Success
     })
     .unwrap_or_else(|problem| panic!("{problem}: {:?}", sleepers.iter().map(Process::log).collect::<Vec<_>>()));
