@@ -327,6 +327,7 @@ fn ten_megabytes_of_noise_are_refused_on_two_pages_and_soon() {
         };
         assert!(problems.shown.len() <= 200);
         assert!(problems.to_string().len() < 100_000);
-        assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+        // Seconds in truth; the limit is for what grows with the square, also on a busy machine.
+        assert!(started.elapsed().as_secs() < 600, "{:?}", started.elapsed());
     }
 }

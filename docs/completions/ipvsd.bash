@@ -25,6 +25,9 @@ _ipvsd() {
             ipvsd,help)
                 cmd="ipvsd__subcmd__help"
                 ;;
+            ipvsd,ipvsadm)
+                cmd="ipvsd__subcmd__ipvsadm"
+                ;;
             ipvsd,list)
                 cmd="ipvsd__subcmd__list"
                 ;;
@@ -45,6 +48,9 @@ _ipvsd() {
                 ;;
             ipvsd__subcmd__help,help)
                 cmd="ipvsd__subcmd__help__subcmd__help"
+                ;;
+            ipvsd__subcmd__help,ipvsadm)
+                cmd="ipvsd__subcmd__help__subcmd__ipvsadm"
                 ;;
             ipvsd__subcmd__help,list)
                 cmd="ipvsd__subcmd__help__subcmd__list"
@@ -98,7 +104,7 @@ _ipvsd() {
 
     case "${cmd}" in
         ipvsd)
-            opts="-h -V --help --version run check-config plan apply list realserver help"
+            opts="-h -V --help --version run check-config plan apply list ipvsadm realserver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -152,7 +158,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__help)
-            opts="run check-config plan apply list realserver help"
+            opts="run check-config plan apply list ipvsadm realserver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -194,6 +200,20 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__help__subcmd__ipvsadm)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -294,6 +314,20 @@ _ipvsd() {
         ipvsd__subcmd__help__subcmd__run)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__ipvsadm)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
