@@ -19,6 +19,8 @@ pub(crate) struct Pair {
 pub(crate) struct Verdict {
     pub(crate) accepted: bool,
     pub(crate) difference: Option<String>,
+    /// Something is not as it was before the first command line.
+    pub(crate) changed: bool,
 }
 
 impl Pair {
@@ -57,6 +59,7 @@ impl Pair {
         }
         Verdict {
             accepted: original.code == 0,
+            changed: theirs != self.before || our != self.before,
             difference: found,
         }
     }

@@ -57,6 +57,8 @@ pub(crate) struct Outcome {
 #[derive(Debug)]
 pub(crate) struct Subject {
     paths: [PathBuf; 3],
+    /// Where its libraries are, if not where they usually are.
+    libraries: Option<PathBuf>,
     /// A command line may be run by a call into the library, which is what `main` does: a process costs a hundred times
     /// more here.
     callable: bool,
@@ -85,6 +87,9 @@ impl Subject {
         let mut command = Command::new(&self.paths[program as usize]);
         // What both call themselves in messages.
         command.arg0(program.name()).args(arguments.iter().map(S::as_ref));
+        if let Some(folder) = &self.libraries {
+            command.env("LD_LIBRARY_PATH", folder);
+        }
         finish(command.stdin(stdin))
     }
 }
@@ -173,8 +178,6 @@ pub(crate) struct Subjects {
     pub(crate) ours: Subject,
     /// Both are the original.
     pub(crate) alike: bool,
-    /// Kept open, for the lab's file system forgets the pages of a program that nobody has open.
-    _open: Vec<File>,
 }
 
 impl Subjects {
@@ -200,41 +203,62 @@ pub(crate) fn subjects() -> &'static Subjects {
             assert!(target.exists(), "this machine has no {}", target.display());
             cover(&target, &folder.join(name)).expect("names of the suite's own");
         }
-        let original = Program::ALL.map(|program| found(program.name()));
-        let links = std::env::temp_dir().join(format!("compat-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("compat-{}", std::process::id()));
         let wish = std::env::var("COMPAT_SUBJECT").unwrap_or_default();
         assert!(
             ["", "original", "process"].contains(&wish.as_str()),
             "COMPAT_SUBJECT={wish}"
         );
         let alike = wish == "original";
+        let mut original = Program::ALL.map(|program| found(program.name()));
+        let libraries = copy_into_memory(&mut original[Program::Ipvsadm as usize], &folder.join("copy"));
         let ours = if alike {
             original.clone()
         } else {
-            linked(&links.join("ours"), |_| PathBuf::from(IPVSD))
+            linked(&folder.join("ours"), |_| PathBuf::from(IPVSD))
         };
         // The original's scripts look for it in the usual places only.
-        let usual = links.join("original");
+        let usual = folder.join("usual");
         linked(&usual, |program| original[program as usize].clone());
         cover(Path::new("/usr/local/sbin"), &usual).expect("the original in a usual place");
-        let open = original
-            .iter()
-            .chain(&ours)
-            .map(|path| File::open(path).expect("a program"))
-            .collect();
         Subjects {
-            original: Subject {
-                paths: original,
-                callable: false,
-            },
             ours: Subject {
                 paths: ours,
+                libraries: alike.then(|| libraries.clone()),
                 callable: wish.is_empty(),
             },
+            original: Subject {
+                paths: original,
+                libraries: Some(libraries),
+                callable: false,
+            },
             alike,
-            _open: open,
         }
     })
+}
+
+/// Copies a program and its libraries into a folder of the lab's memory, for reading them from this machine's disk each
+/// time takes as long as all else that they do. Returns the folder.
+fn copy_into_memory(program: &mut PathBuf, folder: &Path) -> PathBuf {
+    fs::create_dir_all(folder).expect("a folder");
+    // The loader's way to say what it would load.
+    let listing = Command::new(&*program)
+        .env("LD_TRACE_LOADED_OBJECTS", "1")
+        .output()
+        .expect("a list of libraries");
+    let listing = String::from_utf8_lossy(&listing.stdout).into_owned();
+    let libraries = listing
+        .lines()
+        .filter_map(|line| line.split_once(" => ")?.1.split(" (").next());
+    for file in libraries
+        .map(Path::new)
+        .chain([&**program])
+        .filter(|path| path.is_absolute())
+    {
+        fs::copy(file, folder.join(file.file_name().expect("a name"))).expect("room for a copy");
+    }
+    *program = folder.join(Program::Ipvsadm.name());
+    folder.to_owned()
 }
 
 fn found(name: &str) -> PathBuf {
