@@ -85,6 +85,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         record,
         sender,
         orders,
+        ready: false,
         reloading: false,
         reload_again: false,
     };
@@ -99,6 +100,8 @@ struct Shell {
     record: Record,
     sender: UnboundedSender<Message>,
     orders: watch::Sender<AddressOrder>,
+    /// The table has been as the configuration wants it once.
+    ready: bool,
     reloading: bool,
     /// A second SIGHUP came while the first one's files were read.
     reload_again: bool,
@@ -168,7 +171,10 @@ impl Shell {
 
     fn reload_done(&mut self) {
         self.reloading = false;
-        notify(&[NotifyState::Ready]);
+        // A reload before the first readiness leaves it to that one.
+        if self.ready {
+            notify(&[NotifyState::Ready]);
+        }
         if std::mem::take(&mut self.reload_again) {
             self.reload();
         }
@@ -269,6 +275,7 @@ impl Shell {
             Action::Report(transition) => report::report(&transition),
             Action::AnnounceReady => {
                 info!("ready: the kernel's table is as the configuration wants it");
+                self.ready = true;
                 notify(&[NotifyState::Ready]);
             }
         }
