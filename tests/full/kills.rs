@@ -11,18 +11,21 @@ use crate::pool::{Servers, Story, holdings, traffic};
 use crate::site::{Family, Site};
 use crate::wanted::weights;
 
-const CHECK: &str = "check = [{ type = \"tcp\", interval = \"300ms\", retry_interval = \"100ms\", timeout = \"200ms\", \
+const CHECK: &str = "check = [{ type = \"tcp\", interval = \"300ms\", retry_interval = \"100ms\", timeout = \"2s\", \
                      rise = 2, fall = 2 }]";
 /// With direct routing and tunnels the director never hears a dead server's refusal, and remembers the attempt for a
 /// minute. A client that comes from the same port again goes to the same dead server, whatever its weight, unless
 /// the kernel is told this.
 const KERNEL: &str = "[ipvs]\nsysctl = { expire_nodest_conn = true }\n";
-/// interval + (fall − 1) × retry_interval + timeout, as docs/configuration.md promises.
-const OUT: Duration = Duration::from_millis(300 + 100 + 200);
-/// interval + (rise − 1) × retry_interval, and the time of one probe.
-const BACK: Duration = Duration::from_millis(300 + 100 + 200);
-/// User-mode Linux has one processor for the daemon, the servers, the clients and this test.
-const SLOW_MACHINE: Duration = Duration::from_millis(1500);
+/// interval + (fall − 1) × retry_interval, as docs/configuration.md promises for servers that refuse: the time-out does
+/// not matter then, and is long here, so that a machine that has no time for a server does not make it fail.
+const OUT: Duration = Duration::from_millis(300 + 100);
+/// interval + (rise − 1) × retry_interval.
+const BACK: Duration = Duration::from_millis(300 + 100);
+/// For one probe and one change of the table, where all share one processor: what half of all may take.
+const PROBE: Duration = Duration::from_millis(200);
+/// What any may take longer than promised: others may want the machine.
+const SLOW_MACHINE: Duration = Duration::from_secs(5);
 /// How much more memory the daemon may hold at the end than after the first tenth, in KiB.
 const GROWTH: u64 = 2048;
 
@@ -178,7 +181,7 @@ fn hundreds_of_kills(plan: &Plan) {
             Blow::Stumble => {
                 let index = alive[chance.usize(..alive.len())];
                 servers.kill(index);
-                pause(&mut chance, OUT);
+                pause(&mut chance, OUT + PROBE);
                 servers.restart(index);
                 killed += 1;
             }
@@ -196,7 +199,7 @@ fn hundreds_of_kills(plan: &Plan) {
             limit
         };
         if matches!(blow, Blow::Stumble) {
-            std::thread::sleep(OUT);
+            std::thread::sleep(OUT + PROBE);
         }
         settle(
             &servers,
@@ -250,8 +253,8 @@ fn hundreds_of_kills(plan: &Plan) {
         "the sorry server answered nobody: {report}"
     );
     assert!(
-        out.percentile(50) <= OUT + Duration::from_millis(200),
-        "the middle of all is later than promised ({OUT:?}): {out}"
+        out.percentile(50) <= OUT + PROBE && back.percentile(50) <= BACK + PROBE,
+        "the middle of all is later than promised: {out}; {back}"
     );
 
     let file = site.director().directory().join("ipvsd.toml").display().to_string();

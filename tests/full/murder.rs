@@ -15,10 +15,12 @@ use crate::pool::{Servers, Story, traffic};
 use crate::site::{Daemon, Family, IPVSD, Site, configure, ipvsd};
 use crate::wanted::{Destination, Service, Wanted, saved, weights};
 
-const CHECK: &str = "check = [{ type = \"tcp\", interval = \"300ms\", retry_interval = \"100ms\", timeout = \"200ms\", \
+const CHECK: &str = "check = [{ type = \"tcp\", interval = \"300ms\", retry_interval = \"100ms\", timeout = \"2s\", \
                      rise = 2, fall = 2 }]";
 /// From the daemon's readiness until a first verdict or a failure has its effect, and a slow machine.
 const SETTLED: Duration = Duration::from_secs(10);
+/// User-mode Linux is slow to start programs, and others may want the machine.
+const READY: Duration = Duration::from_secs(45);
 /// Services of others, which nobody may touch.
 const FOREIGN: [&str; 5] = [
     "-A -t 192.0.2.99:25 -s wlc",
@@ -86,6 +88,25 @@ fn until_something_changes(director: &Host, limit: Duration) {
     director.in_namespace(watch).expect("a namespace");
 }
 
+/// Waits until a daemon says that it is ready; tells where its threads are if it does not.
+fn wait_until_ready(daemon: &mut Daemon) {
+    if daemon.process.wait_for_log("ready:", READY).is_ok() {
+        return;
+    }
+    let tasks = fs::read_dir(format!("/proc/{}/task", daemon.process.id()));
+    let mut threads = String::new();
+    for task in tasks.into_iter().flatten().flatten() {
+        for file in ["comm", "wchan", "syscall", "stack"] {
+            let text = fs::read_to_string(task.path().join(file)).unwrap_or_else(|error| error.to_string());
+            threads += &format!("{file}: {}\n", text.trim());
+        }
+    }
+    panic!(
+        "not ready within {READY:?}; its threads:\n{threads}its log:\n{}",
+        daemon.process.log()
+    );
+}
+
 /// Where the record lies: one folder for the one namespace.
 fn record(run_dir: &Path) -> Option<PathBuf> {
     let mut folders = fs::read_dir(run_dir).ok()?;
@@ -130,7 +151,7 @@ fn a_daemon_killed_at_any_moment_leaves_traffic_and_its_successor_unharmed() {
         });
     };
     let mut daemon = start(&wanted);
-    daemon.wait_for("ready:");
+    wait_until_ready(&mut daemon);
     settle(&daemon, &wanted, 0);
     site.client()
         .wait_for_answer(vip, "real-server-1", Duration::from_secs(5))
@@ -192,7 +213,7 @@ fn a_daemon_killed_at_any_moment_leaves_traffic_and_its_successor_unharmed() {
         }
         let started = Instant::now();
         daemon = start(&wanted);
-        daemon.wait_for("ready:");
+        wait_until_ready(&mut daemon);
         ready.push(started.elapsed());
         story.tell(format_args!("round {round}: ready"));
         if let Some(index) = dies {

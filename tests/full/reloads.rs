@@ -14,10 +14,10 @@ use crate::pool::{Servers, Story, holdings, traffic};
 use crate::site::{Daemon, Family, Site};
 use crate::wanted::{Destination, Service, Wanted, weights};
 
-const CHECK: &str = "check = [{ type = \"tcp\", interval = \"300ms\", retry_interval = \"100ms\", timeout = \"200ms\", \
+const CHECK: &str = "check = [{ type = \"tcp\", interval = \"300ms\", retry_interval = \"100ms\", timeout = \"2s\", \
                      rise = 1, fall = 2 }]";
 /// From a signal until the table has what the file says, a new server's first success included, on a slow machine.
-const IN_FORCE: Duration = Duration::from_secs(10);
+const IN_FORCE: Duration = Duration::from_secs(20);
 /// Longer than any request takes. A server is emptied (weight 0) for this time before it is taken out of the file:
 /// what is removed with requests under way loses them, by the kernel's own doing.
 const REQUEST: Duration = Duration::from_millis(700);
