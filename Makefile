@@ -35,6 +35,7 @@ test: lint test-plain test-real
 
 test-kernels: lint test-plain
 	@KERNEL=6.1 tests/lab/suite
+	@KERNEL=6.1 tests/lab/suite --target compat
 	@KERNEL=6.12 tests/lab/suite
 	@KERNEL=7.2 tests/lab/suite
 	@tests/lab/without-ipvs
