@@ -13,7 +13,7 @@ help:
 	@echo 'make demo          a director with a real nginx pool on a real IPVS kernel, servers dying and coming back'
 	@echo 'make test          formatting, clippy, unit and data tests, then the real-kernel tests (KERNEL=6.1|6.12|7.2|host)'
 	@echo 'make test-kernels  the same, the real-kernel tests on 6.1, 6.12 and 7.2'
-	@echo 'make test-full     all that, and the tests that take longer'
+	@echo 'make test-full     all that, and what takes longer: hundreds of kills and reloads, keepalived beside us (KERNEL=...)'
 	@echo 'make lab           a shell on the lab kernel (KERNEL=..., LAB_VM=qemu)'
 	@echo 'make bench         measurements beside ipvsadm and keepalived, in QEMU'
 	@echo 'make build         the program, optimised: target/release/ipvsd'
@@ -24,25 +24,32 @@ help:
 setup:
 	@tests/lab/setup
 
+# Linked statically, so that it starts at once and runs on every distribution (docs/adr/0007). Naming the target keeps
+# the flag away from what runs during the build itself.
 build: setup
-	cargo build --release --bin ipvsd
+	@host=$$(rustc -vV | sed -n 's/^host: //p') && \
+	RUSTFLAGS="$$RUSTFLAGS -C target-feature=+crt-static" cargo build --release --bin ipvsd --target "$$host" && \
+	mkdir -p target/release && ln -f "target/$$host/release/ipvsd" target/release/ipvsd
 
 test: lint test-plain test-real
 
 test-kernels: lint test-plain
 	@KERNEL=6.1 tests/lab/suite
+	@KERNEL=6.1 tests/lab/suite --target compat
 	@KERNEL=6.12 tests/lab/suite
 	@KERNEL=7.2 tests/lab/suite
 	@tests/lab/without-ipvs
 
 test-full: test-kernels
-	$(if $(wildcard tests/full/main.rs),@tests/lab/suite --target full --timeout 3600)
+	@tests/lab/setup package:strace
+	@tests/lab/suite --target full --timeout 3600
 
 test-plain: setup
 	cargo test --quiet --workspace --lib --bins $(plain_tests)
 	cargo test --quiet --workspace --doc
 
 test-real: setup
+	@tests/lab/check
 	@tests/lab/suite
 	@tests/lab/suite --target compat
 	@tests/lab/without-ipvs
@@ -55,7 +62,7 @@ lab: setup
 	@cargo build --quiet --bin ipvsd
 	@tests/lab/run --shell
 
-bench: setup
+bench: build
 	@tests/lab/setup qemu
 	@benches/run
 

@@ -53,7 +53,7 @@ fn main() -> Result<()> {
         }
     };
     done(bench.programming()?);
-    done(bench.listing()?);
+    done(bench.drop_in()?);
     done(bench.one_weight()?);
     done(bench.growth()?);
     done(bench.memory()?);
@@ -74,6 +74,20 @@ struct Row {
     peer: String,
     ratio: String,
     target: String,
+}
+
+impl Row {
+    /// Two whole processes beside each other, by the medians of their times.
+    fn faster(what: &str, ours: Vec<Duration>, (peer, theirs): (&str, Vec<Duration>), target: &str) -> Self {
+        let (ours, theirs) = (median(ours), median(theirs));
+        Self {
+            what: format!("{what}, whole process"),
+            ours: milliseconds(ours),
+            peer: format!("{} ({peer})", milliseconds(theirs)),
+            ratio: format!("{:.1} × faster", ratio(theirs, ours)),
+            target: target.to_owned(),
+        }
+    }
 }
 
 impl std::fmt::Display for Row {
@@ -307,24 +321,51 @@ impl Bench {
         ])
     }
 
-    fn listing(&self) -> Result<Vec<Row>> {
+    /// The ipvsadm verb beside ipvsadm: restoring into an empty table, saving and listing it.
+    fn drop_in(&self) -> Result<Vec<Row>> {
+        let rules = self.file("rules", &rules(1000))?;
+        let restore = |command: &mut Command| {
+            in_new_namespace(|| {
+                let input = fs::File::open(&rules).context("cannot read the rules")?;
+                whole_process(command.arg("-R").stdin(input))
+            })
+        };
+        let (mut original, mut ours) = (vec![], vec![]);
+        for _ in 0..self.rounds {
+            original.push(restore(&mut Command::new("ipvsadm"))?);
+            ours.push(restore(Command::new(&self.ipvsd).arg("ipvsadm"))?);
+        }
+        let mut rows = vec![Row::faster(
+            "`ipvsd ipvsadm -R`",
+            ours,
+            ("`ipvsadm -R`", original),
+            "20 ×",
+        )];
         let steps = steps(1000);
-        let (original, ours) = in_new_namespace(|| {
+        rows.extend(in_new_namespace(|| {
             program(&steps)?;
-            let (mut original, mut ours) = (vec![], vec![]);
-            for _ in 0..self.rounds {
-                original.push(whole_process(Command::new("ipvsadm").arg("-Ln"))?);
-                ours.push(whole_process(Command::new(&self.ipvsd).args(["list", "-n"]))?);
+            let views: [(&[&str], &str, &str, &str); 3] = [
+                (&["list", "-n"], "`ipvsd list -n`", "-Ln", "4 ×, aim 6 ×"),
+                (&["ipvsadm", "-Ln"], "`ipvsd ipvsadm -Ln`", "-Ln", "4 ×, aim 6 ×"),
+                (&["ipvsadm", "-Sn"], "`ipvsd ipvsadm -Sn`", "-Sn", "4 ×, aim 6 ×"),
+            ];
+            let mut rows = vec![];
+            for (arguments, what, option, target) in views {
+                let (mut original, mut ours) = (vec![], vec![]);
+                for _ in 0..self.rounds {
+                    original.push(whole_process(Command::new("ipvsadm").arg(option))?);
+                    ours.push(whole_process(Command::new(&self.ipvsd).args(arguments))?);
+                }
+                rows.push(Row::faster(
+                    what,
+                    ours,
+                    (&format!("`ipvsadm {option}`"), original),
+                    target,
+                ));
             }
-            Ok((median(original), median(ours)))
-        })?;
-        Ok(vec![Row {
-            what: "`ipvsd list -n`, whole process".to_owned(),
-            ours: milliseconds(ours),
-            peer: format!("{} (`ipvsadm -Ln`)", milliseconds(original)),
-            ratio: format!("{:.1} × faster", ratio(original, ours)),
-            target: "4 ×, aim 6 ×".to_owned(),
-        }])
+            Ok(rows)
+        })?);
+        Ok(rows)
     }
 
     /// One weight differs: `apply` as a whole process beside keepalived from signal to changed table.

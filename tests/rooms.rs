@@ -27,6 +27,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("net", Kind::Hands),
     ("net/packet", Kind::Words),
     ("checkers", Kind::Hands),
+    ("checkers/packet", Kind::Words),
     ("doctor", Kind::Thinking),
     ("doctor/gather", Kind::Hands),
     ("realserver", Kind::Thinking),

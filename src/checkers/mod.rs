@@ -2,17 +2,115 @@
 //!
 //! A hand: it never decides whether a server is up, never retries and never keeps state between two probes. What is
 //! wrong with this host (no file descriptors, no local ports) is told apart from what is wrong with the server.
+//! `attempt` is what all probes share: the way to the server, the deadline, bounded reading. `fault` says whose an error
+//! is. `packet` has the protocols' own bytes, without any I/O.
 
+mod agent;
+mod attempt;
+mod dns;
+mod fault;
+mod file;
+mod grpc;
+mod http;
+mod ldap;
+mod mysql;
+pub mod packet;
+mod ping;
+mod postgresql;
+mod redis;
+mod script;
+mod secret;
+mod smtp;
 mod tcp;
+mod tls;
+mod udp;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::model::{ProbeKind, ProbeOutcome};
+use attempt::Attempt;
+
+use crate::model::{
+    Advice, Excerpt, FailureCause, LocalTrouble, ProbeKind, ProbeOutcome, ProbeResult, ProbeSpec, ProbeWarning,
+    ValueTest,
+};
+use crate::net;
+
+/// What a probe of a server that is well came back with, or what went wrong.
+type Verdict = Result<Findings, ProbeOutcome>;
+
+/// What there is to say of a server that is well.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Findings {
+    warning: Option<ProbeWarning>,
+    advice: Option<Advice>,
+}
 
 /// Runs one probe to its end, which comes within `timeout`.
-pub async fn probe(kind: &ProbeKind, target: SocketAddr, timeout: Duration) -> ProbeOutcome {
-    match kind {
-        ProbeKind::Tcp => tcp::probe(target, timeout).await,
+pub async fn probe(spec: &ProbeSpec, target: SocketAddr, timeout: Duration) -> ProbeResult {
+    let started = Instant::now();
+    let attempt = Attempt::new(target, &spec.origin, started + timeout);
+    let verdict = match tokio::time::timeout_at(attempt.deadline().into(), run(&spec.kind, &attempt)).await {
+        Ok(verdict) => verdict,
+        Err(_elapsed) => Err(attempt.out_of_time(&spec.kind)),
+    };
+    let (outcome, findings) = match verdict {
+        Ok(findings) => (ProbeOutcome::Success, findings),
+        Err(outcome) => (blame(outcome, target), Findings::default()),
+    };
+    ProbeResult {
+        outcome,
+        latency: started.elapsed(),
+        warning: findings.warning,
+        advice: findings.advice,
     }
+}
+
+/// An interface that is down takes its route along, and then the kernel does not say whose fault it is.
+fn blame(outcome: ProbeOutcome, target: SocketAddr) -> ProbeOutcome {
+    match outcome {
+        ProbeOutcome::Failure(FailureCause::NetworkUnreachable | FailureCause::HostUnreachable)
+        | ProbeOutcome::Local(LocalTrouble::NoRoute)
+            if net::reach::is_cut_off(target.ip()) =>
+        {
+            ProbeOutcome::Local(LocalTrouble::InterfaceDown)
+        }
+        outcome => outcome,
+    }
+}
+
+async fn run(kind: &ProbeKind, attempt: &Attempt<'_>) -> Verdict {
+    match kind {
+        ProbeKind::Tcp(steps) => tcp::probe(attempt, steps).await,
+        ProbeKind::Tls(settings) => tls::probe(attempt, settings).await,
+        ProbeKind::Http(settings) => http::probe(attempt, settings).await,
+        ProbeKind::Script(settings) => script::probe(attempt, settings).await,
+        ProbeKind::File(settings) => file::probe(attempt, settings).await,
+        ProbeKind::Mysql(settings) => mysql::probe(attempt, settings).await,
+        ProbeKind::Postgresql(settings) => postgresql::probe(attempt, settings).await,
+        ProbeKind::Redis(settings) => redis::probe(attempt, settings).await,
+        ProbeKind::Dns(settings) => dns::probe(attempt, settings).await,
+        ProbeKind::Udp(settings) => udp::probe(attempt, settings).await,
+        ProbeKind::Ping => ping::probe(attempt).await,
+        ProbeKind::Smtp(settings) => smtp::probe(attempt, settings).await,
+        ProbeKind::Ldap(settings) => ldap::probe(attempt, settings).await,
+        ProbeKind::Grpc(settings) => grpc::probe(attempt, settings).await,
+        ProbeKind::Agent(settings) => agent::probe(attempt, settings).await,
+    }
+}
+
+/// Holds what a query answered against what it should have.
+fn judge_value(test: Option<&ValueTest>, found: Option<&str>) -> Result<(), ProbeOutcome> {
+    let wanted = match (test, found) {
+        (None, _) => return Ok(()),
+        (Some(ValueTest::Is(wanted)), Some(found)) if found == wanted => return Ok(()),
+        (Some(ValueTest::Matches(pattern)), Some(found)) if pattern.is_match(found.as_bytes()) => return Ok(()),
+        (Some(ValueTest::Is(wanted)), _) => Excerpt::of(wanted),
+        (Some(ValueTest::Matches(pattern)), _) => Excerpt::words(format!("a match of /{}/", pattern.as_str())),
+    };
+    Err(ProbeOutcome::Failure(FailureCause::Unexpected {
+        what: "the query's answer",
+        wanted,
+        got: found.map_or_else(|| Excerpt::words("nothing"), Excerpt::of),
+    }))
 }

@@ -1,80 +1,210 @@
-//! The TCP probe: a connection is opened and closed again (keepalived's `TCP_CHECK`).
+//! The TCP probe: a connection, talked over where steps are given (keepalived's `TCP_CHECK`, HAProxy's `tcp-check`).
 
-use std::io;
-use std::net::SocketAddr;
-use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use nix::errno::Errno;
-use tokio::net::TcpStream;
+use super::attempt::Attempt;
+use super::{Findings, Verdict};
+use crate::model::{Bytes, Excerpt, FailureCause, Pattern, ProbeOutcome, Stage, TalkStep};
 
-use crate::model::{FailureCause, LocalTrouble, ProbeOutcome};
+/// The most that is read for one step.
+const LIMIT: usize = 16 * 1024;
 
-pub(super) async fn probe(target: SocketAddr, timeout: Duration) -> ProbeOutcome {
-    match tokio::time::timeout(timeout, TcpStream::connect(target)).await {
-        Ok(Ok(_connection)) => ProbeOutcome::Success,
-        Ok(Err(error)) => classify(&error),
-        Err(_elapsed) => ProbeOutcome::Failure(FailureCause::TimedOut),
-    }
+pub(super) async fn probe(attempt: &Attempt<'_>, steps: &[TalkStep]) -> Verdict {
+    let mut stream = attempt.connect().await?;
+    talk(attempt, &mut stream, steps).await?;
+    Ok(Findings::default())
 }
 
-/// Whose fault an error of `socket(2)` or `connect(2)` is.
-fn classify(error: &io::Error) -> ProbeOutcome {
-    let number = error.raw_os_error().unwrap_or(0);
-    match Errno::from_raw(number) {
-        Errno::ECONNREFUSED => ProbeOutcome::Failure(FailureCause::Refused),
-        Errno::ETIMEDOUT => ProbeOutcome::Failure(FailureCause::TimedOut),
-        Errno::ECONNRESET | Errno::ECONNABORTED => ProbeOutcome::Failure(FailureCause::Reset),
-        Errno::EHOSTUNREACH | Errno::EHOSTDOWN => ProbeOutcome::Failure(FailureCause::HostUnreachable),
-        Errno::ENETUNREACH => ProbeOutcome::Failure(FailureCause::NetworkUnreachable),
-        Errno::EMFILE | Errno::ENFILE => ProbeOutcome::Local(LocalTrouble::FileDescriptors),
-        Errno::EADDRNOTAVAIL | Errno::EADDRINUSE => ProbeOutcome::Local(LocalTrouble::LocalPorts),
-        Errno::ENOMEM | Errno::ENOBUFS => ProbeOutcome::Local(LocalTrouble::Memory),
-        Errno::EPERM | Errno::EACCES => ProbeOutcome::Local(LocalTrouble::Forbidden),
-        Errno::ENETDOWN => ProbeOutcome::Local(LocalTrouble::InterfaceDown),
-        _ => ProbeOutcome::Failure(FailureCause::Errno(number)),
+/// Goes through the steps of a conversation.
+pub(super) async fn talk(
+    attempt: &Attempt<'_>,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    steps: &[TalkStep],
+) -> Result<(), ProbeOutcome> {
+    // What was received and no step has taken yet.
+    let mut received = Vec::new();
+    for step in steps {
+        attempt.await_stage(Stage::Answer);
+        let wanted = match step {
+            TalkStep::Send(bytes) => {
+                attempt.send(stream, &bytes.0).await?;
+                continue;
+            }
+            TalkStep::Expect(bytes) => Wanted::Bytes(bytes),
+            TalkStep::ExpectMatch(pattern) => Wanted::Match(pattern),
+        };
+        loop {
+            if let Some(end) = wanted.end(&received) {
+                received.drain(..end);
+                break;
+            }
+            // Whatever ends the wait from here on, what came instead says more.
+            let other = |cause| match received.is_empty() {
+                true => cause,
+                false => wanted.missing(&received),
+            };
+            attempt.await_or(other(FailureCause::Stalled(Stage::Answer)));
+            let instead = other(FailureCause::Closed(Stage::Answer));
+            match attempt.read_more(stream, &mut received, LIMIT, Stage::Answer).await {
+                Err(ProbeOutcome::Failure(FailureCause::Closed(_))) => return Err(ProbeOutcome::Failure(instead)),
+                other => other?,
+            }
+        }
+    }
+    Ok(())
+}
+
+enum Wanted<'a> {
+    Bytes(&'a Bytes),
+    Match(&'a Pattern),
+}
+
+impl Wanted<'_> {
+    /// Where it ends in what was received, if it is there.
+    fn end(&self, received: &[u8]) -> Option<usize> {
+        match self {
+            Self::Bytes(Bytes(bytes)) => received
+                .windows(bytes.len())
+                .position(|window| window == bytes)
+                .map(|start| start + bytes.len()),
+            Self::Match(pattern) => pattern.end_of_match(received),
+        }
+    }
+
+    fn missing(&self, received: &[u8]) -> FailureCause {
+        FailureCause::Unexpected {
+            what: "answer",
+            wanted: match self {
+                Self::Bytes(Bytes(bytes)) => Excerpt::of(bytes),
+                Self::Match(pattern) => Excerpt::words(format!("a match of /{}/", pattern.as_str())),
+            },
+            got: Excerpt::of(received),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, TcpListener};
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Duration;
 
-    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use crate::checkers::probe;
+    use crate::model::{
+        Bytes, FailureCause, LocalTrouble, Origin, Pattern, ProbeKind, ProbeOutcome, ProbeSpec, Stage, TalkStep,
+    };
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn text(text: &str) -> Bytes {
+        Bytes(text.as_bytes().to_vec())
+    }
+
+    async fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback");
+        let address = listener.local_addr().expect("an address");
+        (listener, address)
+    }
+
+    /// A server that says these pieces, one after the other, and holds the connection.
+    async fn saying(pieces: &'static [&'static [u8]]) -> SocketAddr {
+        let (listener, address) = listener().await;
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            for piece in pieces {
+                stream.write_all(piece).await.expect("room");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        });
+        address
+    }
+
+    async fn talk(address: SocketAddr, steps: Vec<TalkStep>, timeout: Duration) -> ProbeOutcome {
+        probe(&ProbeSpec::new(ProbeKind::Tcp(steps)), address, timeout)
+            .await
+            .outcome
+    }
 
     #[tokio::test]
     async fn a_listener_is_a_success_and_a_closed_port_is_refused() {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback");
-        let target = listener.local_addr().expect("an address");
-        assert_eq!(probe(target, Duration::from_secs(2)).await, ProbeOutcome::Success);
+        let (listener, address) = listener().await;
+        assert_eq!(talk(address, Vec::new(), SECOND).await, ProbeOutcome::Success);
         drop(listener);
         let refused = ProbeOutcome::Failure(FailureCause::Refused);
-        assert_eq!(probe(target, Duration::from_secs(2)).await, refused);
+        assert_eq!(talk(address, Vec::new(), SECOND).await, refused);
     }
 
-    #[test]
-    fn trouble_of_this_host_is_no_failure_of_the_server() {
-        let outcome = |errno: Errno| classify(&io::Error::from_raw_os_error(errno as i32));
+    #[tokio::test]
+    async fn steps_take_what_they_match_and_leave_the_rest_to_the_next() {
+        let address = saying(&[b"220 mail", b".example ESMTP\r\n25", b"0 ok\r\n"]).await;
+        let steps = vec![
+            TalkStep::Expect(text("220 ")),
+            TalkStep::ExpectMatch(Pattern::new("ESMTP\r\n").expect("good")),
+            TalkStep::Send(text("NOOP\r\n")),
+            TalkStep::Expect(text("250 ok")),
+        ];
+        assert_eq!(talk(address, steps, SECOND).await, ProbeOutcome::Success);
+    }
+
+    #[tokio::test]
+    async fn a_wrong_answer_is_told_in_its_own_words_and_silence_as_silence() {
+        let short = Duration::from_millis(100);
+        let wrong = talk(saying(&[b"-ERR\r\n"]).await, vec![TalkStep::Expect(text("+OK"))], short).await;
+        let ProbeOutcome::Failure(cause) = wrong else {
+            panic!("{wrong:?}")
+        };
+        assert_eq!(cause.to_string(), r#"answer is "-ERR\r\n", not "+OK""#);
+        let silent = talk(saying(&[]).await, vec![TalkStep::Expect(text("+OK"))], short).await;
+        assert_eq!(silent, ProbeOutcome::Failure(FailureCause::Stalled(Stage::Answer)));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_closes_owes_its_answer() {
+        let (listener, address) = listener().await;
+        tokio::spawn(async move { drop(listener.accept().await) });
+        let closed = talk(address, vec![TalkStep::Expect(text("+OK"))], SECOND).await;
+        assert_eq!(closed, ProbeOutcome::Failure(FailureCause::Closed(Stage::Answer)));
+    }
+
+    #[tokio::test]
+    async fn endless_answers_are_read_to_a_limit() {
+        let (listener, address) = listener().await;
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            while stream.write_all(&[b'x'; 65536]).await.is_ok() {}
+        });
+        let endless = talk(address, vec![TalkStep::Expect(text("+OK"))], 5 * SECOND).await;
+        let cause = FailureCause::TooLong {
+            what: Stage::Answer,
+            limit: super::LIMIT,
+        };
+        assert_eq!(endless, ProbeOutcome::Failure(cause));
+    }
+
+    #[tokio::test]
+    async fn it_comes_from_the_address_it_is_told_and_one_of_another_host_is_our_trouble() {
+        let (listener, address) = listener().await;
+        let mut spec = ProbeSpec::new(ProbeKind::Tcp(Vec::new()));
+        spec.origin = Origin {
+            address: Some(Ipv4Addr::new(127, 0, 0, 9).into()),
+            ..Origin::default()
+        };
+        assert_eq!(probe(&spec, address, SECOND).await.outcome, ProbeOutcome::Success);
+        let (_, peer) = listener.accept().await.expect("a connection");
+        assert_eq!(peer.ip(), Ipv4Addr::new(127, 0, 0, 9));
+        spec.origin.address = Some(Ipv4Addr::new(192, 0, 2, 99).into());
+        let elsewhere = ProbeOutcome::Local(LocalTrouble::SourceAddress);
+        assert_eq!(probe(&spec, address, SECOND).await.outcome, elsewhere);
+        spec.origin = Origin {
+            device: Some("not-a-device".to_owned()),
+            ..Origin::default()
+        };
         assert_eq!(
-            outcome(Errno::EMFILE),
-            ProbeOutcome::Local(LocalTrouble::FileDescriptors)
-        );
-        assert_eq!(
-            outcome(Errno::EADDRNOTAVAIL),
-            ProbeOutcome::Local(LocalTrouble::LocalPorts)
-        );
-        assert_eq!(outcome(Errno::ENOBUFS), ProbeOutcome::Local(LocalTrouble::Memory));
-        assert_eq!(outcome(Errno::EPERM), ProbeOutcome::Local(LocalTrouble::Forbidden));
-        assert_eq!(
-            outcome(Errno::ENETDOWN),
-            ProbeOutcome::Local(LocalTrouble::InterfaceDown)
-        );
-        assert_eq!(
-            outcome(Errno::EHOSTUNREACH),
-            ProbeOutcome::Failure(FailureCause::HostUnreachable)
-        );
-        assert_eq!(
-            outcome(Errno::EPROTO),
-            ProbeOutcome::Failure(FailureCause::Errno(Errno::EPROTO as i32))
+            probe(&spec, address, SECOND).await.outcome,
+            ProbeOutcome::Local(LocalTrouble::Device)
         );
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn run(args: ApplyArgs) -> anyhow::Result<ExitCode> {
         writeln!(
             std::io::stdout(),
             "{} of {changes} changes made",
-            changes - applied.problems.len().min(changes)
+            changes - applied.not_made
         )?;
     }
     let mut errors = std::io::stderr().lock();

@@ -18,7 +18,7 @@ use crate::daemon::record::DEFAULT_RUN_DIR;
 use crate::model::AddressScope;
 use crate::net::{AddOptions, HostNetwork, NetError, module, namespace, sysctl};
 use crate::realserver::state::{self, State};
-use crate::realserver::{Host, Mode, Record, Step, Wanted, plan};
+use crate::realserver::{Host, Mode, Record, Step, Wanted, plan, rules};
 
 /// Prepare this host to be a real server of DR or TUN services, or undo it
 ///
@@ -133,11 +133,11 @@ async fn up(chosen: &Chosen, place: &Place) -> anyhow::Result<ExitCode> {
         .await
         .context("stopped half-way (`ipvsd realserver down` undoes what was done)")?;
     let host = read_host(&network, &record).await?;
-    let findings = plan::status(&wanted, &host);
+    let findings = rules::status(&wanted, &host);
     for finding in findings.iter().filter(|finding| finding.remedy.is_some()) {
         say(&finding.to_string())?;
     }
-    match plan::works(&findings) {
+    match rules::works(&findings) {
         true => {
             let count = wanted.vips.len();
             let noun = if count == 1 { "address" } else { "addresses" };
@@ -184,8 +184,8 @@ async fn status(chosen: &Chosen, place: &Place, json: bool) -> anyhow::Result<Ex
         bail!("no virtual address to look at: none is given, none is on record (give them with --vip)");
     }
     let host = read_host(&network, &record).await?;
-    let findings = plan::status(&wanted, &host);
-    let works = plan::works(&findings);
+    let findings = rules::status(&wanted, &host);
+    let works = rules::works(&findings);
     if json {
         let vips: BTreeMap<_, _> = wanted
             .vips

@@ -1,15 +1,16 @@
 //! Checks: named ones in `[check.NAME]`, inline ones, and lists of both.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::tree::{Table, Value};
 
-use super::duration;
 use super::hints::{self, Scope};
 use super::problem::Place;
 use super::reader::{Item, Reader, kind, shorten};
-use crate::model::{CheckSpec, Initial, ProbeKind};
+use super::{duration, probes};
+use crate::model::{CheckSpec, Family, Initial, Origin, ProbeSpec, ProbeType};
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -23,13 +24,6 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(3_600);
 const MOST_IN_A_ROW: u32 = 1000;
 
-const PROBES: [(&str, Probe); 1] = [("tcp", Probe::Tcp)];
-
-#[derive(Clone, Copy)]
-enum Probe {
-    Tcp,
-}
-
 const INITIAL: [(&str, Initial); 3] = [
     ("first_result", Initial::FirstResult),
     ("up", Initial::Up),
@@ -39,7 +33,7 @@ const INITIAL: [(&str, Initial); 3] = [
 /// The checks that have names.
 #[derive(Default)]
 pub(super) struct NamedChecks<'t> {
-    checks: HashMap<&'t str, Named>,
+    checks: BTreeMap<&'t str, Named>,
 }
 
 struct Named {
@@ -122,7 +116,9 @@ impl<'t> NamedChecks<'t> {
         }
         let hint = match hints::nearest(name, self.checks.keys().copied()) {
             Some(near) => format!("did you mean \"{near}\"?"),
-            None if name == "tcp" => "an inline check is a table: check = [{ type = \"tcp\" }]".to_owned(),
+            None if ProbeType::ALL.into_iter().any(|known| known.name() == name) => {
+                format!("an inline check is a table: check = [{{ type = \"{name}\" }}]")
+            }
             None => format!("write a [check.{}] table", shorten(name)),
         };
         reader.missing(at, format!("there is no check `{}`", shorten(name)), hint);
@@ -144,10 +140,24 @@ impl<'t> NamedChecks<'t> {
 }
 
 fn read_check(reader: &mut Reader, table: &Table<'_>, at: usize, name: Option<&str>) -> Option<CheckSpec> {
-    let [probe, interval, timeout, retry_interval, rise, fall, initial, port] = reader.fields(table, Scope::Check);
-    let probe = match probe {
-        Some(item) => reader.word(item, "type", &PROBES),
+    let [
+        probe_type,
+        interval,
+        timeout,
+        retry_interval,
+        rise,
+        fall,
+        initial,
+        connect_ip,
+        connect_port,
+        source_address,
+        device,
+        fwmark,
+    ] = reader.pick(table, Scope::Check);
+    let kind = match probe_type {
+        Some(item) => probes::read(reader, table, item),
         None => {
+            reader.report_unknown(table, &probes::any_scope());
             reader.missing(at, "the check has no `type`", "write type = \"tcp\"");
             None
         }
@@ -176,12 +186,29 @@ fn read_check(reader: &mut Reader, table: &Table<'_>, at: usize, name: Option<&s
     };
     let initial = match initial {
         Some(item) => reader.word(item, "initial", &INITIAL),
+        // An agent that is not there says nothing, for ever.
+        None if kind.as_ref().is_some_and(|kind| kind.probe_type() == ProbeType::Agent) => Some(Initial::Up),
         None => Some(Initial::FirstResult),
     };
-    let port = match port {
-        Some(item) => Some(reader.port(item, "port")?),
-        None => None,
-    };
+    let connect_ip = optional(connect_ip, |item| reader.ip_address(item, "connect_ip"));
+    let connect_port = optional(connect_port, |item| reader.port(item, "connect_port"));
+    let origin = read_origin(reader, source_address, device, fwmark);
+    if let (
+        Some(Some(target)),
+        Some(Origin {
+            address: Some(source), ..
+        }),
+        Some(item),
+    ) = (connect_ip, &origin, source_address)
+        && Family::of(target) != Family::of(*source)
+    {
+        reader.error(
+            item.span().start,
+            format!("`source_address` {source} cannot reach `connect_ip` {target}"),
+            "one is IPv4, the other IPv6",
+        );
+        return None;
+    }
     let (interval, timeout, retry_interval) = (interval?, timeout?, retry_interval?);
     if timeout > retry_interval {
         let whose = if retry_is_written { "" } else { " that holds by default" };
@@ -195,18 +222,44 @@ fn read_check(reader: &mut Reader, table: &Table<'_>, at: usize, name: Option<&s
             "a server that does not answer is found out later than interval and fall say",
         );
     }
-    let probe = match probe? {
-        Probe::Tcp => ProbeKind::Tcp,
-    };
+    let (kind, origin) = (kind?, origin?);
     Some(CheckSpec {
-        name: name.map_or_else(|| probe.to_string(), str::to_owned),
-        probe,
-        port,
+        name: name.map_or_else(|| kind.to_string(), str::to_owned),
+        probe: Arc::new(ProbeSpec { kind, origin }),
+        connect_ip: connect_ip?,
+        connect_port: connect_port?,
         interval,
         retry_interval,
         timeout,
         rise: rise?,
         fall: fall?,
         initial: initial?,
+    })
+}
+
+/// What a key that may be left out says; the outer `None` where it says something impossible.
+pub(super) fn optional<'t, 'i, T>(
+    item: Option<&'t Item<'i>>,
+    read: impl FnOnce(&'t Item<'i>) -> Option<T>,
+) -> Option<Option<T>> {
+    match item {
+        Some(item) => read(item).map(Some),
+        None => Some(None),
+    }
+}
+
+fn read_origin(
+    reader: &mut Reader,
+    source_address: Option<&Item<'_>>,
+    device: Option<&Item<'_>>,
+    fwmark: Option<&Item<'_>>,
+) -> Option<Origin> {
+    let address = optional(source_address, |item| reader.ip_address(item, "source_address"));
+    let device = optional(device, |item| reader.device(item));
+    let fwmark = optional(fwmark, |item| reader.number(item, "fwmark", 1..=u32::MAX));
+    Some(Origin {
+        address: address?,
+        device: device?,
+        fwmark: fwmark?,
     })
 }

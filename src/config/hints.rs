@@ -1,5 +1,7 @@
 //! What an unknown word most likely means: keepalived's words, words in the wrong place, and slips of the pen.
 
+use crate::model::ProbeType;
+
 /// A table of the configuration that has keys of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
@@ -11,8 +13,42 @@ pub(super) enum Scope {
     Timeouts,
     /// `[host]`.
     Host,
-    /// A check, named or inline.
+    /// A check, named or inline: the keys that all have.
     Check,
+    /// A check of one type; its keys are those of groups.
+    Probe(ProbeType),
+    /// Keys of checks that talk.
+    TalkKeys,
+    /// Keys of checks that use TLS.
+    TlsKeys,
+    /// Keys of checks that ask over HTTP.
+    HttpKeys,
+    /// Keys of checks that run a script.
+    ScriptKeys,
+    /// Keys of checks that look into a file.
+    FileKeys,
+    /// Keys of checks that ask an agent.
+    AgentKeys,
+    /// Keys of checks that log in.
+    LoginKeys,
+    /// Keys of checks that may use TLS.
+    TlsSwitch,
+    /// Keys of checks that ask SQL databases.
+    SqlKeys,
+    /// Keys of checks of MySQL alone.
+    MysqlKeys,
+    /// Keys of checks of Redis alone.
+    RedisKeys,
+    /// Keys of DNS checks alone.
+    DnsKeys,
+    /// Keys of UDP checks alone.
+    UdpKeys,
+    /// Keys of SMTP checks alone.
+    SmtpKeys,
+    /// Keys of gRPC checks alone.
+    GrpcKeys,
+    /// One step of `talk` of a tcp check.
+    Talk,
     /// `[[virtual_server]]`.
     VirtualServer,
     /// `[[virtual_server.real_server]]`.
@@ -24,12 +60,28 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 25] = [
         Self::Top,
         Self::Ipvs,
         Self::Timeouts,
         Self::Host,
         Self::Check,
+        Self::TalkKeys,
+        Self::TlsKeys,
+        Self::HttpKeys,
+        Self::ScriptKeys,
+        Self::FileKeys,
+        Self::AgentKeys,
+        Self::LoginKeys,
+        Self::TlsSwitch,
+        Self::SqlKeys,
+        Self::MysqlKeys,
+        Self::RedisKeys,
+        Self::DnsKeys,
+        Self::UdpKeys,
+        Self::SmtpKeys,
+        Self::GrpcKeys,
+        Self::Talk,
         Self::VirtualServer,
         Self::RealServer,
         Self::SorryServer,
@@ -51,8 +103,50 @@ impl Scope {
                 "rise",
                 "fall",
                 "initial",
-                "port",
+                "connect_ip",
+                "connect_port",
+                "source_address",
+                "device",
+                "fwmark",
             ],
+            Self::Probe(_) => &[],
+            Self::TalkKeys => &["send", "expect", "expect_regex", "talk"],
+            Self::TlsKeys => &[
+                "server_name",
+                "verify",
+                "ca_file",
+                "expiry_warning",
+                "client_certificate",
+                "client_key",
+            ],
+            Self::HttpKeys => &[
+                "http_version",
+                "method",
+                "path",
+                "host",
+                "headers",
+                "status",
+                "drain_status",
+                "send",
+                "expect",
+                "expect_regex",
+                "reject_regex",
+                "expect_sha256",
+                "body_limit",
+            ],
+            Self::ScriptKeys => &["argv", "user", "dynamic_weight"],
+            Self::FileKeys => &["path", "missing"],
+            Self::AgentKeys => &["send"],
+            Self::LoginKeys => &["user", "password", "password_file"],
+            Self::TlsSwitch => &["tls"],
+            Self::SqlKeys => &["database", "query", "expect", "expect_regex", "read_only"],
+            Self::MysqlKeys => &["replication_lag"],
+            Self::RedisKeys => &["role"],
+            Self::DnsKeys => &["name", "record_type", "rcode", "expect", "transport"],
+            Self::UdpKeys => &["send", "send_hex", "reply", "expect", "expect_hex", "expect_regex"],
+            Self::SmtpKeys => &["helo", "starttls"],
+            Self::GrpcKeys => &["service", "host"],
+            Self::Talk => &["send", "send_hex", "expect", "expect_hex", "expect_regex"],
             Self::VirtualServer => &[
                 "name",
                 "address",
@@ -98,13 +192,47 @@ impl Scope {
     }
 
     /// What the table is called in a sentence.
-    pub(super) fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Top => "the top of the file",
             Self::Ipvs => "[ipvs]",
             Self::Timeouts => "timeouts of [ipvs]",
             Self::Host => "[host]",
             Self::Check => "a check",
+            Self::Probe(probe_type) => match probe_type {
+                ProbeType::Tcp => "a check of type \"tcp\"",
+                ProbeType::Tls => "a check of type \"tls\"",
+                ProbeType::Http => "a check of type \"http\"",
+                ProbeType::Https => "a check of type \"https\"",
+                ProbeType::Script => "a check of type \"script\"",
+                ProbeType::File => "a check of type \"file\"",
+                ProbeType::Mysql => "a check of type \"mysql\"",
+                ProbeType::Postgresql => "a check of type \"postgresql\"",
+                ProbeType::Redis => "a check of type \"redis\"",
+                ProbeType::Dns => "a check of type \"dns\"",
+                ProbeType::Udp => "a check of type \"udp\"",
+                ProbeType::Ping => "a check of type \"ping\"",
+                ProbeType::Smtp => "a check of type \"smtp\"",
+                ProbeType::Ldap => "a check of type \"ldap\"",
+                ProbeType::Grpc => "a check of type \"grpc\"",
+                ProbeType::Agent => "a check of type \"agent\"",
+            },
+            Self::TalkKeys => "a check of type \"tcp\" or \"tls\"",
+            Self::TlsKeys => "a check over TLS",
+            Self::HttpKeys => "a check of type \"http\" or \"https\"",
+            Self::ScriptKeys => "a check of type \"script\"",
+            Self::FileKeys => "a check of type \"file\"",
+            Self::AgentKeys => "a check of type \"agent\"",
+            Self::LoginKeys => "a check that logs in",
+            Self::TlsSwitch => "a check that may use TLS",
+            Self::SqlKeys => "a check of type \"mysql\" or \"postgresql\"",
+            Self::MysqlKeys => "a check of type \"mysql\"",
+            Self::RedisKeys => "a check of type \"redis\"",
+            Self::DnsKeys => "a check of type \"dns\"",
+            Self::UdpKeys => "a check of type \"udp\"",
+            Self::SmtpKeys => "a check of type \"smtp\"",
+            Self::GrpcKeys => "a check of type \"grpc\"",
+            Self::Talk => "a step of `talk`",
             Self::VirtualServer => "a virtual_server",
             Self::RealServer => "a real_server",
             Self::SorryServer => "a sorry_server",
@@ -112,6 +240,9 @@ impl Scope {
         }
     }
 }
+
+/// The most keys that a hint lists.
+const MOST_LISTED: usize = 40;
 
 const NOT_YET: &str = "this version does not have it";
 
@@ -143,10 +274,38 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
         "omega",
         "here it will be `notify_on_stop`; this version runs no notify scripts",
     ),
+    ("virtualhost", "here it is `host`, in a check of type \"http\""),
+    ("status_code", "here it is `status`, in a check of type \"http\""),
+    ("digest", "here it is `expect_sha256`, in a check of type \"http\""),
     (
-        "connect_port",
-        "here it is `port` in a check, or `check_port` in a real_server",
+        "http_protocol",
+        "here it is `http_version`, in a check of type \"http\"",
     ),
+    ("regex", "here it is `expect_regex`, in a check"),
+    (
+        "regex_no_match",
+        "here it is `reject_regex`, in a check of type \"http\"",
+    ),
+    ("enable_sni", "here it is `server_name`, in a check over TLS"),
+    ("sni_name", "here it is `server_name`, in a check over TLS"),
+    (
+        "misc_path",
+        "here it is `argv`, in a check of type \"script\": argv = [\"/path\", \"argument\"]",
+    ),
+    ("payload", "here it is `send` or `send_hex`, in a check of type \"udp\""),
+    (
+        "require_reply",
+        "here: reply = true, or `expect`, in a check of type \"udp\"",
+    ),
+    ("helo_name", "here it is `helo`, in a check of type \"smtp\""),
+    ("misc_timeout", "here it is `timeout`, in a check, with a unit: \"3s\""),
+    (
+        "misc_dynamic",
+        "here it is `dynamic_weight = true`, in a check of type \"script\"",
+    ),
+    ("track_file", "here it is `path`, in a check of type \"file\""),
+    ("bindto", "here it is `source_address`, in a check"),
+    ("bind_if", "here it is `device`, in a check"),
     ("persistence_granularity", "here it is `persistence_netmask`"),
     ("ops", "here it is `one_packet`"),
     ("ip_family", "here it is `family`"),
@@ -190,7 +349,9 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
 ];
 
 /// What to say to a key that a table does not have; empty where nothing comes near.
-pub(super) fn unknown_key(scope: Scope, key: &str) -> String {
+pub(super) fn unknown_key(scopes: &[Scope], key: &str) -> String {
+    let scope = scopes.last().copied().unwrap_or(Scope::Top);
+    let keys = || scopes.iter().flat_map(|scope| scope.keys().iter().copied());
     if let Some((_, hint)) = FOREIGN_KEYS
         .iter()
         .find(|(foreign, _)| *foreign == key || foreign.eq_ignore_ascii_case(key))
@@ -200,17 +361,26 @@ pub(super) fn unknown_key(scope: Scope, key: &str) -> String {
     if key == "port" && matches!(scope, Scope::VirtualServer | Scope::RealServer | Scope::SorryServer) {
         return "here it is part of `address`: \"192.0.2.11:80\"".to_owned();
     }
-    let close = nearest(key, scope.keys().iter().copied());
+    if key == "port" && matches!(scope, Scope::Check | Scope::Probe(_)) {
+        return "here it is `connect_port`".to_owned();
+    }
+    let close = nearest(key, keys());
     if let Some(word) = close {
         return format!("did you mean `{word}`?");
     }
     let homes: Vec<_> = Scope::ALL
         .into_iter()
-        .filter(|home| *home != scope && home.keys().contains(&key))
+        .filter(|home| !scopes.contains(home) && home.keys().contains(&key))
         .map(Scope::name)
         .collect();
     match homes.is_empty() {
-        true => format!("{} has {}", scope.name(), list(scope.keys().iter().copied())),
+        true => {
+            // All keys of all types would fill a page.
+            let few = keys().count() <= MOST_LISTED;
+            let own = scopes.iter().filter(|one| few || **one == scope);
+            let keys = own.flat_map(|scope| scope.keys().iter().copied());
+            format!("{} has {}", scope.name(), list(keys))
+        }
         false => format!("it belongs in {}", homes.join(" or ")),
     }
 }

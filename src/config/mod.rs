@@ -10,7 +10,7 @@
 //! | `problem` | problems as values |
 //! | `reader`, `hints` | typed access to values, what an unknown word most likely means |
 //! | `address`, `duration` | the small grammars inside strings |
-//! | `checks`, `virtual_server`, `pool`, `forwarding`, `settings` | the tables and their rules |
+//! | `checks`, `virtual_server`, `service`, `pool`, `forwarding`, `settings` | the tables and their rules |
 
 mod address;
 mod checks;
@@ -18,8 +18,10 @@ mod duration;
 mod forwarding;
 mod hints;
 mod pool;
+mod probes;
 mod problem;
 mod reader;
+mod service;
 mod settings;
 mod sources;
 mod tree;

@@ -1,7 +1,8 @@
 //! The pool of one virtual server: its real servers and its sorry server, with the rules the kernel has for them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::tree::{Table, Value};
 
@@ -45,6 +46,9 @@ impl Front<'_> {
     }
 }
 
+/// The checks of the pool's servers that say nothing else, and the port of these servers.
+type Shared = (Option<u16>, Vec<Arc<CheckSpec>>);
+
 /// Reads the real servers of one pool; those with a problem are left out.
 pub(super) fn read_real_servers(
     reader: &mut Reader,
@@ -69,9 +73,10 @@ pub(super) fn read_real_servers(
         return Vec::new();
     }
     let mut servers = Vec::with_capacity(tables.len());
-    let mut seen: HashMap<(IpAddr, u16), Place> = HashMap::with_capacity(tables.len());
+    let mut shared = None;
+    let mut seen: BTreeMap<(IpAddr, u16), Place> = BTreeMap::new();
     for (at, table) in tables {
-        let Some((address_at, server)) = read_real_server(reader, checks, front, at, table) else {
+        let Some((address_at, server)) = read_real_server(reader, checks, front, at, table, &mut shared) else {
             continue;
         };
         let place = reader.place(address_at);
@@ -108,6 +113,7 @@ fn read_real_server(
     front: &Front<'_>,
     at: usize,
     table: &Table<'_>,
+    shared: &mut Option<Shared>,
 ) -> Option<(usize, RealServer)> {
     let [
         address,
@@ -140,10 +146,10 @@ fn read_real_server(
     let (address_at, address, port) = read_address(reader, address_item)?;
     let port = fit(reader, front, address_at, "real server", address, port, forwarding);
 
-    let mut checks = own_checks.unwrap_or_else(|| front.checks.to_vec());
+    let checks = own_checks.as_deref().unwrap_or(front.checks);
     if let Some(item) = check_port
         && !front.services.is_empty()
-        && checks.iter().all(|check| check.port.is_some())
+        && checks.iter().all(|check| check.connect_port.is_some())
     {
         let why = match checks.is_empty() {
             true => "this real server has no check",
@@ -156,7 +162,7 @@ fn read_real_server(
         (None, Some(port), _) if port != 0 => Some(port),
         (None, None, [port]) if *port != 0 => Some(*port),
         (None, _, _) => {
-            if !front.services.is_empty() && checks.iter().any(|check| check.port.is_none()) {
+            if !front.services.is_empty() && checks.iter().any(wants_port) {
                 let why = match front.ports {
                     [] => "a fwmark service has none",
                     [_] => "its service is for every port",
@@ -165,15 +171,27 @@ fn read_real_server(
                 reader.missing(
                     check_at.unwrap_or(address_at),
                     format!("the check of {address} has no port: {why}"),
-                    "add check_port = 80 to the real_server, or port = 80 to the check",
+                    "add check_port = 80 to the real_server, or connect_port = 80 to the check",
                 );
             }
             None
         }
     };
-    for check in &mut checks {
-        check.port = check.port.or(probed);
+    if let Some(check) = checks.iter().find(|check| !reaches(check, address)) {
+        reader.error(
+            check_at.unwrap_or(address_at),
+            format!(
+                "check `{}` of {address} comes from an address of the other family",
+                check.name
+            ),
+            "give it a `source_address` of the real server's family, or `connect_ip`",
+        );
     }
+    let checks = match (&own_checks, &*shared) {
+        (Some(own), _) => with_port(own, probed),
+        (None, Some((port, checks))) if *port == probed => checks.clone(),
+        (None, _) => shared.insert((probed, with_port(front.checks, probed))).1.clone(),
+    };
     let spec = DestinationSpec {
         forwarding,
         weight: weight?,
@@ -189,6 +207,30 @@ fn read_real_server(
         checks,
     };
     Some((address_at, server))
+}
+
+/// The checks with the port filled in that they probe unless they name one themselves.
+fn with_port(checks: &[CheckSpec], probed: Option<u16>) -> Vec<Arc<CheckSpec>> {
+    let with_port = |check: &CheckSpec| CheckSpec {
+        connect_port: check.connect_port.or(probed),
+        ..check.clone()
+    };
+    checks.iter().map(with_port).map(Arc::new).collect()
+}
+
+/// Whether a check goes to a port and names none.
+fn wants_port(check: &CheckSpec) -> bool {
+    check.connect_port.is_none() && check.probe.kind.needs_port()
+}
+
+/// Whether a check's source address is of the family that it connects to.
+fn reaches(check: &CheckSpec, address: IpAddr) -> bool {
+    let target = check.connect_ip.unwrap_or(address);
+    check
+        .probe
+        .origin
+        .address
+        .is_none_or(|source| Family::of(source) == Family::of(target))
 }
 
 fn read_address(reader: &mut Reader, item: &Item<'_>) -> Option<(usize, IpAddr, Option<u16>)> {

@@ -3,6 +3,7 @@
 //! Each method answers with `None` where the value cannot be used, having said why. Nothing is copied out of the text
 //! that the caller does not ask for.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -11,6 +12,9 @@ use super::hints::{self, Scope};
 use super::problem::{Ground, Ledger, Place, Severity};
 pub(super) use super::tree::Item;
 use super::tree::{Table, Value};
+
+/// The longest name of a device, in bytes (`IFNAMSIZ` less its end).
+const LONGEST_DEVICE: usize = 15;
 
 /// Reads one file after the other, putting problems down as it goes.
 #[derive(Default)]
@@ -73,27 +77,42 @@ impl Reader {
         table: &'t Table<'i>,
         scope: Scope,
     ) -> [Option<&'t Item<'i>>; N] {
+        self.report_unknown(table, &[scope]);
+        self.pick(table, scope)
+    }
+
+    /// Puts down every key that none of the scopes has.
+    pub(super) fn report_unknown(&mut self, table: &Table<'_>, scopes: &[Scope]) {
+        let Some(home) = scopes.last() else { return };
+        for (key, _) in table {
+            let name: &str = key.get_ref();
+            if scopes.iter().any(|scope| scope.keys().contains(&name)) {
+                continue;
+            }
+            // Below a table header that could not be read, keys of that table turn up in the wrong one.
+            let ground = match home.is_home_elsewhere(name) {
+                true => Ground::Absent,
+                false => Ground::Written,
+            };
+            self.ledger.add(
+                self.place(key.span().start),
+                Severity::Error,
+                ground,
+                format!("`{}` is not known in {}", shorten(name), home.name()),
+                hints::unknown_key(scopes, name),
+            );
+        }
+    }
+
+    /// The values of a table in the order of the scope's keys, whatever else it has.
+    pub(super) fn pick<'t, 'i, const N: usize>(&self, table: &'t Table<'i>, scope: Scope) -> [Option<&'t Item<'i>>; N] {
         let known = scope.keys();
         debug_assert_eq!(known.len(), N, "one field a key of {}", scope.name());
         let mut found = [None; N];
         for (key, item) in table {
             let name: &str = key.get_ref();
-            match known.iter().position(|known| *known == name) {
-                Some(index) => found[index] = Some(item),
-                None => {
-                    // Below a table header that could not be read, keys of that table turn up in the wrong one.
-                    let ground = match scope.is_home_elsewhere(name) {
-                        true => Ground::Absent,
-                        false => Ground::Written,
-                    };
-                    self.ledger.add(
-                        self.place(key.span().start),
-                        Severity::Error,
-                        ground,
-                        format!("`{}` is not known in {}", shorten(name), scope.name()),
-                        hints::unknown_key(scope, name),
-                    );
-                }
+            if let Some(index) = known.iter().position(|known| *known == name) {
+                found[index] = Some(item);
             }
         }
         found
@@ -140,6 +159,40 @@ impl Reader {
             );
         }
         value
+    }
+
+    /// The name of a network device.
+    pub(super) fn device(&mut self, item: &Item<'_>) -> Option<String> {
+        let name = self.string(item, "device")?;
+        let fits = !name.is_empty()
+            && name.len() <= LONGEST_DEVICE
+            && !matches!(name, "." | "..")
+            && !name.contains(|letter: char| {
+                letter.is_whitespace() || letter.is_control() || letter == '/' || letter == ':'
+            });
+        if !fits {
+            self.error(
+                item.span().start,
+                format!("`{}` cannot be a device", shorten(name)),
+                format!("an interface's name of 1 to {LONGEST_DEVICE} bytes, as `ip link` shows it"),
+            );
+            return None;
+        }
+        Some(name.to_owned())
+    }
+
+    /// An IP address without a port.
+    pub(super) fn ip_address(&mut self, item: &Item<'_>, key: &str) -> Option<IpAddr> {
+        let text = self.string(item, key)?;
+        let address = text.parse().ok();
+        if address.is_none() {
+            self.error(
+                item.span().start,
+                format!("`{key}` cannot be \"{}\"", shorten(text)),
+                "an IPv4 or IPv6 address without a port",
+            );
+        }
+        address
     }
 
     /// A port, never 0.

@@ -28,8 +28,10 @@ pub(super) async fn keep(mut orders: watch::Receiver<AddressOrder>, released: im
         let mut gone = BTreeSet::new();
         for vip in release {
             match net::vip::release(&network, &vip).await {
-                Ok(_) => {
-                    info!(address = %vip.address, device = vip.device, "virtual address taken off");
+                Ok(change) => {
+                    if change == Change::Made {
+                        info!(address = %vip.address, device = vip.device, "virtual address taken off");
+                    }
                     gone.insert(vip);
                 }
                 Err(problem) => tell_once(&mut troubles, &vip, &problem.to_string()),

@@ -3,17 +3,19 @@
 //! An abstract unix socket says that somebody is there: it belongs to the network namespace and goes with the
 //! process, so nothing stale is ever left behind. Whoever finds it taken asks the kernel for the holder's pid.
 
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::io::{self, ErrorKind};
 
+use nix::libc;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use socket2::{Domain, SockAddr, Socket, Type};
 
-const NAME: &[u8] = b"ipvsd/director";
+/// The leading NUL makes it abstract: a name in the network namespace, not a file.
+const NAME: &str = "\0ipvsd/director";
 
 /// Proof that this process is the one that manages its network namespace, for as long as it lives.
 #[derive(Debug)]
 pub struct Instance {
-    _listener: UnixListener,
+    _listener: Socket,
 }
 
 /// Why this process cannot be the one.
@@ -27,7 +29,7 @@ pub enum InstanceError {
     },
     /// The socket cannot be made at all.
     #[error("cannot claim this network namespace: {0}")]
-    Socket(#[from] std::io::Error),
+    Socket(#[from] io::Error),
 }
 
 fn pid_text(pid: Option<i32>) -> String {
@@ -40,13 +42,11 @@ impl Instance {
     /// # Errors
     /// [`InstanceError::Taken`] where another process has it, with that process's pid.
     pub fn claim() -> Result<Self, InstanceError> {
-        let address = SocketAddr::from_abstract_name(NAME)?;
-        match UnixListener::bind_addr(&address) {
-            Ok(listener) => {
-                hang_up_on_callers(listener.try_clone()?)?;
-                Ok(Self { _listener: listener })
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(InstanceError::Taken {
+        let address = SockAddr::unix(NAME)?;
+        let listener = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        match listener.bind(&address).and_then(|()| listener.listen(libc::SOMAXCONN)) {
+            Ok(()) => Ok(Self { _listener: listener }),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => Err(InstanceError::Taken {
                 pid: holder_of(&address),
             }),
             Err(error) => Err(error.into()),
@@ -56,21 +56,24 @@ impl Instance {
 
 /// Whether a process manages the network namespace of the calling thread.
 pub fn is_running() -> bool {
-    SocketAddr::from_abstract_name(NAME).is_ok_and(|address| UnixStream::connect_addr(&address).is_ok())
+    match SockAddr::unix(NAME).and_then(|address| call(&address)) {
+        Ok(_) => true,
+        // Its queue of callers is full.
+        Err(error) => error.kind() == ErrorKind::WouldBlock,
+    }
 }
 
-/// Whoever asks for the pid connects and leaves; unless somebody takes the connections, the queue is full one day and
-/// the next one who asks waits for ever.
-fn hang_up_on_callers(listener: UnixListener) -> std::io::Result<()> {
-    let hang_up = move || listener.incoming().for_each(drop);
-    std::thread::Builder::new()
-        .name("instance".to_owned())
-        .spawn(hang_up)
-        .map(drop)
-}
-
-fn holder_of(address: &SocketAddr) -> Option<i32> {
-    let stream = UnixStream::connect_addr(address).ok()?;
-    let credentials = getsockopt(&stream, PeerCredentials).ok()?;
+/// The pid of the process that listens, which the kernel tells whoever connects.
+///
+/// The holder never takes these calls, so that holding costs it nothing. They queue; once the queue is full (4096, as
+/// `net.core.somaxconn` says), the kernel turns callers away at once, for they do not wait, and the pid stays unknown.
+fn holder_of(address: &SockAddr) -> Option<i32> {
+    let credentials = getsockopt(&call(address).ok()?, PeerCredentials).ok()?;
     Some(credentials.pid()).filter(|pid| *pid > 0)
+}
+
+fn call(address: &SockAddr) -> io::Result<Socket> {
+    let caller = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    caller.connect(address)?;
+    Ok(caller)
 }

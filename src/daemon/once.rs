@@ -10,9 +10,9 @@ use anyhow::Context;
 
 use super::files;
 use super::instance::Instance;
-use super::record::{Owned, Record};
+use super::record::Record;
 use crate::ipvs::{Client, IpvsError};
-use crate::model::{Config, DestinationSpec, ServiceKey, Step, Table, VirtualAddress, VirtualServer};
+use crate::model::{Config, DestinationSpec, Owned, ServiceKey, Step, Table, VirtualAddress, VirtualServer};
 use crate::net::{self, HostNetwork};
 use crate::{director, plan};
 
@@ -50,6 +50,8 @@ impl Difference {
 pub struct Applied {
     /// What had differed.
     pub difference: Difference,
+    /// How many of these changes could not be made.
+    pub not_made: usize,
     /// What could not be done, each with its reason and remedy.
     pub problems: Vec<String>,
 }
@@ -89,17 +91,21 @@ pub fn apply(options: &Options) -> anyhow::Result<Applied> {
     let configured = services_of(&config);
     let hold = addresses_of(&config);
     let mut problems = set_host(&config, &mut client);
+    let with_thresholds = director::services_with_thresholds(&config);
     let intended = Owned {
         services: &configured | &owned.services,
+        with_thresholds: &with_thresholds | &owned.with_thresholds,
         addresses: &hold | &owned.addresses,
     };
     if intended != owned {
         record.save(&intended)?;
     }
     let mut left_over = BTreeSet::new();
+    let mut not_made = 0;
     if !difference.steps.is_empty() {
         for outcome in client.apply(&difference.steps) {
             if let Err(refusal) = outcome.result {
+                not_made += 1;
                 problems.push(refusal.message);
             }
         }
@@ -111,15 +117,28 @@ pub fn apply(options: &Options) -> anyhow::Result<Applied> {
             problems.extend(still.iter().map(words));
         }
     }
+    let before = problems.len();
     let kept = change_addresses(&difference, &mut problems)?;
+    not_made += problems.len() - before;
     let now_owned = Owned {
         services: &configured | &left_over,
+        // What could not be taken off is looked for again.
+        with_thresholds: match problems.is_empty() {
+            true => with_thresholds,
+            false => intended.with_thresholds.clone(),
+        },
         addresses: &hold | &kept,
     };
     if now_owned != intended {
         record.save(&now_owned)?;
     }
-    Ok(Applied { difference, problems })
+    // The process ends next, and the kernel takes back its memory faster than it is taken apart here entry by entry.
+    std::mem::forget((config, wanted));
+    Ok(Applied {
+        difference,
+        not_made,
+        problems,
+    })
 }
 
 fn compare(options: &Options) -> anyhow::Result<Comparison> {
@@ -134,22 +153,24 @@ fn compare(options: &Options) -> anyhow::Result<Comparison> {
     let config = loaded.config;
     let read = reading.join().unwrap_or(Err(IpvsError::ThreadEnded));
     let (mut client, mut found) = read.context("cannot read the kernel's table")?;
-    let details: BTreeSet<_> = director::services_with_thresholds(&config);
-    let details = details
-        .into_iter()
-        .filter(|key| found.services.contains_key(key))
-        .collect();
+    let record = Record::open(&options.run_dir)?;
+    let owned = record.load().unwrap_or_else(|problem| {
+        warnings.push(format!("{problem:#}"));
+        Owned::default()
+    });
+    let mut details = director::services_with_thresholds(&config);
+    details.extend(
+        services_of(&config)
+            .into_iter()
+            .filter(|key| director::may_have_thresholds(key, &owned)),
+    );
+    details.retain(|key| found.services.contains_key(key));
     found.services.extend(
         client
             .table_of(&details)
             .context("cannot read the kernel's table")?
             .services,
     );
-    let record = Record::open(&options.run_dir)?;
-    let owned = record.load().unwrap_or_else(|problem| {
-        warnings.push(format!("{problem:#}"));
-        Owned::default()
-    });
     let wanted = director::table_without_checks(&config, &found);
     let steps = plan::steps(&wanted, &found, &owned.services);
     let hold = addresses_of(&config);
@@ -165,6 +186,7 @@ fn compare(options: &Options) -> anyhow::Result<Comparison> {
         missing,
         superfluous,
     };
+    std::mem::forget(found);
     Ok(Comparison {
         config,
         wanted,

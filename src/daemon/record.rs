@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ServiceKey, VirtualAddress};
+use crate::model::{Owned, ServiceKey, VirtualAddress};
 use crate::net::namespace::{self, NamespaceId};
 
 /// Where the record lies if nobody says otherwise.
@@ -21,21 +21,15 @@ pub const DEFAULT_RUN_DIR: &str = "/run/ipvsd";
 const VERSION: u32 = 1;
 const LONGEST: u64 = 64 << 20;
 
-/// What ipvsd owns.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Owned {
-    /// Services that ipvsd has written.
-    pub services: BTreeSet<ServiceKey>,
-    /// Addresses that ipvsd has put on devices.
-    pub addresses: BTreeSet<VirtualAddress>,
-}
-
 #[derive(Serialize, Deserialize)]
 struct File {
     version: u32,
     /// A record of a namespace that is gone says nothing about this one, though the inode number is the same.
     namespace: NamespaceId,
     services: BTreeSet<ServiceKey>,
+    /// Absent in a record of an ipvsd that did not keep it.
+    #[serde(default)]
+    with_thresholds: BTreeSet<ServiceKey>,
     addresses: BTreeSet<VirtualAddress>,
 }
 
@@ -55,6 +49,7 @@ pub fn parse(text: &[u8], namespace: &NamespaceId) -> anyhow::Result<Owned> {
     }
     Ok(Owned {
         services: file.services,
+        with_thresholds: file.with_thresholds,
         addresses: file.addresses,
     })
 }
@@ -118,6 +113,7 @@ impl Record {
             version: VERSION,
             namespace: self.namespace.clone(),
             services: owned.services.clone(),
+            with_thresholds: owned.with_thresholds.clone(),
             addresses: owned.addresses.clone(),
         };
         let text = serde_json::to_vec(&file).with_context(name)?;
@@ -145,6 +141,7 @@ mod tests {
         };
         Owned {
             services: services.iter().map(|key| key.parse().expect("a key")).collect(),
+            with_thresholds: BTreeSet::from(["fwmark 7".parse().expect("a key")]),
             addresses: BTreeSet::from([address]),
         }
     }

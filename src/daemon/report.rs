@@ -1,6 +1,8 @@
 //! The log: where it goes, and one line for every change of state.
 
 use std::io::IsTerminal;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 use tracing::{error, info, warn};
@@ -10,13 +12,20 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::model::{ServerState, Transition};
 
+/// How many repairs of one drift have a line each.
+const MOST_REPAIRS: usize = 50;
+
 /// Sends the log to journald where standard error is connected to it, else as text to standard error.
 ///
 /// `IPVSD_LOG` filters it, for example `debug` or `ipvsd=debug`; `info` without it. Colour only on a terminal and
 /// without `NO_COLOR`.
 pub(super) fn start_log() {
     let filter = || EnvFilter::try_from_env("IPVSD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let journald = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    // Inherited by what a service starts with its output elsewhere: only the numbers in it tell (systemd.exec(5)).
+    let journald = std::env::var("JOURNAL_STREAM")
+        .ok()
+        .filter(|stream| is_stream(Path::new("/proc/self/fd/2"), stream))
+        .and_then(|_| tracing_journald::layer().ok());
     let text = journald.is_none().then(|| {
         let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         tracing_subscriber::fmt::layer()
@@ -31,6 +40,11 @@ pub(super) fn start_log() {
         .try_init();
 }
 
+/// Whether a file is the one with this `device:inode`.
+fn is_stream(file: &Path, stream: &str) -> bool {
+    std::fs::metadata(file).is_ok_and(|found| stream == format!("{}:{}", found.dev(), found.ino()))
+}
+
 /// One line for one change.
 pub(super) fn report(transition: &Transition) {
     match transition {
@@ -43,6 +57,7 @@ pub(super) fn report(transition: &Transition) {
             lasted,
         } => {
             let cause = cause
+                .as_ref()
                 .map(|cause| cause.to_string())
                 .unwrap_or_else(|| "check passed".to_owned());
             let service = &server.virtual_server;
@@ -77,14 +92,25 @@ pub(super) fn report(transition: &Transition) {
                 "this host cannot probe, states stay as they are: {trouble}"
             );
         }
+        Transition::ProbeWarned { server, check, warning } => {
+            warn!(
+                service = server.virtual_server,
+                server = server.server,
+                check,
+                "check passed with a warning: {warning}"
+            );
+        }
         Transition::StepRefused { message } => error!("{message}"),
         Transition::TableDrifted { steps } => {
             warn!(
                 changes = steps.len(),
                 "somebody else changed the kernel's table; repairing it"
             );
-            for step in steps {
+            for step in steps.iter().take(MOST_REPAIRS) {
                 warn!("repair: {step}");
+            }
+            if steps.len() > MOST_REPAIRS {
+                warn!("repair: and {} more", steps.len() - MOST_REPAIRS);
             }
         }
         Transition::TableUnreadable { message } => error!("{message}"),
@@ -96,5 +122,20 @@ fn seconds(duration: Duration) -> String {
     match duration.as_secs() {
         0 => format!("{:.3}s", duration.as_secs_f64()),
         _ => format!("{:.1}s", duration.as_secs_f64()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_known_by_its_numbers() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let found = file.as_file().metadata().expect("its numbers");
+        let stream = format!("{}:{}", found.dev(), found.ino());
+        assert!(is_stream(file.path(), &stream));
+        assert!(!is_stream(Path::new("/proc/self/exe"), &stream));
+        assert!(!is_stream(file.path(), ""));
     }
 }

@@ -17,10 +17,10 @@ use tracing::{error, info, warn};
 
 use super::files::{self, Loaded};
 use super::instance::Instance;
-use super::record::{Owned, Record};
+use super::record::Record;
 use super::{addresses, host, memory, report};
 use crate::director::{Director, Settings};
-use crate::model::{Action, Event, Instant, StepOutcome, VirtualAddress};
+use crate::model::{Action, Config, Event, Instant, Owned, StepOutcome, VirtualAddress};
 use crate::{checkers, ipvs};
 
 /// What `ipvsd run` was asked to do.
@@ -37,8 +37,8 @@ pub struct Options {
 /// What reaches the loop from its helpers.
 enum Message {
     Event(Event),
-    /// A reload has read the files: the new configuration, or why it is refused.
-    Reloaded(Result<Loaded, String>),
+    /// A reload has read the files and prepared this host: the new configuration, or why it is refused.
+    Reloaded(Result<Arc<Config>, String>),
 }
 
 /// Which addresses have to be on devices and which no longer.
@@ -85,6 +85,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         record,
         sender,
         orders,
+        ready: false,
         reloading: false,
         reload_again: false,
     };
@@ -99,6 +100,8 @@ struct Shell {
     record: Record,
     sender: UnboundedSender<Message>,
     orders: watch::Sender<AddressOrder>,
+    /// The table has been as the configuration wants it once.
+    ready: bool,
     reloading: bool,
     /// A second SIGHUP came while the first one's files were read.
     reload_again: bool,
@@ -120,7 +123,8 @@ impl Shell {
             let _ = released.send(Message::Event(Event::AddressesReleased(addresses)));
         }));
         self.remember();
-        self.adopt(loaded).await;
+        let config = prepare(loaded, &self.kernel, self.options.observe).await;
+        self.adopt(config);
         let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 3);
         let mut pulse = tokio::time::interval(watchdog.unwrap_or(Duration::from_secs(5)));
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -128,10 +132,10 @@ impl Shell {
             let wake = self.director.next_wake().map(|at| self.started + at.since_start());
             tokio::select! {
                 Some(message) = receiver.recv() => {
-                    self.take(message).await;
+                    self.take(message);
                     // What has piled up is handled before the next timer.
                     while let Ok(message) = receiver.try_recv() {
-                        self.take(message).await;
+                        self.take(message);
                     }
                 }
                 () = sleep_until(wake) => self.tell(Event::TimeReached),
@@ -150,11 +154,11 @@ impl Shell {
         Instant::after_start(self.started.elapsed())
     }
 
-    async fn take(&mut self, message: Message) {
+    fn take(&mut self, message: Message) {
         match message {
             Message::Event(event) => self.tell(event),
-            Message::Reloaded(Ok(loaded)) => {
-                self.adopt(loaded).await;
+            Message::Reloaded(Ok(config)) => {
+                self.adopt(config);
                 info!("configuration reloaded");
                 self.reload_done();
             }
@@ -167,7 +171,10 @@ impl Shell {
 
     fn reload_done(&mut self) {
         self.reloading = false;
-        notify(&[NotifyState::Ready]);
+        // A reload before the first readiness leaves it to that one.
+        if self.ready {
+            notify(&[NotifyState::Ready]);
+        }
         if std::mem::take(&mut self.reload_again) {
             self.reload();
         }
@@ -179,19 +186,11 @@ impl Shell {
             warn!("{problem:#}");
             Owned::default()
         });
-        self.tell(Event::OwnedLoaded {
-            services: owned.services,
-            addresses: owned.addresses,
-        });
+        self.tell(Event::OwnedLoaded(owned));
     }
 
-    /// Takes over a good configuration: first this host's settings, then the director.
-    async fn adopt(&mut self, loaded: Loaded) {
-        for warning in loaded.warnings.iter() {
-            warn!("{warning}");
-        }
-        let config = Arc::new(loaded.config);
-        host::prepare(&config, &self.kernel, self.options.observe).await;
+    /// Takes over a good configuration.
+    fn adopt(&mut self, config: Arc<Config>) {
         self.tell(Event::ConfigLoaded(config));
         memory::give_back();
     }
@@ -206,10 +205,16 @@ impl Shell {
             Ok(at) => notify(&[NotifyState::Reloading, at]),
             Err(_) => notify(&[NotifyState::Reloading]),
         }
-        let (path, sender) = (self.options.config.clone(), self.sender.clone());
-        tokio::task::spawn_blocking(move || {
-            let loaded = files::load(&path).map_err(|error| format!("{error:#}"));
-            let _ = sender.send(Message::Reloaded(loaded));
+        let (path, observe) = (self.options.config.clone(), self.options.observe);
+        let (kernel, sender) = (self.kernel.clone(), self.sender.clone());
+        // Beside the loop: the netlink thread may be busy for seconds, and probes and the watchdog do not wait for it.
+        tokio::spawn(async move {
+            let reloaded = match tokio::task::spawn_blocking(move || files::load(&path)).await {
+                Ok(Ok(loaded)) => Ok(prepare(loaded, &kernel, observe).await),
+                Ok(Err(problems)) => Err(problems.to_string()),
+                Err(ended) => Err(format!("reading it ended early (a bug; please report it): {ended}")),
+            };
+            let _ = sender.send(Message::Reloaded(reloaded));
         });
     }
 
@@ -229,12 +234,12 @@ impl Shell {
         match action {
             Action::StartProbe {
                 probe,
-                kind,
+                spec,
                 target,
                 timeout,
             } => self.later(async move {
-                let outcome = checkers::probe(&kind, target, timeout).await;
-                Event::ProbeFinished { probe, outcome }
+                let result = checkers::probe(&spec, target, timeout).await;
+                Event::ProbeFinished { probe, result }
             }),
             Action::ReadTable { details } => {
                 let kernel = self.kernel.clone();
@@ -259,8 +264,8 @@ impl Shell {
                 let kernel = self.kernel.clone();
                 self.later(async move { Event::StepsApplied(kernel.apply(steps).await) });
             }
-            Action::RecordOwned { services, addresses } => {
-                if let Err(problem) = self.record.save(&Owned { services, addresses }) {
+            Action::RecordOwned(owned) => {
+                if let Err(problem) = self.record.save(&owned) {
                     error!("{problem:#}");
                 }
             }
@@ -270,6 +275,7 @@ impl Shell {
             Action::Report(transition) => report::report(&transition),
             Action::AnnounceReady => {
                 info!("ready: the kernel's table is as the configuration wants it");
+                self.ready = true;
                 notify(&[NotifyState::Ready]);
             }
         }
@@ -282,6 +288,15 @@ impl Shell {
             let _ = sender.send(Message::Event(work.await));
         });
     }
+}
+
+/// Says what is doubtful in a configuration, and makes this host's settings as it wants them.
+async fn prepare(loaded: Loaded, kernel: &ipvs::Handle, observe: bool) -> Arc<Config> {
+    for warning in loaded.warnings.iter() {
+        warn!("{warning}");
+    }
+    host::prepare(&loaded.config, kernel, observe).await;
+    Arc::new(loaded.config)
 }
 
 async fn sleep_until(at: Option<std::time::Instant>) {

@@ -8,9 +8,11 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `desired` | the table that the configuration and the states of all servers ask for |
 //! | `pools` | the members of every pool, and what survives a new configuration |
 //! | `schedule` | which probe is due when |
 
+mod desired;
 mod pools;
 mod schedule;
 
@@ -19,12 +21,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    Action, Config, DestinationKey, Event, Instant, LocalTrouble, ProbeId, ProbeOutcome, RefusalKind, ServerState,
-    Service, ServiceKey, Step, StepOutcome, Table, Transition, VirtualAddress, VirtualServer,
+    Action, Config, DestinationKey, Event, Instant, LocalTrouble, Owned, ProbeId, ProbeOutcome, ProbeResult,
+    RefusalKind, ServiceKey, Step, StepOutcome, Table, Transition, VirtualServer,
 };
-use crate::{health, plan};
+use crate::plan;
+use desired::{desired, desired_services};
 use pools::Pools;
 use schedule::Schedule;
+
+pub use desired::{may_have_thresholds, services_with_thresholds, table_without_checks};
 
 /// How the director behaves; not part of the configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +54,19 @@ impl Default for Settings {
         }
     }
 }
+
+/// How often in a row the table is written without a pause; whoever keeps changing it would be fought for ever.
+const WRITES_WITHOUT_PAUSE: u32 = 3;
+
+/// How often in a row the table is written before addresses and readiness wait for it no longer; with the pauses, some
+/// seconds.
+const WRITES_WAITED_FOR: u32 = 10;
+
+/// How many refusals of one batch are told one by one.
+const MOST_REFUSALS: usize = 50;
+
+/// How long trouble of the whole host, told once, is not told of another server.
+const TROUBLE_TOLD_FOR: Duration = Duration::from_secs(600);
 
 /// What the kernel is doing for us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,11 +101,12 @@ pub struct Director {
     writes_in_a_row: u32,
     /// Why the table could not be read the last time; told once.
     unreadable: Option<String>,
-    owned_services: BTreeSet<ServiceKey>,
-    owned_addresses: BTreeSet<VirtualAddress>,
-    /// What the kernel refused for good, and until when it is left alone.
-    refused: BTreeMap<(ServiceKey, Option<DestinationKey>), Instant>,
+    owned: Owned,
+    /// The step on a service or destination that the kernel refused for good, and until when it is left alone.
+    refused: BTreeMap<(ServiceKey, Option<DestinationKey>), (Step, Instant)>,
     next_read: Option<Instant>,
+    /// When trouble of the whole host was told of last.
+    troubles_told: BTreeMap<LocalTrouble, Instant>,
     ready_announced: bool,
 }
 
@@ -107,10 +126,10 @@ impl Director {
             uncertain: false,
             writes_in_a_row: 0,
             unreadable: None,
-            owned_services: BTreeSet::new(),
-            owned_addresses: BTreeSet::new(),
+            owned: Owned::default(),
             refused: BTreeMap::new(),
             next_read: None,
+            troubles_told: BTreeMap::new(),
             ready_announced: false,
         }
     }
@@ -129,10 +148,7 @@ impl Director {
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
-            Event::OwnedLoaded { services, addresses } => {
-                self.owned_services.extend(services);
-                self.owned_addresses.extend(addresses);
-            }
+            Event::OwnedLoaded(owned) => self.owned = owned,
             Event::ConfigLoaded(config) => self.load(config, now, &mut actions),
             Event::TableRead(table) => self.look(table, now, &mut actions),
             Event::TableReadFailed(message) => {
@@ -144,11 +160,11 @@ impl Director {
                 }
             }
             Event::AddressesReleased(released) => {
-                self.owned_addresses.retain(|address| !released.contains(address));
-                self.record(&mut actions);
+                self.owned.addresses.retain(|address| !released.contains(address));
+                actions.push(Action::RecordOwned(self.owned.clone()));
             }
             Event::StepsApplied(outcomes) => self.absorb(outcomes, now, &mut actions),
-            Event::ProbeFinished { probe, outcome } => self.judge(probe, outcome, now, &mut actions),
+            Event::ProbeFinished { probe, result } => self.judge(probe, result, now, &mut actions),
             Event::TimeReached => self.time_reached(now, &mut actions),
         }
         self.write(now, &mut actions);
@@ -162,7 +178,7 @@ impl Director {
 
     fn load(&mut self, config: Arc<Config>, now: Instant, actions: &mut Vec<Action>) {
         let added = self.pools.load(&config, now);
-        // A big pool is not probed all at once: a thousand first probes a second at the most.
+        // Not all first probes at once: a millisecond apart, or closer where they would not fit into one interval.
         let spread = |interval: Duration, count: u32| Duration::from_millis(1).min(interval / count.max(1));
         let count = u32::try_from(added.len()).unwrap_or(u32::MAX);
         let mut due = now;
@@ -171,8 +187,11 @@ impl Director {
             due = due + spread(interval, count);
         }
         self.schedule.retain(|check| self.pools.check(check).is_some());
-        self.details = Arc::new(services_with_thresholds(&config));
         self.config = config;
+        self.details = Arc::new(self.services_to_read_in_full());
+        for pool in 0..self.config.virtual_servers.len() {
+            actions.extend(self.pools.update_tier(&self.config, pool, now).map(Action::Report));
+        }
         self.refused.clear();
         self.dirty.clear();
         // A batch that is under way ends in a read as well; see `absorb`.
@@ -190,11 +209,11 @@ impl Director {
         self.unreadable = None;
         self.compare_all = true;
         self.next_read = self.settings.reconcile_interval.map(|interval| now + interval);
-        if let Some(before) = self
-            .believed
-            .replace(table)
-            .filter(|_| !std::mem::take(&mut self.uncertain))
-        {
+        let before = self.believed.replace(table);
+        if before.is_none() {
+            self.details = Arc::new(self.services_to_read_in_full());
+        }
+        if let Some(before) = before.filter(|_| !std::mem::take(&mut self.uncertain)) {
             let after = self.believed.as_ref();
             let mut steps = Vec::new();
             let ours = self.config.virtual_servers.iter().flat_map(|server| &server.services);
@@ -212,9 +231,21 @@ impl Director {
         }
     }
 
-    fn record(&self, actions: &mut Vec<Action>) {
-        let (services, addresses) = (self.owned_services.clone(), self.owned_addresses.clone());
-        actions.push(Action::RecordOwned { services, addresses });
+    /// The services whose destinations have to be read in full: those whose configuration has thresholds, and those
+    /// where the kernel has any, for a threshold that is no longer configured has to go. Before the first look the
+    /// record says where it may have some.
+    fn services_to_read_in_full(&self) -> BTreeSet<ServiceKey> {
+        let configured = self.config.virtual_servers.iter().flat_map(|server| &server.services);
+        let has_thresholds = |key: &&ServiceKey| match &self.believed {
+            None => may_have_thresholds(key, &self.owned),
+            Some(table) => table.services.get(*key).is_some_and(|service| {
+                let mut found = service.destinations.values();
+                found.any(|spec| spec.upper_threshold != 0 || spec.lower_threshold != 0)
+            }),
+        };
+        let mut services = services_with_thresholds(&self.config);
+        services.extend(configured.filter(has_thresholds));
+        services
     }
 
     fn read(&mut self, actions: &mut Vec<Action>) {
@@ -230,24 +261,25 @@ impl Director {
             plan::absorb(believed, &outcomes);
         }
         let mut read_at = None;
+        let mut refusals = Vec::new();
         for outcome in &outcomes {
             let Err(refusal) = &outcome.result else { continue };
             match refusal.kind {
                 // A destination of a service that was refused a moment ago is refused for that reason only.
-                RefusalKind::TableChanged if self.refused.contains_key(&(outcome.step.service(), None)) => continue,
-                RefusalKind::TableChanged => read_at = Some(now),
+                RefusalKind::TableChanged if self.lacks_its_service(&outcome.step) => continue,
+                RefusalKind::TableChanged => read_at = Some(now + self.pause_between_writes()),
                 RefusalKind::Transient => read_at = read_at.or(Some(now + self.settings.retry_after)),
                 RefusalKind::Permanent => {
-                    let until = now + self.settings.refused_for;
-                    self.refused.insert(plan::subject(&outcome.step), until);
+                    let left_alone = (outcome.step.clone(), now + self.settings.refused_for);
+                    self.refused.insert(plan::subject(&outcome.step), left_alone);
                 }
             }
-            if refusal.kind != RefusalKind::TableChanged {
-                actions.push(Action::Report(Transition::StepRefused {
-                    message: refusal.message.clone(),
-                }));
+            // Once is a rival; time and again it is something that the table as read does not show.
+            if refusal.kind != RefusalKind::TableChanged || self.writes_in_a_row == WRITES_WITHOUT_PAUSE + 1 {
+                refusals.push(&refusal.message);
             }
         }
+        actions.extend(refusals_told(&refusals));
         if let Some(at) = read_at {
             self.uncertain = true;
             self.next_read = Some(self.next_read.map_or(at, |planned| planned.min(at)));
@@ -266,11 +298,11 @@ impl Director {
         while let Some((check, due)) = self.schedule.pop_due(now) {
             actions.extend(self.pools.start_probe(check, due, now));
         }
-        self.refused.retain(|_, until| *until > now);
+        self.refused.retain(|_, (_, until)| *until > now);
         self.read_if_due(now, actions);
     }
 
-    fn judge(&mut self, probe: ProbeId, outcome: ProbeOutcome, now: Instant, actions: &mut Vec<Action>) {
+    fn judge(&mut self, probe: ProbeId, result: ProbeResult, now: Instant, actions: &mut Vec<Action>) {
         // The result of a probe whose check is no longer configured.
         let Some(finished) = self.pools.finish_probe(probe) else {
             return;
@@ -279,17 +311,30 @@ impl Director {
             return;
         };
         let late = now.since(finished.started) > slot.spec.timeout * 2 + Duration::from_millis(500);
-        let (success, cause) = match outcome {
+        let (success, cause) = match result.outcome {
             ProbeOutcome::Success => (true, None),
             ProbeOutcome::Failure(_) if late => return self.excuse(&finished, LocalTrouble::LateTimer, now, actions),
-            ProbeOutcome::Failure(cause) => (false, Some(cause)),
+            ProbeOutcome::Failure(cause) | ProbeOutcome::Drain(cause) => (false, Some(cause)),
+            ProbeOutcome::NoVerdict(_) => {
+                let due = (finished.due + slot.machine.next_interval(&slot.spec)).max(now);
+                return self.schedule.set(finished.check, due);
+            }
             ProbeOutcome::Local(trouble) => return self.excuse(&finished, trouble, now, actions),
         };
         slot.trouble = None;
+        let news = result
+            .warning
+            .clone()
+            .filter(|warning| slot.warning.as_ref() != Some(warning));
+        slot.warning.clone_from(&result.warning);
         slot.machine.observe(success, &slot.spec);
         let due = (finished.due + slot.machine.next_interval(&slot.spec)).max(now);
         let (pool, server, check_name) = (slot.pool, slot.server, slot.spec.name.clone());
         self.schedule.set(finished.check, due);
+        if let Some(warning) = news {
+            let (server, check) = (self.pools.name(pool, server), check_name.clone());
+            actions.push(Action::Report(Transition::ProbeWarned { server, check, warning }));
+        }
         if let Some(change) = self.pools.update_server(pool, server, check_name, cause, now) {
             actions.push(Action::Report(change));
             actions.extend(self.pools.update_tier(&self.config, pool, now).map(Action::Report));
@@ -302,10 +347,13 @@ impl Director {
         let Some(slot) = self.pools.check_mut(finished.check) else {
             return;
         };
-        let news = slot.trouble.replace(trouble) != Some(trouble);
+        let news = slot.trouble.replace(trouble.clone()).as_ref() != Some(&trouble);
         let (pool, server, interval) = (slot.pool, slot.server, slot.machine.next_interval(&slot.spec));
         self.schedule.set(finished.check, (finished.due + interval).max(now));
-        if news {
+        let recently = |told: &Instant| now.since(*told) < TROUBLE_TOLD_FOR;
+        let told = trouble.is_of_the_whole_host() && self.troubles_told.get(&trouble).is_some_and(recently);
+        if news && !told {
+            self.troubles_told.insert(trouble.clone(), now);
             let server = self.pools.name(pool, server);
             actions.push(Action::Report(Transition::LocalTrouble { server, trouble }));
         }
@@ -323,7 +371,7 @@ impl Director {
             plan::steps(
                 &desired(&self.config, &self.pools, believed),
                 believed,
-                &self.owned_services,
+                &self.owned.services,
             )
         } else {
             let mut steps = Vec::new();
@@ -345,24 +393,36 @@ impl Director {
         if full && !self.settings.observe {
             // What a comparison led to is looked at once more, at once unless somebody else keeps writing.
             self.writes_in_a_row += 1;
-            let pause = if self.writes_in_a_row > 3 {
-                self.settings.retry_after
-            } else {
-                Duration::ZERO
-            };
-            self.next_read = Some(now + pause);
+            self.next_read = Some(now + self.pause_between_writes());
         }
         actions.push(Action::ApplySteps(steps));
     }
 
+    fn pause_between_writes(&self) -> Duration {
+        match self.writes_in_a_row > WRITES_WITHOUT_PAUSE {
+            true => self.settings.retry_after,
+            false => Duration::ZERO,
+        }
+    }
+
+    /// Whether the kernel has refused just this a moment ago. Another step on the same service or destination is
+    /// tried: one that cannot be changed can still be taken out.
     fn is_refused(&self, step: &Step) -> bool {
+        let same = |(refused, _): &(Step, Instant)| refused == step;
+        self.refused.get(&plan::subject(step)).is_some_and(same) || self.lacks_its_service(step)
+    }
+
+    /// Whether this is about a destination of a service that the kernel refused to add.
+    fn lacks_its_service(&self, step: &Step) -> bool {
         let (service, destination) = plan::subject(step);
-        self.refused.contains_key(&(service, None))
-            || (destination.is_some() && self.refused.contains_key(&(service, destination)))
+        let is_there = |table: &Table| table.services.contains_key(&service);
+        destination.is_some()
+            && self.refused.contains_key(&(service, None))
+            && !self.believed.as_ref().is_some_and(is_there)
     }
 
     /// What goes with a comparison of the whole table: what will be owned is put on record before it is written,
-    /// and addresses are asked for once the table behind them is right.
+    /// and addresses are asked for once the table behind them is right, or as right as it gets.
     fn full_comparison(&mut self, steps: &[Step], actions: &mut Vec<Action>) {
         if self.settings.observe {
             return self.announce_ready(actions);
@@ -373,22 +433,28 @@ impl Director {
             .flat_map(|server| server.services.iter().copied())
             .collect();
         let hold: BTreeSet<_> = servers.iter().flat_map(VirtualServer::virtual_addresses).collect();
-        let release: BTreeSet<_> = self.owned_addresses.difference(&hold).cloned().collect();
+        let release: BTreeSet<_> = self.owned.addresses.difference(&hold).cloned().collect();
         // What the kernel still has of ours is owned until it is gone, also where its removal was refused.
         let believed = self.believed.as_ref();
         let is_there = |key: &&ServiceKey| believed.is_some_and(|table| table.services.contains_key(*key));
-        let left_over = self.owned_services.iter().filter(is_there).copied();
+        let left_over = self.owned.services.iter().filter(is_there).copied();
         let services: BTreeSet<_> = configured.into_iter().chain(left_over).collect();
-        let addresses = &hold | &release;
-        if services != self.owned_services || addresses != self.owned_addresses {
-            self.owned_services = services;
-            self.owned_addresses = addresses;
-            self.record(actions);
+        let owned = Owned {
+            services,
+            with_thresholds: (*self.details).clone(),
+            addresses: &hold | &release,
+        };
+        if owned != self.owned {
+            self.owned = owned;
+            actions.push(Action::RecordOwned(self.owned.clone()));
         }
-        if !steps.is_empty() {
+        // One step that never succeeds does not keep the addresses of all other services from being held.
+        if !steps.is_empty() && self.writes_in_a_row <= WRITES_WAITED_FOR {
             return;
         }
-        self.writes_in_a_row = 0;
+        if steps.is_empty() {
+            self.writes_in_a_row = 0;
+        }
         if !hold.is_empty() || !release.is_empty() {
             actions.push(Action::HoldAddresses { hold, release });
         }
@@ -402,70 +468,23 @@ impl Director {
     }
 }
 
-/// The table that the configuration and the states of all servers ask for.
-fn desired(config: &Config, pools: &Pools, believed: &Table) -> Table {
-    let all = (0..config.virtual_servers.len()).flat_map(|pool| desired_services(config, pools, pool, believed));
-    Table {
-        services: all.collect(),
-    }
-}
-
-fn desired_services<'a>(
-    config: &'a Config,
-    pools: &'a Pools,
-    pool: usize,
-    believed: &'a Table,
-) -> impl Iterator<Item = (ServiceKey, Service)> + 'a {
-    let server = &config.virtual_servers[pool];
-    let states = pools.states(pool);
-    server.services.iter().map(move |key| {
-        let destinations = health::destinations(server, &states, key, believed.services.get(key));
-        (
-            *key,
-            Service {
-                spec: server.spec.clone(),
-                destinations,
-            },
-        )
-    })
-}
-
-/// The services whose configuration uses what a cheap read of the table does not show: connection thresholds.
-///
-/// In other services a threshold that somebody else set goes unnoticed. Tunnels are always read in full.
-pub fn services_with_thresholds(config: &Config) -> BTreeSet<ServiceKey> {
-    let uses = |server: &&VirtualServer| {
-        server
-            .real_servers
-            .iter()
-            .any(|server| server.spec.upper_threshold != 0 || server.spec.lower_threshold != 0)
-    };
-    config
-        .virtual_servers
+/// One line for each refusal of a batch, and one for all that would be too many.
+fn refusals_told(messages: &[&String]) -> Vec<Action> {
+    let tell = |message: String| Action::Report(Transition::StepRefused { message });
+    let mut told: Vec<_> = messages
         .iter()
-        .filter(uses)
-        .flat_map(|server| server.services.iter().copied())
-        .collect()
-}
-
-/// The table that a configuration asks for where nobody probes: every server taken as up.
-pub fn table_without_checks(config: &Config, current: &Table) -> Table {
-    let services = config.virtual_servers.iter().flat_map(|server| {
-        let states = vec![ServerState::Up; server.real_servers.len()];
-        server.services.iter().map(move |key| {
-            let destinations = health::destinations(server, &states, key, current.services.get(key));
-            (
-                *key,
-                Service {
-                    spec: server.spec.clone(),
-                    destinations,
-                },
-            )
-        })
-    });
-    Table {
-        services: services.collect(),
+        .take(MOST_REFUSALS)
+        .copied()
+        .cloned()
+        .map(tell)
+        .collect();
+    let more = messages.len().saturating_sub(MOST_REFUSALS);
+    if more > 0 {
+        told.push(tell(format!(
+            "{more} more changes were refused with these (`ipvsd plan` lists what differs)"
+        )));
     }
+    told
 }
 
 #[cfg(test)]

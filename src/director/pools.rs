@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::health::{self, Check, Tier};
 use crate::model::{
-    Action, CheckSpec, CheckState, Config, FailureCause, Instant, LocalTrouble, ProbeId, RealServer, ServerId,
-    ServerState, Transition, VirtualServer,
+    Action, CheckSpec, CheckState, Config, FailureCause, Instant, LocalTrouble, ProbeId, ProbeWarning, RealServer,
+    ServerId, ServerState, Transition, VirtualServer,
 };
 
 /// Names one check of one real server of one pool. Never used twice in one process.
@@ -17,12 +18,14 @@ pub(super) struct CheckId(pub(super) u64);
 /// One check and where it belongs.
 #[derive(Debug)]
 pub(super) struct CheckSlot {
-    pub(super) spec: CheckSpec,
+    pub(super) spec: Arc<CheckSpec>,
     pub(super) machine: Check,
     pub(super) pool: usize,
     pub(super) server: usize,
     /// This host's trouble that was told of last; `None` once a probe has said something about the server.
     pub(super) trouble: Option<LocalTrouble>,
+    /// What the last probe that passed warned of.
+    pub(super) warning: Option<ProbeWarning>,
     target: SocketAddr,
 }
 
@@ -202,7 +205,7 @@ impl Pools {
         );
         Some(Action::StartProbe {
             probe,
-            kind: slot.spec.probe.clone(),
+            spec: Arc::clone(&slot.spec.probe),
             target: slot.target,
             timeout: slot.spec.timeout,
         })
@@ -275,7 +278,7 @@ impl Pools {
 }
 
 fn new_slot(
-    spec: &CheckSpec,
+    spec: &Arc<CheckSpec>,
     target: SocketAddr,
     server_state: Option<ServerState>,
     (pool, server): (usize, usize),
@@ -286,11 +289,12 @@ fn new_slot(
         Some(ServerState::Down) => Check::carrying_on(CheckState::Down, spec.initial),
     };
     CheckSlot {
-        spec: spec.clone(),
+        spec: Arc::clone(spec),
         machine,
         pool,
         server,
         trouble: None,
+        warning: None,
         target,
     }
 }
@@ -309,11 +313,16 @@ fn name_of(server: &VirtualServer, real_server: &RealServer) -> ServerId {
     }
 }
 
-/// Where a check connects: its own port, else the real server's, else that of the pool's first service.
+/// Where a check connects: its own address, else the real server's; its own port, else the real server's, else that of
+/// the pool's first service.
 fn target_of(server: &VirtualServer, real_server: &RealServer, spec: &CheckSpec) -> SocketAddr {
     let service_port = || server.services.first().and_then(crate::model::ServiceKey::port);
-    let port = spec.port.or(real_server.port).or_else(service_port).unwrap_or(0);
-    SocketAddr::new(real_server.address, port)
+    let port = spec
+        .connect_port
+        .or(real_server.port)
+        .or_else(service_port)
+        .unwrap_or(0);
+    SocketAddr::new(spec.connect_ip.unwrap_or(real_server.address), port)
 }
 
 fn tier_name(server: &VirtualServer, tier: Tier) -> Option<String> {

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    CheckSpec, DestinationSpec, FailureCause, Family, Forwarding, Initial, ProbeKind, Protocol, RealServer, Refusal,
-    Scheduler, ServerState, ServiceSpec, SorryServer,
+    CheckSpec, DestinationSpec, FailureCause, Family, Forwarding, Initial, ProbeKind, ProbeSpec, Protocol, RealServer,
+    Refusal, Scheduler, ServerState, Service, ServiceSpec, SorryServer,
 };
 
 /// How a simulated server answers probes.
@@ -34,10 +35,12 @@ struct World {
     sequence: u64,
     /// What happened, one line each with its time in milliseconds.
     log: Vec<String>,
-    owned: BTreeSet<ServiceKey>,
+    owned: Owned,
     batches: usize,
     probes: BTreeMap<SocketAddr, Vec<Instant>>,
     ready: bool,
+    /// Addresses were asked for.
+    held: bool,
     /// Checked after every single step.
     invariant: fn(&Table),
 }
@@ -55,10 +58,11 @@ impl World {
             coming: BTreeMap::new(),
             sequence: 0,
             log: Vec::new(),
-            owned: BTreeSet::new(),
+            owned: Owned::default(),
             batches: 0,
             probes: BTreeMap::new(),
             ready: false,
+            held: false,
             invariant: |_| (),
         }
     }
@@ -92,9 +96,24 @@ impl World {
                     Answer::Hangs => (timeout, ProbeOutcome::Failure(FailureCause::TimedOut)),
                     Answer::LocalTrouble => (Duration::ZERO, ProbeOutcome::Local(LocalTrouble::FileDescriptors)),
                 };
-                self.later(delay, Event::ProbeFinished { probe, outcome });
+                self.later(
+                    delay,
+                    Event::ProbeFinished {
+                        probe,
+                        result: outcome.into(),
+                    },
+                );
             }
-            Action::ReadTable { .. } => self.later(WRITE_TIME, Event::TableRead(self.kernel.clone())),
+            Action::ReadTable { details } => {
+                let mut read = self.kernel.clone();
+                // As `/proc/net/ip_vs`, which does not show thresholds.
+                for (_, service) in read.services.iter_mut().filter(|(key, _)| !details.contains(key)) {
+                    for spec in service.destinations.values_mut() {
+                        (spec.upper_threshold, spec.lower_threshold) = (0, 0);
+                    }
+                }
+                self.later(WRITE_TIME, Event::TableRead(read));
+            }
             Action::ApplySteps(steps) => {
                 assert!(!steps.is_empty(), "an empty batch is no work for a kernel");
                 self.batches += 1;
@@ -104,7 +123,7 @@ impl World {
                     if result.is_ok() {
                         let service = step.service();
                         assert!(
-                            self.owned.contains(&service),
+                            self.owned.services.contains(&service),
                             "{service} is written before it is on record"
                         );
                         plan::apply_to(&mut self.kernel, &step);
@@ -115,8 +134,8 @@ impl World {
                 }
                 self.later(WRITE_TIME, Event::StepsApplied(outcomes));
             }
-            Action::RecordOwned { services, .. } => self.owned = services,
-            Action::HoldAddresses { .. } => {}
+            Action::RecordOwned(owned) => self.owned = owned,
+            Action::HoldAddresses { .. } => self.held = true,
             Action::Report(Transition::ServerChanged {
                 server,
                 from,
@@ -129,6 +148,9 @@ impl World {
             }
             Action::Report(Transition::TierChanged { to, .. }) => {
                 self.say(&format!("serving: {}", to.as_deref().unwrap_or("nobody")));
+            }
+            Action::Report(Transition::ProbeWarned { server, warning, .. }) => {
+                self.say(&format!("{} warns: {warning}", server.server));
             }
             Action::Report(Transition::LocalTrouble { server, trouble }) => {
                 self.say(&format!("{}: {trouble}", server.server));
@@ -163,10 +185,7 @@ impl World {
     }
 
     fn start(&mut self, config: Config) {
-        self.tell(Event::OwnedLoaded {
-            services: self.owned.clone(),
-            addresses: BTreeSet::new(),
-        });
+        self.tell(Event::OwnedLoaded(self.owned.clone()));
         self.tell(Event::ConfigLoaded(Arc::new(config)));
     }
 
@@ -207,8 +226,9 @@ fn seconds(seconds: u64) -> Duration {
 fn check() -> CheckSpec {
     CheckSpec {
         name: "tcp".to_owned(),
-        probe: ProbeKind::Tcp,
-        port: None,
+        probe: Arc::new(ProbeSpec::new(ProbeKind::Tcp(Vec::new()))),
+        connect_ip: None,
+        connect_port: None,
         interval: seconds(2),
         retry_interval: seconds(1),
         timeout: Duration::from_millis(500),
@@ -226,7 +246,7 @@ fn server(n: u8) -> RealServer {
         spec,
         tier: 0,
         disabled: false,
-        checks: vec![check()],
+        checks: vec![check().into()],
     }
 }
 
@@ -268,7 +288,7 @@ fn a_start_on_an_empty_table_lets_servers_in_with_their_first_success() {
     world.run_for(seconds(1));
     assert_eq!(world.shown(), "11=1");
     assert!(world.ready);
-    assert_eq!(world.owned, BTreeSet::from([service(200)]));
+    assert_eq!(world.owned.services, BTreeSet::from([service(200)]));
 }
 
 #[test]
@@ -375,8 +395,8 @@ fn a_restart_leaves_a_hanging_server_in_until_its_first_verdict() {
 fn initial_up_serves_from_the_start_and_initial_down_waits_for_rise() {
     let mut world = World::new();
     let mut config = config(vec![pool(200, &[11, 12])]);
-    config.virtual_servers[0].real_servers[0].checks[0].initial = Initial::Up;
-    config.virtual_servers[0].real_servers[1].checks[0].initial = Initial::Down;
+    Arc::make_mut(&mut config.virtual_servers[0].real_servers[0].checks[0]).initial = Initial::Up;
+    Arc::make_mut(&mut config.virtual_servers[0].real_servers[1].checks[0]).initial = Initial::Down;
     world.answer(11, Answer::Hangs);
     world.start(config);
     world.run_for(Duration::from_millis(400));
@@ -404,7 +424,7 @@ fn a_reload_keeps_unchanged_servers_in_step_and_removes_what_is_gone() {
         [service(99), service(200)],
         "the dropped service goes, the foreign one stays"
     );
-    assert_eq!(world.owned, BTreeSet::from([service(200)]));
+    assert_eq!(world.owned.services, BTreeSet::from([service(200)]));
     let times = &world.probes[&SocketAddr::new(address(11), 80)][before..];
     let phases: Vec<_> = times.iter().map(|at| at.since_start().as_millis() % 2000).collect();
     assert_eq!(
@@ -422,6 +442,27 @@ fn a_reload_keeps_unchanged_servers_in_step_and_removes_what_is_gone() {
 }
 
 #[test]
+fn a_reload_that_takes_the_last_server_away_says_who_serves_now() {
+    let mut world = World::new();
+    world.answer(12, Answer::Refuses);
+    world.start(config(vec![with_sorry(pool(200, &[11, 12]), 20)]));
+    world.run_for(seconds(9));
+    world.log.clear();
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![with_sorry(
+        pool(200, &[12]),
+        20,
+    )]))));
+    world.run_for(seconds(4));
+    assert_eq!(world.shown(), "20=1");
+    let told = world
+        .log
+        .iter()
+        .filter(|line| line.contains("serving: sorry server"))
+        .count();
+    assert_eq!(told, 1, "{:?}", world.log);
+}
+
+#[test]
 fn a_service_whose_removal_is_refused_stays_owned_and_goes_later() {
     let mut world = World::new();
     world.start(config(vec![pool(200, &[11]), pool(201, &[13])]));
@@ -435,14 +476,43 @@ fn a_service_whose_removal_is_refused_stays_owned_and_goes_later() {
     };
     world.tell(Event::ConfigLoaded(Arc::new(config(vec![pool(200, &[11])]))));
     world.run_for(seconds(10));
-    assert_eq!(world.owned, BTreeSet::from([service(200), service(201)]));
+    assert_eq!(world.owned.services, BTreeSet::from([service(200), service(201)]));
     world.verdict = |_| Ok(());
     world.run_for(seconds(60));
     assert_eq!(
         world.kernel.services.keys().copied().collect::<Vec<_>>(),
         [service(200)]
     );
-    assert_eq!(world.owned, BTreeSet::from([service(200)]));
+    assert_eq!(world.owned.services, BTreeSet::from([service(200)]));
+}
+
+#[test]
+fn thresholds_that_are_no_longer_configured_go_with_a_reload_and_with_a_restart() {
+    let thresholds = |world: &World| {
+        let service = &world.kernel.services[&service(200)];
+        let spec = service.destinations.values().next().expect("a real server");
+        (spec.upper_threshold, spec.lower_threshold)
+    };
+    let mut with = pool(200, &[11]);
+    with.real_servers[0].spec.upper_threshold = 10;
+    with.real_servers[0].spec.lower_threshold = 5;
+    let mut world = World::new();
+    world.start(config(vec![with]));
+    world.run_for(seconds(9));
+    assert_eq!(thresholds(&world), (10, 5));
+    let mut again = World::new();
+    (again.kernel, again.owned) = (world.kernel.clone(), world.owned.clone());
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![pool(200, &[11])]))));
+    again.start(config(vec![pool(200, &[11])]));
+    for (how, mut world) in [("reload", world), ("restart", again)] {
+        world.run_for(seconds(9));
+        assert_eq!(thresholds(&world), (0, 0), "{how}");
+        assert!(
+            !world.log.iter().any(|line| line.contains("drift")),
+            "{how}: {:?}",
+            world.log
+        );
+    }
 }
 
 #[test]
@@ -454,7 +524,7 @@ fn a_changed_check_keeps_the_verdict() {
     let batches = world.batches;
     let mut second = config(vec![pool(200, &[11, 12])]);
     for server in &mut second.virtual_servers[0].real_servers {
-        server.checks[0].interval = seconds(4);
+        Arc::make_mut(&mut server.checks[0]).interval = seconds(4);
     }
     world.tell(Event::ConfigLoaded(Arc::new(second)));
     world.run_for(seconds(9));
@@ -483,6 +553,32 @@ fn one_refused_entry_is_named_and_tried_again_later_and_the_rest_is_in() {
 }
 
 #[test]
+fn a_thousand_refusals_are_not_a_thousand_lines() {
+    let mut world = World::new();
+    world.verdict = |step| match step {
+        Step::AddService { .. } => Ok(()),
+        _ => Err(Refusal {
+            kind: RefusalKind::Permanent,
+            message: format!("cannot {step}"),
+        }),
+    };
+    let mut pools: Vec<_> = (200..210)
+        .map(|vip| pool(vip, &(1..=100).collect::<Vec<_>>()))
+        .collect();
+    let servers = pools.iter_mut().flat_map(|pool| &mut pool.real_servers);
+    servers.for_each(|server| server.checks.clear());
+    world.start(config(pools));
+    world.run_for(seconds(1));
+    let refusals: Vec<_> = world.log.iter().filter(|line| line.contains("refused:")).collect();
+    assert_eq!(refusals.len(), MOST_REFUSALS + 1);
+    assert!(
+        refusals[MOST_REFUSALS].contains("950 more"),
+        "{}",
+        refusals[MOST_REFUSALS]
+    );
+}
+
+#[test]
 fn a_refused_service_does_not_blame_its_destinations() {
     let mut world = World::new();
     world.verdict = |step| match step {
@@ -504,14 +600,55 @@ fn a_refused_service_does_not_blame_its_destinations() {
 }
 
 #[test]
+fn a_service_whose_change_is_refused_loses_its_dead_servers_all_the_same() {
+    let mut world = World::new();
+    world.start(config(vec![pool(200, &[11, 12])]));
+    world.run_for(seconds(5));
+    world.verdict = |step| match step {
+        Step::SetService { .. } => Err(Refusal {
+            kind: RefusalKind::Permanent,
+            message: "no scheduler module".to_owned(),
+        }),
+        _ => Ok(()),
+    };
+    let mut second = pool(200, &[11, 12]);
+    second.spec.scheduler = Scheduler::Mh;
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![second]))));
+    world.run_for(seconds(3));
+    world.answer(11, Answer::Refuses);
+    world.run_for(seconds(5));
+    assert_eq!(world.shown(), "12=1");
+    let refusals = world.log.iter().filter(|line| line.contains("refused:")).count();
+    assert_eq!(refusals, 1, "{:?}", world.log);
+}
+
+#[test]
+fn a_server_whose_change_is_refused_is_taken_out_when_it_dies() {
+    let mut world = World::new();
+    world.start(config(vec![pool(200, &[11, 12])]));
+    world.run_for(seconds(5));
+    world.verdict = |step| match step {
+        Step::SetDestination { .. } => Err(Refusal {
+            kind: RefusalKind::Permanent,
+            message: "out of range".to_owned(),
+        }),
+        _ => Ok(()),
+    };
+    let mut second = pool(200, &[11, 12]);
+    second.real_servers[0].spec.weight = 7;
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![second]))));
+    world.run_for(seconds(3));
+    world.answer(11, Answer::Refuses);
+    world.run_for(seconds(5));
+    assert_eq!(world.shown(), "12=1");
+}
+
+#[test]
 fn a_table_changed_between_read_and_write_is_read_again() {
     let mut world = World::new();
     let mut config = config(vec![pool(200, &[11])]);
     config.virtual_servers[0].real_servers[0].checks.clear();
-    world.tell(Event::OwnedLoaded {
-        services: BTreeSet::new(),
-        addresses: BTreeSet::new(),
-    });
+    world.tell(Event::OwnedLoaded(Owned::default()));
     // The read is answered with an empty table, but somebody has added the service by the time of the write.
     world.tell(Event::ConfigLoaded(Arc::new(config)));
     let spec = ServiceSpec::new(Scheduler::Rr, Family::Inet);
@@ -532,6 +669,27 @@ fn a_table_changed_between_read_and_write_is_read_again() {
     world.run_for(Duration::from_millis(100));
     assert_eq!(world.kernel.services[&service(200)].spec.scheduler, Scheduler::Wlc);
     assert_eq!(world.shown(), "11=1");
+}
+
+#[test]
+fn a_step_that_never_fits_the_table_is_tried_with_pauses_and_told_once() {
+    let mut world = World::new();
+    world.verdict = |step| match step {
+        Step::AddDestination { destination, .. } if destination.address == address(12) => Err(Refusal {
+            kind: RefusalKind::TableChanged,
+            message: format!("cannot {step}: it is there already"),
+        }),
+        _ => Ok(()),
+    };
+    let mut with_device = pool(200, &[11, 12]);
+    with_device.device = Some("eth0".to_owned());
+    world.start(config(vec![with_device]));
+    world.run_for(seconds(20));
+    assert_eq!(world.shown(), "11=1");
+    assert!(world.ready && world.held, "the others are not kept waiting");
+    assert!(world.batches < 40, "{} batches in 20 s", world.batches);
+    let refusals = world.log.iter().filter(|line| line.contains("refused:")).count();
+    assert_eq!(refusals, 1, "{:?}", world.log);
 }
 
 #[test]
@@ -592,6 +750,23 @@ fn trouble_of_this_host_is_no_verdict_and_told_once() {
     assert_eq!(world.shown(), "11=1 12=1");
     assert_eq!(world.log.len(), 1, "{:?}", world.log);
     assert!(world.log[0].contains("out of file descriptors"), "{:?}", world.log);
+}
+
+#[test]
+fn trouble_of_the_whole_host_is_one_line_however_many_servers_it_comes_and_goes_for() {
+    let mut world = World::new();
+    let servers: Vec<u8> = (1..=100).collect();
+    world.start(config(vec![pool(200, &servers)]));
+    world.run_for(seconds(5));
+    world.log.clear();
+    for round in 0..10 {
+        for n in &servers {
+            let short = n % 2 == round % 2;
+            world.answer(*n, if short { Answer::LocalTrouble } else { Answer::Accepts });
+        }
+        world.run_for(seconds(4));
+    }
+    assert_eq!(world.log.len(), 1, "{:?}", world.log);
 }
 
 #[test]

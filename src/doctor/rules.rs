@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::model::{Config, Family, Forwarding, HostFacts, ServiceFlags, Sysctl, VirtualServer};
+use crate::model::{Config, Family, Forwarding, HostFacts, ServiceFlags, Sysctl, VirtualServer, interface_sysctl};
 
 /// One thing that is wrong, or will be at the worst moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub fn wanted_sysctls(interfaces: &[String]) -> Vec<String> {
     ];
     let redirects = interfaces
         .iter()
-        .map(|name| format!("net.ipv4.conf.{name}.send_redirects"));
+        .map(|name| interface_sysctl("ipv4", name, "send_redirects"));
     fixed.into_iter().map(str::to_owned).chain(redirects).collect()
 }
 
@@ -135,7 +135,7 @@ fn redirects(config: &Config, facts: &Facts<'_>, findings: &mut Vec<Finding>) {
     }
     let names: Vec<_> = std::iter::once("all")
         .chain(facts.facts.interfaces.iter().map(String::as_str))
-        .map(|name| format!("net.ipv4.conf.{name}.send_redirects"))
+        .map(|name| interface_sysctl("ipv4", name, "send_redirects"))
         .filter(|name| facts.is(name, "1"))
         .collect();
     if !names.is_empty() {

@@ -81,14 +81,17 @@ impl Check {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::model::ProbeKind;
+    use crate::model::{ProbeKind, ProbeSpec};
 
     fn spec(initial: Initial) -> CheckSpec {
         CheckSpec {
             name: "tcp".to_owned(),
-            probe: ProbeKind::Tcp,
-            port: None,
+            probe: Arc::new(ProbeSpec::new(ProbeKind::Tcp(Vec::new()))),
+            connect_ip: None,
+            connect_port: None,
             interval: Duration::from_secs(6),
             retry_interval: Duration::from_secs(3),
             timeout: Duration::from_secs(1),

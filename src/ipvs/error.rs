@@ -16,7 +16,7 @@ pub enum IpvsError {
     )]
     NoIpvs,
     /// A netlink socket cannot be opened or used.
-    #[error("cannot {action}: {cause}")]
+    #[error("cannot {action}: {cause}{}", remedy(cause))]
     Socket {
         /// What was tried.
         action: &'static str,
@@ -44,7 +44,7 @@ pub enum IpvsError {
     #[error("the kernel's table kept changing while it was read (who else is writing it?)")]
     Changing,
     /// `/proc/net/ip_vs` cannot be read.
-    #[error("cannot read {path} (is /proc mounted?): {cause}")]
+    #[error("cannot read {path}: {cause}{}", remedy(cause))]
     Proc {
         /// The file.
         path: &'static str,
@@ -54,6 +54,18 @@ pub enum IpvsError {
     /// The thread that talks to the kernel has ended.
     #[error("the netlink thread has ended (a bug; please report it)")]
     ThreadEnded,
+}
+
+/// What helps against an error of the system, where that is known.
+fn remedy(cause: &io::Error) -> &'static str {
+    use nix::libc;
+    match cause.raw_os_error() {
+        Some(libc::ENOENT) => " (is /proc mounted?)",
+        Some(libc::EMFILE) => " (raise LimitNOFILE)",
+        Some(libc::ENFILE) => " (raise fs.file-max)",
+        Some(libc::EPERM | libc::EACCES) => " (run as root, or with CAP_NET_ADMIN)",
+        _ => "",
+    }
 }
 
 impl IpvsError {
@@ -89,5 +101,28 @@ impl IpvsError {
     /// Whether what was to be created is there already.
     pub fn already_exists(&self) -> bool {
         matches!(self, Self::Refused { errno, .. } if *errno == Errno::EEXIST as i32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remedy_is_that_of_the_cause() {
+        let shown = |errno| {
+            let (path, cause) = ("/proc/thread-self/net/ip_vs", io::Error::from_raw_os_error(errno));
+            IpvsError::Proc { path, cause }.to_string()
+        };
+        assert!(
+            shown(nix::libc::ENOENT).ends_with("(is /proc mounted?)"),
+            "{}",
+            shown(nix::libc::ENOENT)
+        );
+        assert!(
+            shown(nix::libc::EMFILE).ends_with("(raise LimitNOFILE)"),
+            "{}",
+            shown(nix::libc::EMFILE)
+        );
     }
 }

@@ -8,6 +8,7 @@
 //! | `proc` | words | the lines of `/proc/net/ip_vs` and `/proc/net/ip_vs_conn` |
 //! | `socket` | hands | one netlink socket with a deadline on every answer |
 //! | `client` | hands | requests in batches, each answer to its own request |
+//! | `table` | hands | whole tables, by dumps or through `/proc/net/ip_vs` |
 //! | `explain` | hands | the kernel's error numbers, in words with a remedy |
 //! | `thread` | hands | a client on a thread of its own, for asynchronous callers |
 
@@ -18,10 +19,12 @@ mod error;
 mod explain;
 pub mod proc;
 mod socket;
+mod table;
 mod thread;
 
-pub use client::{Client, Refused, read_connections, read_plain_listing};
+pub use client::{Client, Refused};
 pub use error::IpvsError;
+pub use table::{read_connections, read_plain_listing};
 pub use thread::Handle;
 
 #[cfg(test)]

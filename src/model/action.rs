@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{FailureCause, LocalTrouble, ProbeId, ProbeKind, ServiceKey, Step, VirtualAddress};
+use super::{FailureCause, LocalTrouble, Owned, ProbeId, ProbeSpec, ProbeWarning, ServiceKey, Step, VirtualAddress};
 
 /// Something the director wants done, in the imperative.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub enum Action {
     StartProbe {
         /// The name to report under.
         probe: ProbeId,
-        /// What is tried.
-        kind: ProbeKind,
+        /// What is tried, and from where.
+        spec: Arc<ProbeSpec>,
         /// Where.
         target: SocketAddr,
         /// How long it may take.
@@ -31,12 +31,7 @@ pub enum Action {
     /// Write these steps in this order, in one batch, and report [`super::Event::StepsApplied`].
     ApplySteps(Vec<Step>),
     /// Put on record what ipvsd owns from now on, before anything that follows is done.
-    RecordOwned {
-        /// The services.
-        services: BTreeSet<ServiceKey>,
-        /// The addresses.
-        addresses: BTreeSet<VirtualAddress>,
-    },
+    RecordOwned(Owned),
     /// Keep these addresses on their devices and take those off; asked again and again, mostly with nothing to do.
     HoldAddresses {
         /// The addresses that have to be there.
@@ -115,17 +110,27 @@ pub enum Transition {
         virtual_server: String,
         /// Before; `None` at start and where nobody served.
         from: Option<String>,
-        /// Now: `tier 0`, `sorry server 192.0.2.20:80`.
+        /// Now: `the pool`, `backup tier 1`, `sorry server 192.0.2.20:80`.
         to: Option<String>,
         /// How long the state before had lasted.
         lasted: Duration,
     },
-    /// This host was at fault; the server's state is left as it is. Said once until a probe succeeds in starting.
+    /// This host was at fault; the server's state is left as it is. Said once until a probe succeeds in starting, and
+    /// for trouble of the whole host once for all servers.
     LocalTrouble {
-        /// Whose probe.
+        /// Whose probe, or the first one's.
         server: ServerId,
         /// What is wrong.
         trouble: LocalTrouble,
+    },
+    /// A probe passed and yet found something to see to. Said once until it changes.
+    ProbeWarned {
+        /// Whose probe.
+        server: ServerId,
+        /// The check.
+        check: String,
+        /// What there is to see to.
+        warning: ProbeWarning,
     },
     /// The kernel refused a step.
     StepRefused {

@@ -3,6 +3,7 @@
 //! The `config` room makes these values; everybody else only reads them.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::{CheckSpec, DestinationKey, DestinationSpec, ServiceKey, ServiceSpec, Timeouts};
 
@@ -77,8 +78,8 @@ pub struct RealServer {
     pub tier: u32,
     /// Configured but kept out of the pool, as if it were not there.
     pub disabled: bool,
-    /// Its checks; all must pass. None at all: taken as up.
-    pub checks: Vec<CheckSpec>,
+    /// Its checks; all must pass. None at all: taken as up. Servers that are checked alike share them.
+    pub checks: Vec<Arc<CheckSpec>>,
 }
 
 impl RealServer {
@@ -147,6 +148,11 @@ pub struct Sysctl {
     pub name: String,
     /// The text that is written.
     pub value: String,
+}
+
+/// The name of a setting of one interface; a dot in the interface's name is written `/`, as sysctl(8) takes it.
+pub fn interface_sysctl(family: &str, device: &str, key: &str) -> String {
+    format!("net.{family}.conf.{}.{key}", device.replace('.', "/"))
 }
 
 /// What ipvsd may set on its own host.

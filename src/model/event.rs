@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Config, ProbeOutcome, ServiceKey, StepOutcome, Table, VirtualAddress};
+use super::{Config, Owned, ProbeResult, StepOutcome, Table, VirtualAddress};
 
 /// Names one running probe, so that its result finds its way back. Never used twice in one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,12 +15,7 @@ pub enum Event {
     /// A configuration was read and found good: the first one, or one that replaces it.
     ConfigLoaded(Arc<Config>),
     /// The record of what an earlier ipvsd wrote was read; comes before the first [`Event::TableRead`].
-    OwnedLoaded {
-        /// The services that it had written.
-        services: BTreeSet<ServiceKey>,
-        /// The addresses that it had put on devices.
-        addresses: BTreeSet<VirtualAddress>,
-    },
+    OwnedLoaded(Owned),
     /// The kernel's table was read.
     TableRead(Table),
     /// The kernel's table could not be read; the text says why and what to do.
@@ -34,7 +29,7 @@ pub enum Event {
         /// Which.
         probe: ProbeId,
         /// What it found.
-        outcome: ProbeOutcome,
+        result: ProbeResult,
     },
     /// The time has come that the director had asked to be woken at.
     TimeReached,

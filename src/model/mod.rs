@@ -11,42 +11,65 @@
 //! | `table` | snapshots of the kernel's tables, with and without figures |
 //! | `step` | one change of the kernel's table, and what the kernel said to it |
 //! | `sync` | sync daemons, kernel timeouts, kernel information |
-//! | `check` | check settings, outcomes and causes |
+//! | `check` | check settings |
+//! | `probe`, `*_probe` | what is tried, and from where; the settings of one type |
+//! | `outcome`, `advice` | what a probe found: causes, latency, warnings |
+//! | `pattern` | a regular expression over bytes |
 //! | `connection` | one entry of the kernel's connection table |
 //! | `config` | a validated configuration |
 //! | `host` | interfaces and addresses of this host |
 //! | `facts` | what is known of this host |
+//! | `owned` | what ipvsd has written and may remove |
 //! | `event`, `action` | what happens to the director and what it wants done |
 //! | `instant` | our own point in time, so that thinking rooms never ask a clock |
 
 mod action;
+mod advice;
 mod check;
 mod config;
 mod connection;
+mod database_probe;
 mod destination;
 mod event;
 mod facts;
 mod host;
+mod http_probe;
 mod instant;
+mod network_probe;
+mod outcome;
+mod owned;
+mod pattern;
+mod probe;
 mod scheduler;
 mod service;
 mod step;
 mod sync;
 mod table;
+mod tls_probe;
 
 pub use action::{Action, CheckState, ServerId, ServerState, Transition};
-pub use check::{CheckSpec, FailureCause, Initial, LocalTrouble, ProbeKind, ProbeOutcome};
+pub use advice::{Advice, StateAdvice, WeightAdvice};
+pub use check::{CheckSpec, Initial};
 pub use config::{
-    Config, HostSettings, IpvsSettings, RealServer, SorryServer, Sysctl, TimeoutSettings, VirtualAddress, VirtualServer,
+    Config, HostSettings, IpvsSettings, RealServer, SorryServer, Sysctl, TimeoutSettings, VirtualAddress,
+    VirtualServer, interface_sysctl,
 };
 pub use connection::{ConnectionEntry, PersistenceData};
+pub use database_probe::{Login, MysqlProbe, PostgresqlProbe, Query, RedisProbe, RedisRole, Secret, ValueTest};
 pub use destination::{DestinationKey, DestinationSpec, Forwarding, Tunnel, TunnelChecksum, TunnelKind};
 pub use event::{Event, ProbeId};
 pub use facts::HostFacts;
 pub use host::{AddressScope, HostAddress, Link, Mac};
+pub use http_probe::{BodyTest, HttpProbe, HttpVersion};
 pub use instant::Instant;
+pub use network_probe::{DnsProbe, GrpcProbe, LdapProbe, ReplyTest, SmtpProbe, UdpProbe};
+pub use outcome::{Excerpt, FailureCause, LocalTrouble, ProbeOutcome, ProbeResult, ProbeWarning, Stage};
+pub use owned::Owned;
+pub use pattern::Pattern;
+pub use probe::{AgentProbe, Bytes, FileProbe, Origin, ProbeKind, ProbeSpec, ProbeType, ScriptProbe, TalkStep};
 pub use scheduler::{Scheduler, ServiceFlags};
 pub use service::{Family, Netmask, ParseKeyError, Protocol, ServiceKey, ServiceSpec};
 pub use step::{Refusal, RefusalKind, Step, StepOutcome};
 pub use sync::{KernelInfo, SyncDaemon, SyncRole, Timeouts};
 pub use table::{ListedDestination, ListedService, Service, Statistics, Table};
+pub use tls_probe::{TlsProbe, TlsSettings, Trust};

@@ -227,6 +227,8 @@ impl HostNetwork {
         message.header.index = link.index;
         message.header.prefix_len = Family::of(*address).host_prefix();
         message.attributes.push(AddressAttribute::Local(*address));
+        // Without it the kernel does not look at the prefix of an IPv4 address, and takes off the host's own /24.
+        message.attributes.push(AddressAttribute::Address(*address));
         let request = self.handle.address().del(message).execute();
         match answer(&format!("take {address} off {device}"), device, request).await {
             Ok(()) => Ok(Change::Made),

@@ -12,17 +12,21 @@
 //! | `neighbour` | duplicate-address probes and announcements, ARP and neighbour discovery |
 //! | `vip` | a director's virtual address: probe, add, announce |
 //! | `packet` | the bytes of those, a pure codec |
+//! | `reach` | whether an own interface that is down keeps an address from being reached |
 //! | `sysctl` | kernel settings |
 //! | `module` | kernel modules |
 //! | `namespace` | which network namespace this is |
+//! | `names` | names of hosts and ports, asked of the system's name service |
 //! | `error` | what can go wrong |
 
 mod error;
 mod host;
 pub mod module;
+pub mod names;
 pub mod namespace;
 pub mod neighbour;
 pub mod packet;
+pub mod reach;
 pub mod sysctl;
 pub mod vip;
 

@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use nix::libc;
+use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::LinkAddr;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::io::unix::AsyncFd;
@@ -16,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::packet::{Arp, ArpOperation, ETHERTYPE_ARP, ETHERTYPE_IPV6, NeighbourFrame};
 use super::{NetError, sysctl};
-use crate::model::Mac;
+use crate::model::{Mac, interface_sysctl};
 
 const CAPABILITY: &str = "CAP_NET_RAW";
 
@@ -112,7 +113,7 @@ pub async fn announce(device: &str, address: IpAddr, burst: Burst) -> Result<(),
     let (kind, router) = match address {
         IpAddr::V4(_) => (ETHERTYPE_ARP, false),
         IpAddr::V6(_) => {
-            let setting = format!("net.ipv6.conf.{}.forwarding", sysctl::device_part(device));
+            let setting = interface_sysctl("ipv6", device, "forwarding");
             (ETHERTYPE_IPV6, sysctl::read(&setting).is_ok_and(|value| value != "0"))
         }
     };
@@ -225,7 +226,7 @@ fn link_address(device: &str) -> io::Result<(LinkAddr, bool)> {
         .filter(|entry| entry.interface_name == device)
         .find_map(|entry| {
             let address = *entry.address?.as_link_addr()?;
-            let up = entry.flags.contains(nix::net::if_::InterfaceFlags::IFF_UP);
+            let up = entry.flags.contains(InterfaceFlags::IFF_UP);
             Some((address, up))
         })
         .ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))

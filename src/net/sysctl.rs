@@ -49,11 +49,6 @@ pub fn write(name: &str, value: &str) -> Result<(), NetError> {
         .map_err(|error| explain(error, name, Some(value)))
 }
 
-/// The name that an interface has inside a setting's name.
-pub fn device_part(device: &str) -> String {
-    device.replace('.', "/")
-}
-
 fn path(name: &str) -> Result<PathBuf, NetError> {
     let relative: String = name
         .chars()
@@ -102,13 +97,14 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
     use super::*;
+    use crate::model::interface_sysctl;
 
     #[test]
     fn names_become_paths_as_sysctl_does_it() {
         let shown = |name| path(name).unwrap().display().to_string();
         assert_eq!(shown("net.ipv4.ip_forward"), "/proc/sys/net/ipv4/ip_forward");
         assert_eq!(
-            shown(&format!("net.ipv4.conf.{}.arp_ignore", device_part("eth0.100"))),
+            shown(&interface_sysctl("ipv4", "eth0.100", "arp_ignore")),
             "/proc/sys/net/ipv4/conf/eth0.100/arp_ignore"
         );
     }

@@ -94,11 +94,6 @@ pub struct Host {
     pub sysctls: BTreeMap<String, String>,
 }
 
-/// The name of a setting of one interface; a dot in the interface's name is written `/`, as sysctl(8) takes it.
-pub fn sysctl_name(family: &str, device: &str, key: &str) -> String {
-    format!("net.{family}.conf.{}.{key}", device.replace('.', "/"))
-}
-
 /// One change of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {

@@ -87,6 +87,28 @@ fn a_real_server_that_goes_away_with_its_segment_is_out() {
 }
 
 #[test]
+fn an_own_interface_that_is_down_is_no_servers_failure() {
+    let site = Site::build("own-link", Forwarding::Nat, Family::V4, 2, 1);
+    let _nginx = site.nginx_on(2);
+    let vip = std::net::SocketAddr::new(site.vip(0), 80);
+    let address = format!("address = \"{vip}\"");
+    let check = "check = [{ type = \"tcp\", interval = \"300ms\", retry_interval = \"100ms\", timeout = \"100ms\" }]";
+    let mut daemon = site.run(&site.virtual_server("web", &address, check, &[(0, 1), (1, 1)]));
+    let pool = || table(site.director(), &["-t", &vip.to_string()]).map_or(0, |found| found.len());
+    wait_until("the pool serves", Duration::from_secs(10), || pool() == 2).expect("a pool");
+    site.director().ip(&["link set eth1 down"]).expect("ip");
+    daemon.wait_for("own interface is down");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(pool(), 2, "{}", daemon.process.log());
+    site.director().ip(&["link set eth1 up"]).expect("ip");
+    site.lab
+        .real_server(0)
+        .drop_tcp_port(ipvsd_lab::Segment::Server, 80)
+        .expect("nft");
+    wait_until("probing goes on", Duration::from_secs(10), || pool() == 1).expect("in time");
+}
+
+#[test]
 fn a_rival_that_writes_all_the_time_does_not_stop_the_daemon() {
     let site = site("rival");
     let _nginx = site.nginx_on(2);
@@ -112,4 +134,31 @@ fn a_virtual_address_that_is_not_on_this_host_is_said_at_start() {
         "{}",
         daemon.process.log()
     );
+}
+
+#[test]
+fn a_caller_while_descriptors_are_out_does_not_keep_the_processor_busy() {
+    let site = site("emfile-caller");
+    let file = configure(site.director(), POOL).display().to_string();
+    let mut daemon = Daemon::spawn(site.director(), std::path::Path::new(&file), &[]);
+    daemon.wait_for("ready");
+    let pid = daemon.process.id().to_string();
+    site.director()
+        .exec_ok(&["prlimit", "--pid", &pid, "--nofile=3:3"])
+        .expect("prlimit");
+    let ticks = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+        let fields: Vec<_> = stat.rsplit(' ').collect();
+        // utime and stime are the 14th and 15th of 52 fields (proc(5)).
+        [fields[38], fields[37]]
+            .map(|field| field.parse::<u64>().expect("ticks"))
+            .iter()
+            .sum::<u64>()
+    };
+    let second = site.ipvsd(&["apply", "-c", &file]);
+    assert!(second.stderr.contains(&format!("pid {pid}")), "{}", second.stderr);
+    let before = ticks();
+    std::thread::sleep(Duration::from_secs(3));
+    let used = ticks() - before;
+    assert!(used < 100, "{used} ticks of a hundredth of a second in 3 s");
 }

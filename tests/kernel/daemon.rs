@@ -312,6 +312,69 @@ fn sighup_changes_only_what_changed_and_a_bad_file_is_refused() {
 }
 
 #[test]
+fn thresholds_go_when_the_configuration_drops_them() {
+    let site = bare("thresholds");
+    let director = site.director();
+    let with = one_service(80, &[11]) + "uthreshold = 100\nlthreshold = 50\n";
+    let thresholds = || {
+        director
+            .exec_ok(&["ipvsadm", "-L", "-n", "--thresholds"])
+            .expect("ipvsadm")
+            .split_whitespace()
+            .any(|word| word == "100")
+    };
+    let daemon = site.run(&with);
+    assert!(thresholds());
+    configure(director, &one_service(80, &[11]));
+    daemon.process.signal_alone(Signal::SIGHUP).expect("a signal");
+    wait_until("the thresholds are gone", SOON, || !thresholds()).expect("in time");
+    drop(daemon);
+    // Set by somebody else while nobody looked.
+    director
+        .exec_ok(&[
+            "ipvsadm",
+            "-e",
+            "-t",
+            "192.0.2.200:80",
+            "-r",
+            "192.0.2.11:80",
+            "-g",
+            "-w",
+            "1",
+            "-x",
+            "100",
+            "-y",
+            "50",
+        ])
+        .expect("ipvsadm");
+    assert!(thresholds());
+    let _daemon = site.run(&one_service(80, &[11]));
+    wait_until("the thresholds are gone again", SOON, || !thresholds()).expect("in time");
+}
+
+#[test]
+fn a_server_that_dies_is_out_although_its_service_cannot_be_changed() {
+    let site = Site::build("refused-change", Forwarding::Direct, Family::V4, 2, 1);
+    let mut nginx = site.nginx_on(2);
+    let vip = SocketAddr::new(site.vip(0), 80);
+    let text = |scheduler: &str| {
+        let address = format!("address = \"{vip}\"\nscheduler = \"{scheduler}\"");
+        let check =
+            "check = [{ type = \"tcp\", interval = \"300ms\", retry_interval = \"100ms\", timeout = \"100ms\" }]";
+        site.virtual_server("web", &address, check, &[(0, 1), (1, 1)])
+    };
+    let pool = || table(site.director(), &["-t", &vip.to_string()]).map_or(0, |found| found.len());
+    let mut daemon = site.run(&text("rr"));
+    wait_until("the pool serves", SOON, || pool() == 2).expect("a pool");
+    // `twos` is a scheduler of newer kernels that Debian does not ship.
+    site.configure(&text("twos"));
+    daemon.process.signal_alone(Signal::SIGHUP).expect("a signal");
+    daemon.wait_for("ip_vs_twos");
+    nginx[0].kill();
+    wait_until("the dead server is out", Duration::from_secs(3), || pool() == 1).expect("in time");
+}
+
+#[test]
 fn drift_is_repaired() {
     let site = bare("drift");
     let director = site.director();
@@ -413,4 +476,21 @@ fn the_virtual_address_is_kept_on_its_device_and_goes_with_the_configuration() {
     configure(director, &one_service(80, &[11]));
     daemon.process.signal_alone(Signal::SIGHUP).expect("a signal");
     wait_until("the address is gone", SOON, || !has()).expect("in time");
+}
+
+#[test]
+fn an_address_that_the_host_had_with_its_own_prefix_stays_when_the_configuration_drops_it() {
+    let site = bare("own-prefix");
+    let director = site.director();
+    director.ip(&["addr add 192.0.2.200/24 dev eth1"]).expect("ip");
+    let with = one_service(80, &[11]).replace("forward =", "device = \"eth1\"\nforward =");
+    for text in [with, one_service(80, &[11])] {
+        let file = configure(director, &text).display().to_string();
+        let applied = ipvsd(director, &["apply", "-c", &file]);
+        assert_eq!(applied.code(), 0, "{}", applied.stderr);
+    }
+    let shown = director
+        .exec_ok(&["ip", "-4", "address", "show", "dev", "eth1"])
+        .expect("ip");
+    assert!(shown.contains("192.0.2.200/24"), "{shown}");
 }

@@ -168,6 +168,10 @@ fn a_prober_sees_when_a_server_was_away() {
     let address = SocketAddr::new(server.address4(Segment::Server).into(), 80);
     let mut nginx = Nginx::start(server, &[address], "web").unwrap();
     let second = Duration::from_secs(1);
+    // A worker that has just started may take its time on a busy machine.
+    Client::new(lab.client(0))
+        .wait_for_answer(address, "web", 5 * second)
+        .unwrap();
     let prober = Prober::start(lab.client(0), address, Duration::from_millis(20), second, 20 * second).unwrap();
     std::thread::sleep(Duration::from_millis(500));
     let killed = Instant::now();

@@ -9,6 +9,7 @@ mod ipvs;
 mod ipvsadm;
 mod lab;
 mod listing;
+mod probes;
 mod realserver;
 mod scenario_s5;
 mod schedulers;

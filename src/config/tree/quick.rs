@@ -12,27 +12,64 @@ const DEEPEST: u32 = 16;
 /// Keys are compared one by one; a table with more of them is left to the library.
 const WIDEST: usize = 512;
 
+/// Bytes of a bare key.
+const KEY: u8 = 1;
+/// Bytes that stand for themselves in a simple string; those of other letters than ASCII's are among them.
+const TEXT: u8 = 2;
+/// Decimal digits.
+const DIGIT: u8 = 4;
+
+/// What each byte may be.
+const KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0_u8;
+    loop {
+        let is_key = byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        let is_text = !byte.is_ascii_control() && byte != b'"' && byte != b'\\';
+        kinds[byte as usize] = (if is_key { KEY } else { 0 })
+            | (if is_text { TEXT } else { 0 })
+            | (if byte.is_ascii_digit() { DIGIT } else { 0 });
+        if byte == u8::MAX {
+            break kinds;
+        }
+        byte += 1;
+    }
+};
+
 /// Reads a whole document; `None` where it is not plain.
 pub(in crate::config) fn parse(text: &str) -> Option<Table<'_>> {
-    let mut cursor = Cursor { text, at: 0 };
-    let mut root = Table::default();
+    let mut cursor = Cursor {
+        text,
+        at: 0,
+        unfinished: Vec::new(),
+    };
     let mut lists = Lists::default();
-    cursor.entries(&mut root)?;
+    let mut root = cursor.entries()?;
     while cursor.at < text.len() {
         let header = cursor.header()?;
-        let mut table = Table::default();
-        cursor.entries(&mut table)?;
+        let table = cursor.entries()?;
         header.put(&mut root, table, &mut lists)?;
     }
     Some(root)
 }
 
-/// Which arrays were written as `[[list]]`, by where they start: only those grow and are walked through.
+/// What headers have made, by where its key starts; a text is read from front to back, so both are in order.
 #[derive(Default)]
 struct Lists {
-    starts: std::collections::HashSet<usize>,
+    /// Arrays that were written as `[[list]]`: only those grow and are walked through.
+    starts: Vec<usize>,
     /// Tables that `[table]` headers opened or passed through.
-    open: std::collections::HashSet<usize>,
+    open: Vec<usize>,
+}
+
+impl Lists {
+    fn is_list(&self, key: &Key<'_>) -> bool {
+        self.starts.binary_search(&key.start).is_ok()
+    }
+
+    fn is_open(&self, key: &Key<'_>) -> bool {
+        self.open.binary_search(&key.start).is_ok()
+    }
 }
 
 /// `[a.b]` or `[[a.b]]`.
@@ -51,7 +88,7 @@ impl<'t> Header<'t> {
             let index = match parent.entries.iter().position(|(found, _)| found.name == key.name) {
                 Some(index) => index,
                 None if parent.entries.len() < WIDEST => {
-                    lists.open.insert(key.start);
+                    lists.open.push(key.start);
                     let item = Item {
                         start: key.start,
                         value: Value::Table(Table::default()),
@@ -63,8 +100,8 @@ impl<'t> Header<'t> {
             };
             let (key, item) = &mut parent.entries[index];
             parent = match &mut item.value {
-                Value::Table(table) if lists.open.contains(&key.start) => table,
-                Value::Array(array) if lists.starts.contains(&key.start) => match &mut array.last_mut()?.value {
+                Value::Table(table) if lists.is_open(key) => table,
+                Value::Array(array) if lists.is_list(key) => match &mut array.last_mut()?.value {
                     Value::Table(table) => table,
                     _ => return None,
                 },
@@ -83,13 +120,13 @@ impl<'t> Header<'t> {
                     value: Value::Array(array),
                     ..
                 },
-            )) if self.is_list && lists.starts.contains(&key.start) => {
+            )) if self.is_list && lists.is_list(key) => {
                 array.push(item);
             }
             Some(_) => return None,
             None if is_wide => return None,
             None if self.is_list => {
-                lists.starts.insert(last.start);
+                lists.starts.push(last.start);
                 let array = Item {
                     start: self.start,
                     value: Value::Array(vec![item]),
@@ -97,7 +134,7 @@ impl<'t> Header<'t> {
                 parent.entries.push((last, array));
             }
             None => {
-                lists.open.insert(last.start);
+                lists.open.push(last.start);
                 parent.entries.push((last, item));
             }
         }
@@ -108,6 +145,9 @@ impl<'t> Header<'t> {
 struct Cursor<'t> {
     text: &'t str,
     at: usize,
+    /// The entries of the tables that are being read, an inner one's after its outer one's: a finished table takes
+    /// just the room that it needs, for a big configuration has ten thousands of small ones.
+    unfinished: Vec<(Key<'t>, Item<'t>)>,
 }
 
 impl<'t> Cursor<'t> {
@@ -117,6 +157,15 @@ impl<'t> Cursor<'t> {
 
     fn take(&mut self, byte: u8) -> Option<()> {
         (self.peek()? == byte).then(|| self.at += 1)
+    }
+
+    /// Goes on past the bytes of one kind and answers with them.
+    fn span(&mut self, kind: u8) -> &'t str {
+        let rest = &self.text.as_bytes()[self.at..];
+        let length = rest.iter().position(|byte| KINDS[usize::from(*byte)] & kind == 0);
+        let start = self.at;
+        self.at += length.unwrap_or(rest.len());
+        &self.text[start..self.at]
     }
 
     fn skip_blanks(&mut self) {
@@ -143,39 +192,45 @@ impl<'t> Cursor<'t> {
     }
 
     /// Lines of `key = value` up to the next header or the end.
-    fn entries(&mut self, table: &mut Table<'t>) -> Option<()> {
+    fn entries(&mut self) -> Option<Table<'t>> {
+        let first = self.unfinished.len();
         loop {
             self.skip_blanks();
             match self.peek() {
-                None | Some(b'[') => return Some(()),
+                None | Some(b'[') => return Some(self.finish(first)),
                 Some(b'\n' | b'#') => self.line_end()?,
                 Some(_) => {
-                    self.entry(table, 0)?;
+                    self.entry(first, 0)?;
                     self.line_end()?;
                 }
             }
         }
     }
 
-    fn entry(&mut self, table: &mut Table<'t>, depth: u32) -> Option<()> {
+    fn finish(&mut self, first: usize) -> Table<'t> {
+        Table {
+            entries: self.unfinished.drain(first..).collect(),
+        }
+    }
+
+    /// One entry of the table whose entries begin at `first`.
+    fn entry(&mut self, first: usize, depth: u32) -> Option<()> {
         let key = self.key()?;
         self.skip_blanks();
         self.take(b'=')?;
         self.skip_blanks();
         let item = self.value(depth)?;
-        if table.entries.len() >= WIDEST || table.entries.iter().any(|(found, _)| found.name == key.name) {
+        let entries = &self.unfinished[first..];
+        if entries.len() >= WIDEST || entries.iter().any(|(found, _)| found.name == key.name) {
             return None;
         }
-        table.entries.push((key, item));
+        self.unfinished.push((key, item));
         Some(())
     }
 
     fn key(&mut self) -> Option<Key<'t>> {
         let start = self.at;
-        while let Some(b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-') = self.peek() {
-            self.at += 1;
-        }
-        let name = &self.text[start..self.at];
+        let name = self.span(KEY);
         (!name.is_empty()).then(|| Key {
             name: name.into(),
             start,
@@ -217,26 +272,14 @@ impl<'t> Cursor<'t> {
 
     fn string(&mut self) -> Option<&'t str> {
         self.take(b'"')?;
-        let start = self.at;
-        loop {
-            match self.peek()? {
-                b'"' => break,
-                b'\\' | 0..b' ' | 0x7f => return None,
-                _ => self.at += 1,
-            }
-        }
-        let text = &self.text[start..self.at];
-        self.at += 1;
+        let text = self.span(TEXT);
+        self.take(b'"')?;
         // Three quotes begin another kind of string.
         (!(text.is_empty() && self.peek() == Some(b'"'))).then_some(text)
     }
 
     fn digits(&mut self) -> Option<&'t str> {
-        let start = self.at;
-        while let Some(b'0'..=b'9') = self.peek() {
-            self.at += 1;
-        }
-        let digits = &self.text[start..self.at];
+        let digits = self.span(DIGIT);
         let leading_zero = digits.len() > 1 && digits.starts_with('0');
         // More digits than any number of ours has; the library knows the limits.
         (self.value_ends() && !leading_zero && digits.len() <= 18).then_some(digits)
@@ -285,18 +328,18 @@ impl<'t> Cursor<'t> {
     /// An inline table on one line, without a comma at its end.
     fn inline_table(&mut self, depth: u32) -> Option<Table<'t>> {
         self.take(b'{')?;
-        let mut table = Table::default();
+        let first = self.unfinished.len();
         self.skip_blanks();
         if self.take(b'}').is_some() {
-            return Some(table);
+            return Some(Table::default());
         }
         loop {
             self.skip_blanks();
-            self.entry(&mut table, depth)?;
+            self.entry(first, depth)?;
             self.skip_blanks();
             if self.take(b',').is_none() {
                 self.take(b'}')?;
-                return Some(table);
+                return Some(self.finish(first));
             }
         }
     }

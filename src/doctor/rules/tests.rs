@@ -2,15 +2,16 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use crate::model::{
-    CheckSpec, DestinationSpec, Initial, IpvsSettings, ProbeKind, Protocol, RealServer, Scheduler, ServiceKey,
-    ServiceSpec,
+    CheckSpec, DestinationSpec, Initial, IpvsSettings, ProbeKind, ProbeSpec, Protocol, RealServer, Scheduler,
+    ServiceKey, ServiceSpec,
 };
 
 fn config(forwarding: Forwarding) -> Config {
     let check = CheckSpec {
         name: "tcp".to_owned(),
-        probe: ProbeKind::Tcp,
-        port: None,
+        probe: std::sync::Arc::new(ProbeSpec::new(ProbeKind::Tcp(Vec::new()))),
+        connect_ip: None,
+        connect_port: None,
         interval: std::time::Duration::from_secs(2),
         retry_interval: std::time::Duration::from_secs(1),
         timeout: std::time::Duration::from_secs(1),
@@ -24,7 +25,7 @@ fn config(forwarding: Forwarding) -> Config {
         spec: DestinationSpec::new(forwarding, 1),
         tier: 0,
         disabled: false,
-        checks: vec![check],
+        checks: vec![check.into()],
     };
     let vip = Ipv4Addr::new(192, 0, 2, 200).into();
     let pool = VirtualServer {
@@ -84,6 +85,15 @@ fn nat_needs_forwarding_and_no_redirects_and_dr_does_not() {
         ]
     );
     assert_eq!(rules(&config(Forwarding::Dr), &facts(&sysctls)), [""; 0]);
+}
+
+#[test]
+fn an_interface_with_a_dot_in_its_name_is_looked_at_by_the_name_that_sysctl_takes() {
+    let sysctls = [("net.ipv4.conf.eth0/100.send_redirects", "1")];
+    let mut facts = facts(&sysctls);
+    facts.interfaces.push("eth0.100".to_owned());
+    assert!(wanted_sysctls(&facts.interfaces).contains(&sysctls[0].0.to_owned()));
+    assert_eq!(rules(&config(Forwarding::Nat), &facts), ["NATGW"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 use super::*;
-use crate::model::{DestinationKey, DestinationSpec, Family, Scheduler, ServiceSpec};
+use crate::model::{DestinationKey, DestinationSpec, Family, Forwarding, Scheduler, ServiceSpec};
 
 const FAMILY: u16 = 28;
 

@@ -2,11 +2,12 @@
 
 use proptest::prelude::*;
 
-use super::super::words::WantedVip;
+use super::super::rules::{status, works};
+use super::super::words::{Severity, WantedVip};
 use super::*;
 use crate::model::{
-    AddressScope, DestinationSpec, Mac, Netmask, RealServer, Scheduler, ServiceFlags, ServiceSpec, SorryServer, Tunnel,
-    TunnelChecksum,
+    AddressScope, DestinationSpec, HostAddress, Mac, Netmask, RealServer, Scheduler, ServiceFlags, ServiceSpec,
+    SorryServer, Tunnel, TunnelChecksum,
 };
 
 fn link(index: u32, name: &str, up: bool) -> Link {
@@ -55,7 +56,7 @@ fn wanted(mode: Mode, vips: &[&str]) -> Wanted {
 }
 
 fn all(key: &str) -> String {
-    sysctl_name("ipv4", "all", key)
+    interface_sysctl("ipv4", "all", key)
 }
 
 /// What a host is after these steps; stops before the step with this number.
@@ -120,7 +121,7 @@ fn a_tunnel_is_unfiltered_and_up_before_the_address_and_other_interfaces_stay_fi
     let mut host = host();
     host.sysctls.insert(all(RP_FILTER), "1".to_owned());
     host.sysctls
-        .insert(sysctl_name("ipv4", "tunl0", RP_FILTER), "2".to_owned());
+        .insert(interface_sysctl("ipv4", "tunl0", RP_FILTER), "2".to_owned());
     let wanted = wanted(Mode::Tun, &["192.0.2.200", "2001:db8::200"]);
     let (steps, _) = up(&wanted, &host, &Record::default()).unwrap();
     assert_eq!(
@@ -207,7 +208,7 @@ fn obstacles_are_all_named_and_nothing_is_planned() {
     broken.addresses.push(address("192.0.2.201", 24, "lo"));
     broken
         .sysctls
-        .insert(sysctl_name("ipv6", "lo", DISABLE_IPV6), "1".to_owned());
+        .insert(interface_sysctl("ipv6", "lo", DISABLE_IPV6), "1".to_owned());
     let mut wanted = wanted(Mode::Dr, &["192.0.2.201", "2001:db8::200", "224.0.0.1", "127.0.0.1"]);
     let on = |device: &str, mode| WantedVip {
         device: device.to_owned(),

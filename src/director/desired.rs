@@ -1,0 +1,79 @@
+//! The table that a configuration asks for, given the states of all servers and what the kernel holds.
+
+use std::collections::BTreeSet;
+
+use super::pools::Pools;
+use crate::health;
+use crate::model::{Config, Owned, ServerState, Service, ServiceKey, Table, VirtualServer};
+
+/// The table that the configuration and the states of all servers ask for.
+pub(super) fn desired(config: &Config, pools: &Pools, believed: &Table) -> Table {
+    let all = (0..config.virtual_servers.len()).flat_map(|pool| desired_services(config, pools, pool, believed));
+    Table {
+        services: all.collect(),
+    }
+}
+
+pub(super) fn desired_services<'a>(
+    config: &'a Config,
+    pools: &'a Pools,
+    pool: usize,
+    believed: &'a Table,
+) -> impl Iterator<Item = (ServiceKey, Service)> + 'a {
+    let server = &config.virtual_servers[pool];
+    let states = pools.states(pool);
+    server.services.iter().map(move |key| {
+        let destinations = health::destinations(server, &states, key, believed.services.get(key));
+        (
+            *key,
+            Service {
+                spec: server.spec.clone(),
+                destinations,
+            },
+        )
+    })
+}
+
+/// The services whose configuration uses what a cheap read of the table does not show: connection thresholds.
+///
+/// In other services a threshold that somebody else set goes unnoticed. Tunnels are always read in full.
+pub fn services_with_thresholds(config: &Config) -> BTreeSet<ServiceKey> {
+    let uses = |server: &&VirtualServer| {
+        server
+            .real_servers
+            .iter()
+            .any(|server| server.spec.upper_threshold != 0 || server.spec.lower_threshold != 0)
+    };
+    config
+        .virtual_servers
+        .iter()
+        .filter(uses)
+        .flat_map(|server| server.services.iter().copied())
+        .collect()
+}
+
+/// Whether the real servers of a service in the kernel may have thresholds, going by the record alone: ipvsd has given
+/// it some, or somebody else has made it.
+pub fn may_have_thresholds(service: &ServiceKey, owned: &Owned) -> bool {
+    owned.with_thresholds.contains(service) || !owned.services.contains(service)
+}
+
+/// The table that a configuration asks for where nobody probes: every server taken as up.
+pub fn table_without_checks(config: &Config, current: &Table) -> Table {
+    let services = config.virtual_servers.iter().flat_map(|server| {
+        let states = vec![ServerState::Up; server.real_servers.len()];
+        server.services.iter().map(move |key| {
+            let destinations = health::destinations(server, &states, key, current.services.get(key));
+            (
+                *key,
+                Service {
+                    spec: server.spec.clone(),
+                    destinations,
+                },
+            )
+        })
+    });
+    Table {
+        services: services.collect(),
+    }
+}

@@ -1,0 +1,183 @@
+//! Whole tables: services with their destinations, by dumps or through `/proc/net/ip_vs`, and the connections.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::thread::{self, JoinHandle};
+
+use nix::errno::Errno;
+
+use super::client::Client;
+use super::error::IpvsError;
+use super::proc;
+use super::socket::Transport;
+use crate::model::{
+    ConnectionEntry, Forwarding, KernelInfo, ListedDestination, ListedService, Service, ServiceFlags, ServiceKey, Table,
+};
+
+const PROC_TABLE: &str = "/proc/thread-self/net/ip_vs";
+const PROC_CONNECTIONS: &str = "/proc/thread-self/net/ip_vs_conn";
+
+impl<T: Transport> Client<T> {
+    /// Everything with all figures, in the kernel's order: one dump a service.
+    ///
+    /// # Errors
+    /// As [`Client::services`].
+    pub fn listing(&mut self) -> Result<Vec<ListedService>, IpvsError> {
+        let mut services = self.services()?;
+        for service in &mut services {
+            service.destinations = self.destinations(&service.key)?;
+        }
+        Ok(services)
+    }
+
+    /// Everything, cheaply: one dump of the services, and `/proc/net/ip_vs` for their destinations.
+    ///
+    /// That file has forwarding method, weight and connections in full; it lacks thresholds, tunnel options, traffic
+    /// and the family of firewall-mark services. `needs_all` names the services whose destinations have to be read
+    /// one by one for that; firewall-mark services and those with tunnels always are.
+    ///
+    /// # Errors
+    /// As [`Client::services`].
+    pub fn cheap_listing(&mut self, needs_all: impl Fn(&ServiceKey) -> bool) -> Result<Vec<ListedService>, IpvsError> {
+        // Each takes the kernel about half of the time, and they do not wait for each other.
+        let (services, found) = thread::scope(|scope| {
+            let reading = scope.spawn(|| read_proc(PROC_TABLE).map(|text| proc::destinations(&text)));
+            (self.services(), reading.join().unwrap_or(Err(IpvsError::ThreadEnded)))
+        });
+        let (mut services, found) = (services?, found?);
+        self.fill_in(&mut services, found, |key, destinations| {
+            needs_all(key) || destinations.iter().any(is_tunnel)
+        })?;
+        Ok(services)
+    }
+
+    /// Gives the services the destinations found in `/proc/net/ip_vs`, or those of a dump where `needs_all` says so
+    /// of them and where the file does not have them.
+    fn fill_in(
+        &mut self,
+        services: &mut [ListedService],
+        found: Vec<(ServiceKey, Vec<ListedDestination>)>,
+        needs_all: impl Fn(&ServiceKey, &[ListedDestination]) -> bool,
+    ) -> Result<(), IpvsError> {
+        // Both lists are in the kernel's order, so the next one found is the one wanted unless the table has changed.
+        let mut found = found.into_iter().peekable();
+        let mut others: BTreeMap<ServiceKey, Vec<ListedDestination>> = BTreeMap::new();
+        for service in services {
+            let is_address = service.key.address().is_some();
+            let next = match found.next_if(|(key, _)| *key == service.key) {
+                Some((_, destinations)) => Some(destinations),
+                None if is_address => {
+                    others.extend(&mut found);
+                    others.remove(&service.key)
+                }
+                None => None,
+            };
+            service.destinations = match next {
+                Some(destinations) if !needs_all(&service.key, &destinations) => destinations,
+                _ => self.destinations(&service.key)?,
+            };
+        }
+        Ok(())
+    }
+
+    /// The table as a value to compare; `needs_all` as in [`Client::cheap_listing`].
+    ///
+    /// # Errors
+    /// As [`Client::services`].
+    pub fn table(&mut self, needs_all: impl Fn(&ServiceKey) -> bool) -> Result<Table, IpvsError> {
+        let listed = self.cheap_listing(needs_all)?;
+        Ok(Table {
+            services: listed.into_iter().map(comparable).collect(),
+        })
+    }
+
+    /// Some services in full, as a value to compare; one that is not there is not in the result.
+    ///
+    /// # Errors
+    /// As [`Client::services`].
+    pub fn table_of(&mut self, services: &BTreeSet<ServiceKey>) -> Result<Table, IpvsError> {
+        let mut table = Table::default();
+        for key in services {
+            let mut listed = match self.service(key) {
+                Ok(listed) => listed,
+                Err(IpvsError::Refused { errno, .. }) if errno == Errno::ESRCH as i32 => continue,
+                Err(error) => return Err(error),
+            };
+            listed.destinations = self.destinations(key)?;
+            table.services.extend([comparable(listed)]);
+        }
+        Ok(table)
+    }
+}
+
+/// The kernel's information and its whole table with the columns of the plain listing, at the least cost: forwarding
+/// method (a tunnel without its options), weight, active and inactive connections. All else of a destination is zero.
+///
+/// As [`Client::cheap_listing`], but tunnels do not make it dearer, and a thread asks for the services while this one
+/// reads `/proc/net/ip_vs`.
+///
+/// # Errors
+/// As [`Client::connect`] and [`Client::services`].
+pub fn read_plain_listing() -> Result<(KernelInfo, Vec<ListedService>), IpvsError> {
+    let ask = || {
+        let mut client = Client::connect()?;
+        let info = client.info()?;
+        let services = client.services()?;
+        Ok::<_, IpvsError>((client, info, services))
+    };
+    let asked = thread::Builder::new().name("netlink".to_owned()).spawn(ask).ok();
+    let found = read_proc(PROC_TABLE).map(|text| proc::destinations(&text));
+    let (mut client, info, mut services) = match asked.map(JoinHandle::join) {
+        Some(Ok(answers)) => answers?,
+        Some(Err(_)) | None => ask()?,
+    };
+    let found = match found {
+        Ok(found) => found,
+        // The file may have come with the module, which connecting loads.
+        Err(_) => proc::destinations(&read_proc(PROC_TABLE)?),
+    };
+    client.fill_in(&mut services, found, |_, _| false)?;
+    Ok((info, services))
+}
+
+/// The connection table of the calling thread's network namespace, in the kernel's order.
+///
+/// It costs the kernel a walk through all connections.
+///
+/// # Errors
+/// [`IpvsError::NoIpvs`] where the kernel has none; [`IpvsError::Proc`] where the file cannot be read.
+pub fn read_connections() -> Result<Vec<ConnectionEntry>, IpvsError> {
+    let text = match read_proc(PROC_CONNECTIONS) {
+        // The file comes with the module, which connecting loads.
+        Err(IpvsError::Proc { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
+            Client::connect()?;
+            read_proc(PROC_CONNECTIONS)?
+        }
+        read => read?,
+    };
+    Ok(proc::connections(&text))
+}
+
+fn read_proc(path: &'static str) -> Result<Vec<u8>, IpvsError> {
+    fs::read(path).map_err(|cause| IpvsError::Proc { path, cause })
+}
+
+fn is_tunnel(destination: &ListedDestination) -> bool {
+    matches!(destination.spec.forwarding, Forwarding::Tun(_))
+}
+
+/// A listed service as a value to compare.
+fn comparable(listed: ListedService) -> (ServiceKey, Service) {
+    let destinations = listed
+        .destinations
+        .into_iter()
+        .map(|found| (found.key, found.spec))
+        .collect();
+    let mut spec = listed.spec;
+    // The kernel keeps the timeout of a service that is no longer persistent; it means nothing then.
+    if !spec.flags.contains(ServiceFlags::PERSISTENT) {
+        spec.persistence_timeout = 0;
+    }
+    (listed.key, Service { spec, destinations })
+}

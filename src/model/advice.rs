@@ -1,0 +1,32 @@
+//! What a server, or somebody who watches it, advises beside "well" or "ill".
+
+/// Advice about one server; what is `None` was not mentioned and stays as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Advice {
+    /// The weight that it should have.
+    pub weight: Option<WeightAdvice>,
+    /// How an administrator would want it.
+    pub state: Option<StateAdvice>,
+    /// The most connections that it should get.
+    pub max_connections: Option<u32>,
+}
+
+/// An advised weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightAdvice {
+    /// This weight.
+    Absolute(u32),
+    /// So many hundredths of the configured weight.
+    Percent(u32),
+}
+
+/// An advised state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateAdvice {
+    /// It may serve.
+    Ready,
+    /// It should get no new connections.
+    Drain,
+    /// It should get nothing at all.
+    Maint,
+}

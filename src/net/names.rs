@@ -1,0 +1,243 @@
+//! Names of hosts and ports: the system's name service, asked through getent(1).
+//!
+//! What `/etc/nsswitch.conf` says is obeyed in a process of its own. So this program loads no foreign code to resolve
+//! names (it is linked statically, see `docs/adr/0007-static-program.md`), and a name server that does not answer is
+//! left behind by ending that process. Without getent nothing has a name.
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Read};
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsFd;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::model::Protocol;
+
+/// How many processes ask at a time.
+const PARALLEL: usize = 16;
+/// With more hosts than this, some share a process and so wait for each other.
+const MOST_PROCESSES: usize = 512;
+
+/// The names of hosts that have one, as far as they are known at the deadline.
+pub fn hosts(addresses: impl IntoIterator<Item = IpAddr>, deadline: Instant) -> BTreeMap<IpAddr, String> {
+    let addresses: Vec<String> = addresses.into_iter().map(|address| address.to_string()).collect();
+    let together = addresses.len().div_ceil(MOST_PROCESSES).max(1);
+    let mut found = BTreeMap::new();
+    let questions = addresses.chunks(together).map(|some| ("hosts", some));
+    // What stays unanswered is shown as a number, as if it had no name.
+    let _ = ask(questions, deadline, |line| {
+        let mut words = line.split_whitespace();
+        if let (Some(Ok(address)), Some(name)) = (words.next().map(str::parse), words.next()) {
+            found.insert(address, name.to_owned());
+        }
+    });
+    found
+}
+
+/// The names of ports that have one.
+pub fn ports(ports: impl IntoIterator<Item = (Protocol, u16)>, deadline: Instant) -> BTreeMap<(Protocol, u16), String> {
+    let wanted = ports
+        .into_iter()
+        .filter_map(|(protocol, port)| Some(format!("{port}/{}", protocol_word(protocol)?)));
+    let wanted: Vec<String> = wanted.collect();
+    let mut found = BTreeMap::new();
+    // Some thousand to a command line.
+    let questions = wanted.chunks(4096).map(|some| ("services", some));
+    let _ = ask(questions, deadline, |line| {
+        if let Some((name, port, protocol)) = service_line(line) {
+            found.insert((protocol, port), name.to_owned());
+        }
+    });
+    found
+}
+
+/// The first IPv4 address of a host; `None` where it has none.
+///
+/// # Errors
+/// getent cannot be run, or has no answer at the deadline ([`ErrorKind::TimedOut`]).
+pub fn address_of(host: &str, deadline: Instant) -> io::Result<Option<Ipv4Addr>> {
+    let mut found = None;
+    ask([("ahostsv4", [host.to_owned()])], deadline, |line| {
+        let address = line.split_whitespace().next().and_then(|word| word.parse().ok());
+        found = found.or(address);
+    })?;
+    Ok(found)
+}
+
+/// The port of a service name; `None` where there is none for this protocol.
+///
+/// # Errors
+/// As [`address_of`].
+pub fn port_of(name: &str, protocol: Protocol, deadline: Instant) -> io::Result<Option<u16>> {
+    let Some(word) = protocol_word(protocol) else {
+        return Ok(None);
+    };
+    let mut found = None;
+    ask([("services", [format!("{name}/{word}")])], deadline, |line| {
+        found = found.or(service_line(line).map(|(_, port, _)| port));
+    })?;
+    Ok(found)
+}
+
+fn protocol_word(protocol: Protocol) -> Option<&'static str> {
+    match protocol {
+        Protocol::Tcp => Some("tcp"),
+        Protocol::Udp => Some("udp"),
+        Protocol::Sctp => Some("sctp"),
+        Protocol::Other(_) => None,
+    }
+}
+
+/// `http    80/tcp www`.
+fn service_line(line: &str) -> Option<(&str, u16, Protocol)> {
+    let mut words = line.split_whitespace();
+    let name = words.next()?;
+    let (port, protocol) = words.next()?.split_once('/')?;
+    let protocol = match protocol {
+        "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        "sctp" => Protocol::Sctp,
+        _ => return None,
+    };
+    Some((name, port.parse().ok()?, protocol))
+}
+
+/// One process and what it has said so far.
+struct Asked {
+    child: Child,
+    said: Vec<u8>,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        // Both fail only where it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks getent each question, a database and its keys, and hands on every line of the answers.
+fn ask<K: AsRef<[String]>>(
+    questions: impl IntoIterator<Item = (&'static str, K)>,
+    deadline: Instant,
+    mut answered: impl FnMut(&str),
+) -> io::Result<()> {
+    let mut questions = questions.into_iter();
+    let mut asked: Vec<Asked> = Vec::new();
+    loop {
+        while asked.len() < PARALLEL
+            && let Some((database, keys)) = questions.next()
+        {
+            let child = Command::new("getent")
+                .args([database, "--"])
+                .args(keys.as_ref())
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()?;
+            asked.push(Asked {
+                child,
+                said: Vec::new(),
+            });
+        }
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || !wait_for_words(&mut asked, left)? {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        let mut index = 0;
+        while let Some(one) = asked.get_mut(index) {
+            if one.child.stdout.is_some() {
+                index += 1;
+            } else {
+                String::from_utf8_lossy(&one.said).lines().for_each(&mut answered);
+                drop(asked.swap_remove(index));
+            }
+        }
+    }
+}
+
+/// Waits until somebody says something or ends, takes it, and closes the ear to whoever has ended; `false` when the
+/// time is over.
+fn wait_for_words(asked: &mut [Asked], left: Duration) -> io::Result<bool> {
+    let ears = asked.iter().filter_map(|one| one.child.stdout.as_ref());
+    let mut ears: Vec<PollFd<'_>> = ears.map(|ear| PollFd::new(ear.as_fd(), PollFlags::POLLIN)).collect();
+    // A millisecond more, so that the end of the time is not met again and again.
+    let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+    let ready: Vec<bool> = match poll(&mut ears, timeout) {
+        Ok(0) => return Ok(false),
+        Ok(_) => ears.iter().map(|ear| ear.any().unwrap_or(true)).collect(),
+        Err(Errno::EINTR) => return Ok(true),
+        Err(errno) => return Err(errno.into()),
+    };
+    for (one, _) in asked.iter_mut().zip(ready).filter(|(_, ready)| *ready) {
+        let mut words = [0; 4096];
+        let length = match &mut one.child.stdout {
+            Some(ear) => ear.read(&mut words).unwrap_or(0),
+            None => 0,
+        };
+        one.said.extend_from_slice(&words[..length]);
+        if length == 0 {
+            one.child.stdout = None;
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(30)
+    }
+
+    #[test]
+    fn loopback_and_http_have_names_and_others_are_left_out() {
+        let here = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let found = hosts([here], soon());
+        assert!(
+            found.get(&here).is_some_and(|name| name.contains("localhost")),
+            "{found:?}"
+        );
+        let found = ports(
+            [(Protocol::Tcp, 80), (Protocol::Other(50), 80), (Protocol::Udp, 64999)],
+            soon(),
+        );
+        assert_eq!(found, BTreeMap::from([((Protocol::Tcp, 80), "http".to_owned())]));
+    }
+
+    #[test]
+    fn names_lead_to_addresses_and_ports() {
+        assert_eq!(address_of("localhost", soon()).unwrap(), Some(Ipv4Addr::LOCALHOST));
+        assert_eq!(port_of("domain", Protocol::Udp, soon()).unwrap(), Some(53));
+        assert_eq!(port_of("no-such-service", Protocol::Tcp, soon()).unwrap(), None);
+        assert_eq!(port_of("http", Protocol::Other(50), soon()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_name_that_looks_like_an_option_is_a_name() {
+        assert_eq!(port_of("--help", Protocol::Tcp, soon()).unwrap(), None);
+    }
+
+    #[test]
+    fn without_time_nobody_waits() {
+        let start = Instant::now();
+        assert!(hosts([IpAddr::from(Ipv4Addr::LOCALHOST)], start).is_empty());
+        let refused = address_of("localhost", start).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::TimedOut);
+        assert!(start.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn more_hosts_than_processes_are_all_asked() {
+        let many = (0..40).map(|last| IpAddr::from([127, 0, 0, last]));
+        let found = hosts(many, soon());
+        assert!(found.contains_key(&IpAddr::from(Ipv4Addr::LOCALHOST)), "{found:?}");
+    }
+}

@@ -1,0 +1,20 @@
+//! What takes longer than `make test` may: hundreds of kills and reloads, months of drift, keepalived beside us.
+//! Run by `make test-full` inside the lab; outside of it these tests fail with the remedy.
+//!
+//! Everything random comes from a seed: the same each time, or `IPVSD_SEED` of the environment. What a test measured
+//! is shown by the suite as `measured: …`, the seed with it.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
+mod beside_keepalived;
+mod chance;
+mod drift;
+mod growth;
+mod kills;
+mod murder;
+mod pool;
+mod reloads;
+#[allow(dead_code, reason = "shared with the tests of tests/kernel, which use all of it")]
+#[path = "../kernel/site.rs"]
+mod site;
+mod wanted;
