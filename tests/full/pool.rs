@@ -86,9 +86,9 @@ impl<'lab> Servers<'lab> {
     }
 }
 
-/// Asks every 20 ms for as long as it lives, 10 minutes at most.
+/// Asks every 25 ms for as long as it lives, 10 minutes at most.
 pub(crate) fn traffic(site: &Site, vip: SocketAddr) -> Prober {
-    let (every, timeout) = (Duration::from_millis(20), Duration::from_secs(5));
+    let (every, timeout) = (Duration::from_millis(25), Duration::from_secs(5));
     Prober::start(site.lab.client(0), vip, every, timeout, Duration::from_secs(600)).expect("a prober")
 }
 

@@ -106,6 +106,9 @@ fn three_hundred_reloads_under_traffic_lose_no_request() {
                 return false;
             }
             differences = wanted.differs(director, &[]);
+            if !differences.is_empty() {
+                std::thread::sleep(Duration::from_millis(100));
+            }
             differences.is_empty()
         })
         .unwrap_or_else(|error| panic!("{error}\n{}\n{}", differences.join("\n"), daemon.process.log()));
