@@ -11,8 +11,8 @@ use super::rule::{self, TUNNEL_SETTINGS, TunnelType};
 use super::value::{self, FlagTrouble};
 use crate::listing::{self, Order, What};
 use crate::model::{
-    DestinationKey, DestinationSpec, Family, Forwarding, Protocol, Scheduler, ServiceFlags, ServiceSpec, Step,
-    SyncDaemon, SyncRole, Timeouts, Tunnel, TunnelChecksum, TunnelKind,
+    DestinationKey, DestinationSpec, Family, Forwarding, Protocol, Scheduler, ServiceFlags, ServiceKey, ServiceSpec,
+    Step, SyncDaemon, SyncRole, Timeouts, Tunnel, TunnelChecksum, TunnelKind,
 };
 
 /// Who knows the names of hosts and ports.
@@ -168,7 +168,8 @@ fn finish(
             numeric: draft.has(Setting::Numeric),
         },
         Verb::List => Command::List(request(draft)?),
-        Verb::Zero => Command::Zero(draft.service()),
+        // A service at no address and no port is all of them.
+        Verb::Zero => Command::Zero(draft.service().filter(|key| !is_nowhere(key))),
         Verb::Set => Command::SetTimeouts(timeouts),
         Verb::StartDaemon => Command::StartDaemon(sync_daemon(draft, role)),
         Verb::StopDaemon => Command::StopDaemon(role),
@@ -314,5 +315,12 @@ fn sync_daemon(draft: &Draft<'_>, role: SyncRole) -> SyncDaemon {
         group: draft.group,
         port: draft.group_port,
         ttl: draft.ttl,
+    }
+}
+
+fn is_nowhere(key: &ServiceKey) -> bool {
+    match key {
+        ServiceKey::Address { address, port, .. } => address.is_unspecified() && *port == 0,
+        ServiceKey::Fwmark { .. } => false,
     }
 }
