@@ -35,13 +35,13 @@ test: lint test-plain test-real
 
 test-kernels: lint test-plain
 	@KERNEL=6.1 tests/lab/suite
-	@KERNEL=6.1 tests/lab/suite --target compat
 	@KERNEL=6.12 tests/lab/suite
 	@KERNEL=7.2 tests/lab/suite
 	@tests/lab/without-ipvs
 
 test-full: test-kernels
 	@tests/lab/setup package:strace
+	@tests/lab/suite --target compat --timeout 1800
 	@tests/lab/suite --target full --timeout 3600
 
 test-plain: setup
@@ -51,7 +51,6 @@ test-plain: setup
 test-real: setup
 	@tests/lab/check
 	@tests/lab/suite
-	@tests/lab/suite --target compat
 	@tests/lab/without-ipvs
 
 demo: setup

@@ -1,7 +1,7 @@
 //! One suite, two subjects: Debian's ipvsadm and `ipvsd` called by that name, on one kernel.
 //!
 //! What both write, how they end and what they leave in the kernel has to agree. `case.rs` says how a case is
-//! written, `compare.rs` what agreement is. `make test` runs it inside the lab;
+//! written, `compare.rs` what agreement is. `make test-full` runs it inside the lab;
 //! `COMPAT_SUBJECT=original tests/lab/suite --target compat` compares the original with itself.
 
 #![allow(
