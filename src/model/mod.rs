@@ -13,6 +13,7 @@
 //! | `sync` | sync daemons, kernel timeouts, kernel information |
 //! | `check` | check settings |
 //! | `probe`, `*_probe` | what is tried, and from where; the settings of one type |
+//! | `admin` | what an operator wants of servers and pools |
 //! | `outcome`, `advice` | what a probe found: causes, latency, warnings |
 //! | `pattern` | a regular expression over bytes |
 //! | `connection` | one entry of the kernel's connection table |
@@ -24,6 +25,7 @@
 //! | `instant` | our own point in time, so that thinking rooms never ask a clock |
 
 mod action;
+mod admin;
 mod advice;
 mod check;
 mod config;
@@ -48,6 +50,7 @@ mod table;
 mod tls_probe;
 
 pub use action::{Action, CheckState, ServerId, ServerState, Transition};
+pub use admin::{AdminState, OperatorOrder, OrderRefused, WeightSource};
 pub use advice::{Advice, StateAdvice, WeightAdvice};
 pub use check::{CheckSpec, Initial};
 pub use config::{
