@@ -53,15 +53,7 @@ fn stays(site: &Site, what: &str, wanted: &[Option<u32>]) {
 fn a_file_drains_a_server_and_its_connections_go_on() {
     let site = Site::build("pol-file", Forwarding::Nat, Family::V4, 2, 1);
     let _nginx = site.nginx_on(2);
-    let file = site.director().directory().join("state");
-    std::fs::write(&file, "ready\n").expect("a file");
-    let check = format!(
-        "scheduler = \"rr\"\ncheck = [{{ type = \"file\", path = \"{}\", interval = \"200ms\" }}]",
-        file.display()
-    );
-    let address = format!("address = \"{}\"\ndevice = \"eth0\"\n{CHECK}", vip_of(&site));
-    let mut text = site.virtual_server("web", &address, "scheduler = \"rr\"", &[(1, 1), (0, 3)]);
-    text.push_str(check.lines().last().expect("the check"));
+    let (text, file) = pool_with_file(&site, "scheduler = \"rr\"");
     let _daemon = site.run(&text);
     wait_for(&site, "both serve", &[Some(3), Some(1)]);
     let first = site.server_address(0);
@@ -81,44 +73,49 @@ fn a_file_drains_a_server_and_its_connections_go_on() {
     wait_for(&site, "as configured again", &[Some(3), Some(1)]);
 }
 
+/// A pool whose first server is also as a file on the director says, and that file.
+fn pool_with_file(site: &Site, more: &str) -> (String, std::path::PathBuf) {
+    let file = site.director().directory().join("state");
+    std::fs::write(&file, "ready\n").expect("a file");
+    let check = format!(
+        "check = [{{ type = \"file\", path = \"{}\", interval = \"200ms\", fall = 1 }}]\n",
+        file.display()
+    );
+    (pool(site, more, &[(1, 1), (0, 3)]) + &check, file)
+}
+
 #[test]
 fn a_failed_server_drains_until_its_connections_are_gone_or_its_time_is_over() {
     let site = Site::build("pol-drain", Forwarding::Nat, Family::V4, 2, 1);
     let _nginx = site.nginx_on(2);
-    let text = pool(
+    let (text, file) = pool_with_file(
         &site,
-        "scheduler = \"rr\"\non_down = \"drain\"\ndrain_timeout = \"20s\"",
-        &[(0, 1), (1, 1)],
+        "scheduler = \"rr\"\non_down = \"drain\"\ndrain_timeout = \"25s\"",
     );
-    let file = site.configure(&text);
-    let daemon = Daemon::start(site.director(), &file, &[]);
-    wait_for(&site, "both serve", &[Some(1), Some(1)]);
-    let held: Vec<_> = (0..4).map(|_| Held::open(site.lab.client(0), vip_of(&site))).collect();
-    assert!(held.iter().any(|held| held.identity == "real-server-1"));
-    // It takes no new connections, and the open ones stay: the port is dropped only for the director.
-    let director = site.director();
-    director
-        .exec_ok(&["nft", "add", "table", "ip", "block"])
-        .and_then(|_| director.exec_ok(&["nft", "add chain ip block out { type filter hook output priority 0; }"]))
-        .and_then(|_| {
-            let rule = format!(
-                "add rule ip block out ip daddr {} tcp flags syn drop",
-                site.server_address(0)
-            );
-            director.exec_ok(&["nft", &rule])
-        })
-        .expect("nft");
+    let _daemon = site.run(&text);
+    let hold = || -> Vec<_> {
+        wait_for(&site, "both serve", &[Some(3), Some(1)]);
+        let held: Vec<_> = (0..4).map(|_| Held::open(site.lab.client(0), vip_of(&site))).collect();
+        assert!(held.iter().any(|held| held.identity == "real-server-1"));
+        held
+    };
+    let held = hold();
+    std::fs::write(&file, "down\n").expect("a file");
     wait_for(&site, "it drains", &[Some(0), Some(1)]);
     stays(&site, "with connections it stays", &[Some(0), Some(1)]);
+    held.into_iter().for_each(Held::reset);
+    wait_until("the last connection is gone", Duration::from_secs(22), || {
+        weights(&site, 2) == [None, Some(1)]
+    })
+    .expect("before its time is over");
+    std::fs::write(&file, "up\n").expect("a file");
+    let _held = hold();
+    std::fs::write(&file, "down\n").expect("a file");
+    wait_for(&site, "it drains again", &[Some(0), Some(1)]);
     wait_until("its time is over", Duration::from_secs(30), || {
         weights(&site, 2) == [None, Some(1)]
     })
     .expect("in time");
-    director
-        .exec_ok(&["nft", "delete", "table", "ip", "block"])
-        .expect("nft");
-    wait_for(&site, "it is back", &[Some(1), Some(1)]);
-    drop(daemon);
 }
 
 #[test]
@@ -126,12 +123,10 @@ fn a_server_taken_out_of_the_configuration_drains_too() {
     let site = Site::build("pol-gone", Forwarding::Nat, Family::V4, 2, 1);
     let _nginx = site.nginx_on(2);
     let more = "scheduler = \"rr\"\non_down = \"drain\"\ndrain_timeout = \"300s\"";
-    // Connections that are closed are forgotten soon, so that the end of the last one is seen.
-    let settings = "\n[ipvs]\ntimeouts = { tcp = \"900s\", tcpfin = \"3s\", udp = \"5s\" }\n";
-    let mut daemon = site.run(&(pool(&site, more, &[(0, 1), (1, 1)]) + settings));
+    let mut daemon = site.run(&pool(&site, more, &[(0, 1), (1, 1)]));
     wait_for(&site, "both serve", &[Some(1), Some(1)]);
     let held: Vec<_> = (0..4).map(|_| Held::open(site.lab.client(0), vip_of(&site))).collect();
-    site.configure(&(pool(&site, more, &[(1, 1)]) + settings));
+    site.configure(&pool(&site, more, &[(1, 1)]));
     daemon
         .process
         .signal_alone(nix::sys::signal::Signal::SIGHUP)
@@ -139,8 +134,8 @@ fn a_server_taken_out_of_the_configuration_drains_too() {
     daemon.wait_for("configuration reloaded");
     wait_for(&site, "it drains", &[Some(0), Some(1)]);
     stays(&site, "with connections it stays", &[Some(0), Some(1)]);
-    drop(held);
-    wait_until("the last connection is gone", Duration::from_secs(60), || {
+    held.into_iter().for_each(Held::reset);
+    wait_until("the last connection is gone", Duration::from_secs(30), || {
         weights(&site, 2) == [None, Some(1)]
     })
     .expect("in time");
@@ -304,10 +299,10 @@ fn checks_wait_until_an_address_is_on_this_host() {
     daemon.wait_for("checks suspended");
     stays(&site, "nobody is probed", &[None]);
     let director = site.director();
-    let vip = format!("address add {}/32 dev eth0", site.vip(0));
-    director.ip(&[&vip]).expect("an address");
+    let change = |word: &str| format!("address {word} {}/32 dev eth0", site.vip(0));
+    director.ip(&[&change("add")]).expect("an address");
     wait_for(&site, "it is probed and serves", &[Some(1)]);
-    director.ip(&[&vip.replace("add", "del")]).expect("an address");
+    director.ip(&[&change("del")]).expect("an address");
     daemon.wait_for("checks suspended");
     stays(&site, "states stay", &[Some(1)]);
 }
