@@ -12,6 +12,7 @@ mod listing;
 mod policy;
 mod probes;
 mod realserver;
+mod scenario_s3;
 mod scenario_s5;
 mod schedulers;
 mod site;

@@ -306,3 +306,88 @@ fn checks_wait_until_an_address_is_on_this_host() {
     daemon.wait_for("checks suspended");
     stays(&site, "states stay", &[Some(1)]);
 }
+
+/// Two pools of the same servers, whose histories differ; who serves which client has to be the same in the end, and also
+/// while the same server is out of both.
+fn hashes_alike(name: &str, scheduler: &str) {
+    let site = Site::build(name, Forwarding::Nat, Family::V4, 4, 2);
+    let _nginx = site.nginx_on(4);
+    let file = |pool: u8, index: usize| site.director().directory().join(format!("{pool}-{index}"));
+    let say = |pool: u8, index: usize, word: &str| std::fs::write(file(pool, index), word).expect("a file");
+    let text = |pool: u8, order: &[usize]| {
+        let mut text = site.virtual_server(
+            &format!("pool-{pool}"),
+            &format!("address = \"{}\"", SocketAddr::new(site.vip(pool), 80)),
+            &format!("scheduler = \"{scheduler}\"\ndevice = \"eth0\""),
+            &[],
+        );
+        for index in order {
+            say(pool, *index, "up\n");
+            text += &format!(
+                "[[virtual_server.real_server]]\naddress = \"{}\"\ncheck = [{{ type = \"file\", path = \"{}\", \
+                 interval = \"200ms\", rise = 1, fall = 1 }}]\n",
+                site.server_address(*index),
+                file(pool, *index).display()
+            );
+        }
+        text
+    };
+    let config = text(0, &[0, 1, 2, 3]) + &text(1, &[3, 1, 0, 2]);
+    // In the second pool two are down from the start, and come up one after the other.
+    say(1, 0, "down\n");
+    say(1, 2, "down\n");
+    let _daemon = site.run(&config);
+    let served = |pool: u8| {
+        let found = table(
+            site.director(),
+            &["-t", &SocketAddr::new(site.vip(pool), 80).to_string()],
+        );
+        let found = found.unwrap_or_default();
+        let weight = |index: usize| {
+            found
+                .get(&SocketAddr::new(site.server_address(index), 80))
+                .map(|found| found.weight)
+        };
+        (0..4).map(weight).collect::<Vec<_>>()
+    };
+    let until = |what: &str, pool: u8, wanted: [u32; 4]| {
+        let wanted: Vec<_> = wanted.into_iter().map(Some).collect();
+        let reached = wait_until(what, SOON, || served(pool) == wanted);
+        reached.unwrap_or_else(|_| panic!("{what}: {:?}", served(pool)));
+    };
+    until("the first pool is full", 0, [1, 1, 1, 1]);
+    until("the second one is half empty, and nobody is missing", 1, [0, 1, 0, 1]);
+    say(1, 2, "up\n");
+    until("one is up", 1, [0, 1, 1, 1]);
+    say(1, 0, "up\n");
+    until("all are up", 1, [1, 1, 1, 1]);
+    let sources = site.client_sources(site.lab.client(0));
+    let answers = |pool: u8| -> Vec<String> {
+        let vip = SocketAddr::new(site.vip(pool), 80);
+        let answer = |source: &std::net::IpAddr| site.client().from(*source).get(vip).expect("an answer");
+        sources.iter().map(answer).collect()
+    };
+    let full = answers(0);
+    assert_eq!(full, answers(1), "all up");
+    for pool in [0, 1] {
+        say(pool, 1, "down\n");
+        until("one is out", pool, [1, 0, 1, 1]);
+    }
+    let (first, second) = (answers(0), answers(1));
+    assert_eq!(first, second, "one down in both");
+    let moved = |(before, after): (&String, &String)| before != after && before != "real-server-2";
+    assert!(
+        !full.iter().zip(&first).any(moved),
+        "nobody moves but the failed server's clients: {full:?} {first:?}"
+    );
+}
+
+#[test]
+fn two_pools_with_maglev_hashing_build_the_same_table() {
+    hashes_alike("pol-mh", "mh");
+}
+
+#[test]
+fn two_pools_with_source_hashing_build_the_same_table() {
+    hashes_alike("pol-sh", "sh");
+}
