@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use crate::model::{
     Action, Config, DestinationKey, Event, Instant, LocalTrouble, Owned, ProbeId, ProbeOutcome, ProbeResult,
-    RefusalKind, ServiceKey, Step, StepOutcome, Table, Transition, VirtualServer,
+    RefusalKind, Scheduler, ServiceKey, Step, StepOutcome, Table, Transition, VirtualServer,
 };
 use crate::plan;
 use desired::desired_services;
@@ -414,11 +414,13 @@ impl Director {
             false => dirty.into_iter().collect(),
         };
         let mut wanted = Table::default();
+        let mut pool_of = BTreeMap::new();
         for pool in &pools {
             let server = &self.config.virtual_servers[*pool];
             for (key, mut service) in desired_services(&self.config, &self.pools, *pool, believed) {
                 self.drains.add(server, key, &mut service, believed, now);
                 wanted.services.insert(key, service);
+                pool_of.insert(key, server);
             }
         }
         let rebuild: BTreeSet<_> = std::mem::take(&mut self.rebuild)
@@ -428,10 +430,17 @@ impl Director {
         let mut steps = Vec::new();
         for (key, service) in &wanted.services {
             let actual = believed.services.get(key);
+            let mut of_service = Vec::new();
             match rebuild.contains(key) {
-                true => plan::rebuild_steps(*key, service, actual, &mut steps),
-                false => plan::service_steps(*key, service, actual, &mut steps),
+                true => plan::rebuild_steps(*key, service, actual, &mut of_service),
+                false => plan::service_steps(*key, service, actual, &mut of_service),
             }
+            let filled = rebuild.contains(key) || actual.is_none_or(|actual| actual.destinations.is_empty());
+            if filled && service.spec.scheduler == Scheduler::Mh {
+                let full = |destination: &DestinationKey| desired::configured_weight(pool_of[key], key, destination);
+                of_service = plan::add_with_slots(of_service, full);
+            }
+            steps.append(&mut of_service);
         }
         if full {
             steps.extend(plan::removals(&wanted, believed, &self.owned.services));

@@ -303,6 +303,36 @@ fn two_directors_of_a_hash_service_add_everybody_in_the_same_order() {
 }
 
 #[test]
+fn a_maglev_service_is_filled_with_slots_for_those_who_are_down() {
+    let mut world = World::new();
+    let mut pool = pool(200, &[11, 12]);
+    pool.spec.scheduler = Scheduler::Mh;
+    pool.inhibit_on_failure = true;
+    world.answer(12, Answer::Hangs);
+    let mut config = config(vec![pool]);
+    world.start(config.clone());
+    world.run_for(seconds(5));
+    let of_12 = |world: &World| -> Vec<_> {
+        let lines = world.log.iter().filter(|line| line.contains("real server 192.0.2.12"));
+        lines
+            .map(|line| format!("{}{}", &line[6..9], line.split("weight").nth(1).unwrap_or("?")))
+            .collect()
+    };
+    assert_eq!(of_12(&world), ["add 1)", "set 0)"], "{:?}", world.log);
+    // In a service that serves nobody is let in for the sake of slots.
+    config.virtual_servers[0].real_servers.push(server(13));
+    world.answer(13, Answer::Hangs);
+    world.start(config);
+    world.run_for(seconds(5));
+    assert!(
+        world
+            .log
+            .iter()
+            .any(|line| line.contains("add real server 192.0.2.13:80 to tcp 192.0.2.200:80 (dr weight 0)"))
+    );
+}
+
+#[test]
 fn a_rebuild_puts_everybody_in_again_in_order_at_once() {
     let mut world = World::new();
     let mut pool = pool(200, &[12, 11]);
