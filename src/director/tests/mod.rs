@@ -904,7 +904,8 @@ fn any_answer() -> impl Strategy<Value = Answer> {
         Just(Answer::Accepts),
         Just(Answer::Refuses),
         Just(Answer::Hangs),
-        Just(Answer::LocalTrouble)
+        Just(Answer::LocalTrouble),
+        Just(Answer::Drains)
     ]
 }
 
