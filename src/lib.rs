@@ -16,6 +16,7 @@
 //! | hands | [`ipvs`] | the kernel's tables over netlink |
 //! | thinking, hands | [`realserver`] | what a host needs to be a real server |
 //! | hands | [`checkers`] | the probes |
+//! | hands | [`process`] | programs of the user's, run as an unprivileged user |
 //! | hands | [`net`] | interfaces, addresses, neighbours and settings of this host |
 //! | wiring | [`daemon`] | tasks, signals, reload |
 //! | wiring | [`cli`] | the verbs |
@@ -36,4 +37,5 @@ pub mod listing;
 pub mod model;
 pub mod net;
 pub mod plan;
+pub mod process;
 pub mod realserver;

@@ -9,17 +9,21 @@
 //! | `files` | reading the configuration |
 //! | `host` | this host's settings before the director starts |
 //! | `addresses` | keeping virtual addresses on their devices |
+//! | `commands` | running the user's commands, in order |
+//! | `presence` | which addresses are on this host |
 //! | `instance` | one daemon a network namespace |
 //! | `memory` | giving back what parsing leaves behind |
 //! | `record` | what ipvsd owns, under the run directory |
 //! | `report` | the log |
 
 mod addresses;
+mod commands;
 pub mod files;
 mod host;
 pub mod instance;
 pub mod memory;
 pub mod once;
+mod presence;
 pub mod record;
 mod report;
 mod task;

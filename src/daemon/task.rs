@@ -15,10 +15,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use super::commands::Commands;
 use super::files::{self, Loaded};
 use super::instance::Instance;
 use super::record::Record;
-use super::{addresses, host, memory, report};
+use super::{addresses, host, memory, presence, report};
 use crate::director::{Director, Settings};
 use crate::model::{Action, Config, Event, Instant, Owned, StepOutcome, VirtualAddress};
 use crate::{checkers, ipvs};
@@ -85,6 +86,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         record,
         sender,
         orders,
+        commands: Commands::default(),
+        presence: watch::Sender::new(false),
         ready: false,
         reloading: false,
         reload_again: false,
@@ -100,6 +103,9 @@ struct Shell {
     record: Record,
     sender: UnboundedSender<Message>,
     orders: watch::Sender<AddressOrder>,
+    commands: Commands,
+    /// Whether somebody wants to know of this host's addresses.
+    presence: watch::Sender<bool>,
     /// The table has been as the configuration wants it once.
     ready: bool,
     reloading: bool,
@@ -122,8 +128,18 @@ impl Shell {
             // The loop has ended where nobody listens any more.
             let _ = released.send(Message::Event(Event::AddressesReleased(addresses)));
         }));
+        let found = self.sender.clone();
+        tokio::spawn(presence::watch(self.presence.subscribe(), move |addresses| {
+            let _ = found.send(Message::Event(Event::AddressesFound(addresses)));
+        }));
         self.remember();
         let config = prepare(loaded, &self.kernel, self.options.observe).await;
+        // Whoever is not to be probed yet is not probed even once.
+        if wants_presence(&config)
+            && let Ok(addresses) = presence::addresses().await
+        {
+            self.tell(Event::AddressesFound(addresses));
+        }
         self.adopt(config);
         let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 3);
         let mut pulse = tokio::time::interval(watchdog.unwrap_or(Duration::from_secs(5)));
@@ -191,6 +207,7 @@ impl Shell {
 
     /// Takes over a good configuration.
     fn adopt(&mut self, config: Arc<Config>) {
+        self.presence.send_replace(wants_presence(&config));
         self.tell(Event::ConfigLoaded(config));
         memory::give_back();
     }
@@ -272,6 +289,14 @@ impl Shell {
             Action::HoldAddresses { hold, release } => {
                 self.orders.send_replace((hold, release));
             }
+            Action::RunCommand {
+                subject,
+                command,
+                environment,
+            } => match self.options.observe {
+                true => info!("{subject}: would run {}", command.argv.join(" ")),
+                false => self.commands.run(subject, command, environment),
+            },
             Action::Report(transition) => report::report(&transition),
             Action::AnnounceReady => {
                 info!("ready: the kernel's table is as the configuration wants it");
@@ -288,6 +313,10 @@ impl Shell {
             let _ = sender.send(Message::Event(work.await));
         });
     }
+}
+
+fn wants_presence(config: &Config) -> bool {
+    config.virtual_servers.iter().any(|server| server.policy.ha_suspend)
 }
 
 /// Says what is doubtful in a configuration, and makes this host's settings as it wants them.

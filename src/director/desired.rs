@@ -3,17 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::pools::Pools;
-use crate::health;
-use crate::model::{Config, Owned, ServerState, Service, ServiceKey, Table, VirtualServer};
+use crate::health::{self, Found, Seat, Standing};
+use crate::model::{
+    Config, DestinationKey, Instant, Owned, RealServer, ServerState, Service, ServiceKey, Table, VirtualServer,
+};
 
-/// The table that the configuration and the states of all servers ask for.
-pub(super) fn desired(config: &Config, pools: &Pools, believed: &Table) -> Table {
-    let all = (0..config.virtual_servers.len()).flat_map(|pool| desired_services(config, pools, pool, believed));
-    Table {
-        services: all.collect(),
-    }
-}
-
+/// What the services of one pool should hold, given the configuration, its members and the tier that serves.
 pub(super) fn desired_services<'a>(
     config: &'a Config,
     pools: &'a Pools,
@@ -21,9 +16,9 @@ pub(super) fn desired_services<'a>(
     believed: &'a Table,
 ) -> impl Iterator<Item = (ServiceKey, Service)> + 'a {
     let server = &config.virtual_servers[pool];
-    let states = pools.states(pool);
+    let (tier, seats) = (pools.machine(pool).tier(), pools.seats(pool));
     server.services.iter().map(move |key| {
-        let destinations = health::destinations(server, &states, key, believed.services.get(key));
+        let destinations = health::destinations(server, tier, seats, key, believed.services.get(key));
         (
             *key,
             Service {
@@ -32,6 +27,14 @@ pub(super) fn desired_services<'a>(
             },
         )
     })
+}
+
+/// The weight that the configuration has for a destination; 0 for one that is not a real server of this pool.
+pub(super) fn configured_weight(server: &VirtualServer, service: &ServiceKey, destination: &DestinationKey) -> u32 {
+    let mut servers = server.real_servers.iter();
+    servers
+        .find(|real| real.destination(service) == *destination)
+        .map_or(0, |real| real.spec.weight)
 }
 
 /// The services whose configuration uses what a cheap read of the table does not show: connection thresholds.
@@ -60,10 +63,18 @@ pub fn may_have_thresholds(service: &ServiceKey, owned: &Owned) -> bool {
 
 /// The table that a configuration asks for where nobody probes: every server taken as up.
 pub fn table_without_checks(config: &Config, current: &Table) -> Table {
+    let nobody = Found {
+        member: &|_| false,
+        sorry: false,
+    };
     let services = config.virtual_servers.iter().flat_map(|server| {
-        let states = vec![ServerState::Up; server.real_servers.len()];
+        let up = |real: &RealServer| Seat::new(Standing::plain(real.spec.weight, ServerState::Up));
+        let mut seats: Vec<_> = server.real_servers.iter().map(up).collect();
+        let mut machine = health::Pool::default();
+        machine.look(server, &mut seats, nobody, false, Instant::START);
         server.services.iter().map(move |key| {
-            let destinations = health::destinations(server, &states, key, current.services.get(key));
+            let current = current.services.get(key);
+            let destinations = health::destinations(server, machine.tier(), &seats, key, current);
             (
                 *key,
                 Service {
@@ -75,5 +86,6 @@ pub fn table_without_checks(config: &Config, current: &Table) -> Table {
     });
     Table {
         services: services.collect(),
+        ..Table::default()
     }
 }

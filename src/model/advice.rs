@@ -11,6 +11,15 @@ pub struct Advice {
     pub max_connections: Option<u32>,
 }
 
+impl Advice {
+    /// Takes over what newer advice mentions.
+    pub fn follow(&mut self, newer: Self) {
+        self.weight = newer.weight.or(self.weight);
+        self.state = newer.state.or(self.state);
+        self.max_connections = newer.max_connections.or(self.max_connections);
+    }
+}
+
 /// An advised weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WeightAdvice {

@@ -1,9 +1,10 @@
 //! What happens to the director.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Config, Owned, ProbeResult, StepOutcome, Table, VirtualAddress};
+use super::{Config, OperatorOrder, Owned, ProbeResult, StepOutcome, Table, VirtualAddress};
 
 /// Names one running probe, so that its result finds its way back. Never used twice in one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +32,12 @@ pub enum Event {
         /// What it found.
         result: ProbeResult,
     },
+    /// The addresses on this host's interfaces; told before the first configuration and whenever they change, where a
+    /// pool's `ha_suspend` wants to know.
+    AddressesFound(BTreeSet<IpAddr>),
+    /// An operator has asked for something; what it is about was found to be there
+    /// ([`crate::director::Director::check_order`]).
+    Operator(OperatorOrder),
     /// The time has come that the director had asked to be woken at.
     TimeReached,
 }

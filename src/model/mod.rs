@@ -13,10 +13,12 @@
 //! | `sync` | sync daemons, kernel timeouts, kernel information |
 //! | `check` | check settings |
 //! | `probe`, `*_probe` | what is tried, and from where; the settings of one type |
+//! | `admin` | what an operator wants of servers and pools |
 //! | `outcome`, `advice` | what a probe found: causes, latency, warnings |
 //! | `pattern` | a regular expression over bytes |
 //! | `connection` | one entry of the kernel's connection table |
 //! | `config` | a validated configuration |
+//! | `policy` | how a pool behaves as a whole, commands that are run at changes |
 //! | `host` | interfaces and addresses of this host |
 //! | `facts` | what is known of this host |
 //! | `owned` | what ipvsd has written and may remove |
@@ -24,6 +26,7 @@
 //! | `instant` | our own point in time, so that thinking rooms never ask a clock |
 
 mod action;
+mod admin;
 mod advice;
 mod check;
 mod config;
@@ -39,6 +42,7 @@ mod network_probe;
 mod outcome;
 mod owned;
 mod pattern;
+mod policy;
 mod probe;
 mod scheduler;
 mod service;
@@ -47,7 +51,8 @@ mod sync;
 mod table;
 mod tls_probe;
 
-pub use action::{Action, CheckState, ServerId, ServerState, Transition};
+pub use action::{Action, CheckState, ServerId, ServerState, Subject, Transition};
+pub use admin::{AdminState, OperatorOrder, OrderRefused, WeightSource};
 pub use advice::{Advice, StateAdvice, WeightAdvice};
 pub use check::{CheckSpec, Initial};
 pub use config::{
@@ -66,6 +71,7 @@ pub use network_probe::{DnsProbe, GrpcProbe, LdapProbe, ReplyTest, SmtpProbe, Ud
 pub use outcome::{Excerpt, FailureCause, LocalTrouble, ProbeOutcome, ProbeResult, ProbeWarning, Stage};
 pub use owned::Owned;
 pub use pattern::Pattern;
+pub use policy::{Command, Notify, PoolPolicy, ReturnMode};
 pub use probe::{AgentProbe, Bytes, FileProbe, Origin, ProbeKind, ProbeSpec, ProbeType, ScriptProbe, TalkStep};
 pub use scheduler::{Scheduler, ServiceFlags};
 pub use service::{Family, Netmask, ParseKeyError, Protocol, ServiceKey, ServiceSpec};

@@ -1,5 +1,8 @@
 //! The director in a simulated world: a kernel, servers and a clock of our own. Nothing sleeps.
 
+mod operator;
+mod policy;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -19,6 +22,7 @@ enum Answer {
     Refuses,
     Hangs,
     LocalTrouble,
+    Drains,
 }
 
 /// How the simulated kernel treats one step.
@@ -30,6 +34,11 @@ struct World {
     kernel: Table,
     verdict: Verdict,
     answers: HashMap<IpAddr, Answer>,
+    advice: HashMap<IpAddr, crate::model::Advice>,
+    /// Servers that have connections.
+    busy: BTreeSet<IpAddr>,
+    /// The commands that were run, with what they were told.
+    commands: Vec<(String, BTreeMap<&'static str, String>)>,
     /// What will happen, in the order of its time.
     coming: BTreeMap<(Instant, u64), Event>,
     sequence: u64,
@@ -39,6 +48,7 @@ struct World {
     batches: usize,
     probes: BTreeMap<SocketAddr, Vec<Instant>>,
     ready: bool,
+    quorum: Option<bool>,
     /// Addresses were asked for.
     held: bool,
     /// Checked after every single step.
@@ -55,6 +65,9 @@ impl World {
             kernel: Table::default(),
             verdict: |_| Ok(()),
             answers: HashMap::new(),
+            advice: HashMap::new(),
+            busy: BTreeSet::new(),
+            commands: Vec::new(),
             coming: BTreeMap::new(),
             sequence: 0,
             log: Vec::new(),
@@ -62,6 +75,7 @@ impl World {
             batches: 0,
             probes: BTreeMap::new(),
             ready: false,
+            quorum: None,
             held: false,
             invariant: |_| (),
         }
@@ -94,13 +108,17 @@ impl World {
                     Answer::Accepts => (Duration::from_millis(1), ProbeOutcome::Success),
                     Answer::Refuses => (Duration::from_millis(1), ProbeOutcome::Failure(FailureCause::Refused)),
                     Answer::Hangs => (timeout, ProbeOutcome::Failure(FailureCause::TimedOut)),
+                    Answer::Drains => (Duration::from_millis(1), ProbeOutcome::Drain(FailureCause::Refused)),
                     Answer::LocalTrouble => (Duration::ZERO, ProbeOutcome::Local(LocalTrouble::FileDescriptors)),
                 };
                 self.later(
                     delay,
                     Event::ProbeFinished {
                         probe,
-                        result: outcome.into(),
+                        result: ProbeResult {
+                            advice: self.advice.get(&target.ip()).copied(),
+                            ..outcome.into()
+                        },
                     },
                 );
             }
@@ -111,6 +129,13 @@ impl World {
                     for spec in service.destinations.values_mut() {
                         (spec.upper_threshold, spec.lower_threshold) = (0, 0);
                     }
+                }
+                for (key, service) in &read.services {
+                    let idle = service
+                        .destinations
+                        .iter()
+                        .filter(|(destination, spec)| spec.weight == 0 && !self.busy.contains(&destination.address));
+                    read.idle.extend(idle.map(|(destination, _)| (*key, *destination)));
                 }
                 self.later(WRITE_TIME, Event::TableRead(read));
             }
@@ -134,6 +159,15 @@ impl World {
                 }
                 self.later(WRITE_TIME, Event::StepsApplied(outcomes));
             }
+            Action::RunCommand {
+                subject,
+                command,
+                environment,
+            } => {
+                assert!(!command.argv.is_empty());
+                self.say(&format!("run {}", environment["IPVSD_EVENT"]));
+                self.commands.push((subject.to_string(), environment));
+            }
             Action::RecordOwned(owned) => self.owned = owned,
             Action::HoldAddresses { .. } => self.held = true,
             Action::Report(Transition::ServerChanged {
@@ -146,8 +180,26 @@ impl World {
                 let cause = cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
                 self.say(&format!("{} {from} -> {to}{cause}", server.server));
             }
+            Action::Report(Transition::AdminChanged { server, from, to }) => {
+                self.say(&format!("{} {from} -> {to}", server.server));
+            }
+            Action::Report(Transition::WeightChanged {
+                server,
+                from,
+                to,
+                source,
+            }) => self.say(&format!("{} weight {from} -> {to} by {source}", server.server)),
             Action::Report(Transition::TierChanged { to, .. }) => {
                 self.say(&format!("serving: {}", to.as_deref().unwrap_or("nobody")));
+            }
+            Action::Report(Transition::ReturnAwaited { better, .. }) => self.say(&format!("{better} awaited")),
+            Action::Report(Transition::QuorumChanged { held, .. }) => {
+                self.quorum = Some(held);
+            }
+            Action::Report(Transition::PanicBegan { up, of, .. }) => self.say(&format!("panic: {up} of {of}")),
+            Action::Report(Transition::PanicEnded { .. }) => self.say("panic is over"),
+            Action::Report(Transition::ChecksSuspended { suspended, .. }) => {
+                self.say(if suspended { "suspended" } else { "goes on" });
             }
             Action::Report(Transition::ProbeWarned { server, warning, .. }) => {
                 self.say(&format!("{} warns: {warning}", server.server));
@@ -246,6 +298,7 @@ fn server(n: u8) -> RealServer {
         spec,
         tier: 0,
         disabled: false,
+        notify: Default::default(),
         checks: vec![check().into()],
     }
 }
@@ -258,6 +311,7 @@ fn pool(vip: u8, servers: &[u8]) -> VirtualServer {
         real_servers: servers.iter().map(|n| server(*n)).collect(),
         sorry_server: None,
         inhibit_on_failure: false,
+        policy: Default::default(),
         device: None,
     }
 }
@@ -834,7 +888,13 @@ fn the_states_can_be_counted() {
     world.run_for(seconds(1));
     assert_eq!(world.director.pools().counts(), (1, 1, 1));
     assert_eq!(
-        world.director.pools().states(0),
+        world
+            .director
+            .pools()
+            .seats(0)
+            .iter()
+            .map(|seat| seat.standing.state)
+            .collect::<Vec<_>>(),
         [ServerState::Up, ServerState::Down, ServerState::Unknown]
     );
 }
@@ -844,7 +904,8 @@ fn any_answer() -> impl Strategy<Value = Answer> {
         Just(Answer::Accepts),
         Just(Answer::Refuses),
         Just(Answer::Hangs),
-        Just(Answer::LocalTrouble)
+        Just(Answer::LocalTrouble),
+        Just(Answer::Drains)
     ]
 }
 
