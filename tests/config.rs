@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ipvsd::config::{Outcome, Problems, Source, Sources, has_wildcard, name_matches, parse};
-use ipvsd::model::{CheckSpec, Config, Origin, ProbeKind, ServiceFlags};
+use ipvsd::model::{CheckSpec, Config, IntervalFrom, Jitter, Origin, ProbeKind, ServiceFlags};
 use proptest::prelude::*;
 
 fn toml_files(directory: &str) -> Vec<PathBuf> {
@@ -69,9 +69,14 @@ fn show_checks(out: &mut String, checks: &[Arc<CheckSpec>]) {
             connect_port,
             interval,
             retry_interval,
+            down_interval,
+            interval_from,
+            jitter,
+            warmup,
             timeout,
             rise,
             fall,
+            first_fall,
             initial,
         } = &**check;
         writeln!(
@@ -81,6 +86,16 @@ fn show_checks(out: &mut String, checks: &[Arc<CheckSpec>]) {
             probe.kind
         )
         .unwrap();
+        if (down_interval, interval_from, jitter) != (interval, &IntervalFrom::Start, &Jitter::None)
+            || (warmup, *first_fall) != (&None, 1)
+        {
+            writeln!(
+                out,
+                "      down_interval {down_interval:?} interval_from {interval_from:?} jitter {jitter:?} \
+                 warmup {warmup:?} first_fall {first_fall}"
+            )
+            .unwrap();
+        }
         if probe.kind != ProbeKind::Tcp(Vec::new()) {
             writeln!(out, "      {:?}", probe.kind).unwrap();
         }

@@ -10,25 +10,22 @@ use super::hints::{self, Scope};
 use super::problem::Place;
 use super::reader::{Item, Reader, kind, shorten};
 use super::{duration, probes};
-use crate::model::{CheckSpec, Family, Initial, Origin, ProbeSpec, ProbeType};
-
-const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The default retry interval is this, or the interval where that is shorter.
-const LONGEST_DEFAULT_RETRY: Duration = Duration::from_secs(1);
-const DEFAULT_RISE: u32 = 2;
-const DEFAULT_FALL: u32 = 3;
+use crate::model::{CheckSpec, Family, Initial, IntervalFrom, Jitter, Origin, ProbeSpec, ProbeType};
 
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(3_600);
 const MOST_IN_A_ROW: u32 = 1000;
+/// In percent of the interval.
+const MOST_JITTER: u8 = 100;
 
 const INITIAL: [(&str, Initial); 3] = [
     ("first_result", Initial::FirstResult),
     ("up", Initial::Up),
     ("down", Initial::Down),
 ];
+
+const INTERVAL_FROM: [(&str, IntervalFrom); 2] = [("start", IntervalFrom::Start), ("end", IntervalFrom::End)];
 
 /// The checks that have names.
 #[derive(Default)]
@@ -145,8 +142,13 @@ fn read_check(reader: &mut Reader, table: &Table<'_>, at: usize, name: Option<&s
         interval,
         timeout,
         retry_interval,
+        down_interval,
+        interval_from,
+        jitter,
+        warmup,
         rise,
         fall,
+        first_fall,
         initial,
         connect_ip,
         connect_port,
@@ -166,24 +168,38 @@ fn read_check(reader: &mut Reader, table: &Table<'_>, at: usize, name: Option<&s
     let retry_is_written = retry_interval.is_some();
     let interval = match interval {
         Some(item) => reader.duration(item, "interval", SHORTEST..=LONGEST_INTERVAL),
-        None => Some(DEFAULT_INTERVAL),
+        None => Some(CheckSpec::DEFAULT_INTERVAL),
     };
     let timeout = match timeout {
         Some(item) => reader.duration(item, "timeout", SHORTEST..=LONGEST_TIMEOUT),
-        None => Some(DEFAULT_TIMEOUT),
+        None => Some(CheckSpec::DEFAULT_TIMEOUT),
     };
     let retry_interval = match retry_interval {
         Some(item) => reader.duration(item, "retry_interval", SHORTEST..=LONGEST_INTERVAL),
-        None => interval.map(|interval| interval.min(LONGEST_DEFAULT_RETRY)),
+        None => interval.map(|interval| interval.min(CheckSpec::DEFAULT_RETRY_INTERVAL)),
     };
-    let rise = match rise {
-        Some(item) => reader.number(item, "rise", 1..=MOST_IN_A_ROW),
-        None => Some(DEFAULT_RISE),
+    let down_interval = match down_interval {
+        Some(item) => reader.duration(item, "down_interval", SHORTEST..=LONGEST_INTERVAL),
+        None => interval,
     };
-    let fall = match fall {
-        Some(item) => reader.number(item, "fall", 1..=MOST_IN_A_ROW),
-        None => Some(DEFAULT_FALL),
+    let interval_from = match interval_from {
+        Some(item) => reader.word(item, "interval_from", &INTERVAL_FROM),
+        None => Some(IntervalFrom::Start),
     };
+    let jitter = match jitter {
+        Some(item) => read_jitter(reader, item, interval),
+        None => Some(Jitter::None),
+    };
+    let warmup = optional(warmup, |item| {
+        reader.duration(item, "warmup", Duration::ZERO..=LONGEST_INTERVAL)
+    });
+    let mut in_a_row = |item: Option<&Item<'_>>, key, default| match item {
+        Some(item) => reader.number(item, key, 1..=MOST_IN_A_ROW),
+        None => Some(default),
+    };
+    let rise = in_a_row(rise, "rise", CheckSpec::DEFAULT_RISE);
+    let fall = in_a_row(fall, "fall", CheckSpec::DEFAULT_FALL);
+    let first_fall = in_a_row(first_fall, "first_fall", CheckSpec::DEFAULT_FIRST_FALL);
     let initial = match initial {
         Some(item) => reader.word(item, "initial", &INITIAL),
         // An agent that is not there says nothing, for ever.
@@ -210,7 +226,7 @@ fn read_check(reader: &mut Reader, table: &Table<'_>, at: usize, name: Option<&s
         return None;
     }
     let (interval, timeout, retry_interval) = (interval?, timeout?, retry_interval?);
-    if timeout > retry_interval {
+    if timeout > retry_interval && interval_from != Some(IntervalFrom::End) {
         let whose = if retry_is_written { "" } else { " that holds by default" };
         reader.warning(
             timeout_at,
@@ -230,11 +246,36 @@ fn read_check(reader: &mut Reader, table: &Table<'_>, at: usize, name: Option<&s
         connect_port: connect_port?,
         interval,
         retry_interval,
+        down_interval: down_interval?,
+        interval_from: interval_from?,
+        jitter: jitter?,
+        warmup: warmup?,
         timeout,
         rise: rise?,
         fall: fall?,
+        first_fall: first_fall?,
         initial: initial?,
     })
+}
+
+/// A share of the interval, or a time that is not longer than it.
+fn read_jitter(reader: &mut Reader, item: &Item<'_>, interval: Option<Duration>) -> Option<Jitter> {
+    if let Value::String(text) = item.get_ref()
+        && let Some(number) = text.strip_suffix('%')
+    {
+        let percent = number.parse().ok().filter(|percent| *percent <= MOST_JITTER);
+        if percent.is_none() {
+            reader.error(
+                item.span().start,
+                format!("`jitter` cannot be \"{}\"", shorten(text)),
+                format!("a whole number of percent of the interval, at most {MOST_JITTER}: \"10%\""),
+            );
+        }
+        return percent.map(Jitter::Percent);
+    }
+    let longest = interval.unwrap_or(LONGEST_INTERVAL);
+    let time = reader.duration(item, "jitter", Duration::ZERO..=longest)?;
+    Some(Jitter::Time(time))
 }
 
 /// What a key that may be left out says; the outer `None` where it says something impossible.

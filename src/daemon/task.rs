@@ -4,6 +4,7 @@
 //! loading a kernel module does. The director is asked about everything and nothing here decides.
 
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +69,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let (orders, taken) = watch::channel(AddressOrder::default());
     let settings = Settings {
         observe: options.observe,
+        seed: RandomState::new().build_hasher().finish(),
         ..Settings::default()
     };
     let settings = match options.observe {

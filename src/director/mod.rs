@@ -8,10 +8,12 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `chance` | numbers at random, from a seed |
 //! | `desired` | the table that the configuration and the states of all servers ask for |
 //! | `pools` | the members of every pool, and what survives a new configuration |
 //! | `schedule` | which probe is due when |
 
+mod chance;
 mod desired;
 mod pools;
 mod schedule;
@@ -21,10 +23,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    Action, Config, DestinationKey, Event, Instant, LocalTrouble, Owned, ProbeId, ProbeOutcome, ProbeResult,
-    RefusalKind, ServiceKey, Step, StepOutcome, Table, Transition, VirtualServer,
+    Action, Config, DestinationKey, Event, Instant, IntervalFrom, LocalTrouble, Owned, ProbeId, ProbeOutcome,
+    ProbeResult, RefusalKind, ServiceKey, Step, StepOutcome, Table, Transition, VirtualServer,
 };
-use crate::plan;
+use crate::{health, plan};
+use chance::Chance;
 use desired::{desired, desired_services};
 use pools::Pools;
 use schedule::Schedule;
@@ -42,6 +45,8 @@ pub struct Settings {
     pub retry_after: Duration,
     /// Steps are only shown, so nothing is put on record, no address is held and nothing is read back.
     pub observe: bool,
+    /// What all chance (`jitter`, `warmup`) comes from.
+    pub seed: u64,
 }
 
 impl Default for Settings {
@@ -51,6 +56,7 @@ impl Default for Settings {
             refused_for: Duration::from_secs(30),
             retry_after: Duration::from_secs(1),
             observe: false,
+            seed: 0,
         }
     }
 }
@@ -83,6 +89,7 @@ enum Kernel {
 #[derive(Debug)]
 pub struct Director {
     settings: Settings,
+    chance: Chance,
     config: Arc<Config>,
     /// The services whose destinations have to be read in full.
     details: Arc<BTreeSet<ServiceKey>>,
@@ -115,6 +122,7 @@ impl Director {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
+            chance: Chance::new(settings.seed),
             config: Arc::default(),
             details: Arc::default(),
             pools: Pools::default(),
@@ -182,9 +190,16 @@ impl Director {
         let spread = |interval: Duration, count: u32| Duration::from_millis(1).min(interval / count.max(1));
         let count = u32::try_from(added.len()).unwrap_or(u32::MAX);
         let mut due = now;
-        for (check, interval) in added {
-            self.schedule.set(check, due);
-            due = due + spread(interval, count);
+        for (check, spec) in added {
+            match spec.warmup {
+                Some(warmup) => self
+                    .schedule
+                    .set(check, now + health::share(warmup, self.chance.next())),
+                None => {
+                    self.schedule.set(check, due);
+                    due = due + spread(spec.interval, count);
+                }
+            }
         }
         self.schedule.retain(|check| self.pools.check(check).is_some());
         self.config = config;
@@ -315,10 +330,7 @@ impl Director {
             ProbeOutcome::Success => (true, None),
             ProbeOutcome::Failure(_) if late => return self.excuse(&finished, LocalTrouble::LateTimer, now, actions),
             ProbeOutcome::Failure(cause) | ProbeOutcome::Drain(cause) => (false, Some(cause)),
-            ProbeOutcome::NoVerdict(_) => {
-                let due = (finished.due + slot.machine.next_interval(&slot.spec)).max(now);
-                return self.schedule.set(finished.check, due);
-            }
+            ProbeOutcome::NoVerdict(_) => return self.schedule_next(&finished, now),
             ProbeOutcome::Local(trouble) => return self.excuse(&finished, trouble, now, actions),
         };
         slot.trouble = None;
@@ -328,9 +340,8 @@ impl Director {
             .filter(|warning| slot.warning.as_ref() != Some(warning));
         slot.warning.clone_from(&result.warning);
         slot.machine.observe(success, &slot.spec);
-        let due = (finished.due + slot.machine.next_interval(&slot.spec)).max(now);
         let (pool, server, check_name) = (slot.pool, slot.server, slot.spec.name.clone());
-        self.schedule.set(finished.check, due);
+        self.schedule_next(&finished, now);
         if let Some(warning) = news {
             let (server, check) = (self.pools.name(pool, server), check_name.clone());
             actions.push(Action::Report(Transition::ProbeWarned { server, check, warning }));
@@ -342,14 +353,27 @@ impl Director {
         }
     }
 
+    /// Makes a check due again, after a probe that has ended now.
+    fn schedule_next(&mut self, finished: &pools::Finished, now: Instant) {
+        let Some(slot) = self.pools.check(finished.check) else {
+            return;
+        };
+        let from = match slot.spec.interval_from {
+            IntervalFrom::Start => finished.due,
+            IntervalFrom::End => now,
+        };
+        let due = from + slot.machine.next_interval(&slot.spec, self.chance.next());
+        self.schedule.set(finished.check, due.max(now));
+    }
+
     /// A probe that says nothing about the server: the state stays, the next probe comes as if nothing had changed.
     fn excuse(&mut self, finished: &pools::Finished, trouble: LocalTrouble, now: Instant, actions: &mut Vec<Action>) {
         let Some(slot) = self.pools.check_mut(finished.check) else {
             return;
         };
         let news = slot.trouble.replace(trouble.clone()).as_ref() != Some(&trouble);
-        let (pool, server, interval) = (slot.pool, slot.server, slot.machine.next_interval(&slot.spec));
-        self.schedule.set(finished.check, (finished.due + interval).max(now));
+        let (pool, server) = (slot.pool, slot.server);
+        self.schedule_next(finished, now);
         let recently = |told: &Instant| now.since(*told) < TROUBLE_TOLD_FOR;
         let told = trouble.is_of_the_whole_host() && self.troubles_told.get(&trouble).is_some_and(recently);
         if news && !told {

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::health::{self, Check, Tier};
 use crate::model::{
@@ -68,11 +67,11 @@ pub struct Pools {
 }
 
 impl Pools {
-    /// Takes a configuration over and answers with the checks that are new, with their intervals.
+    /// Takes a configuration over and answers with the checks that are new, with their settings.
     ///
     /// A check that is the same as before (same pool by name, same server, same settings) goes on as if nothing had
     /// happened, running probe included. One whose settings changed keeps its verdict and starts counting anew.
-    pub(super) fn load(&mut self, config: &Config, now: Instant) -> Vec<(CheckId, Duration)> {
+    pub(super) fn load(&mut self, config: &Config, now: Instant) -> Vec<(CheckId, Arc<CheckSpec>)> {
         let old_pools: HashMap<String, Pool> = std::mem::take(&mut self.pools)
             .into_iter()
             .map(|pool| (pool.name.clone(), pool))
@@ -115,7 +114,7 @@ impl Pools {
                                 ..slot
                             },
                             None => {
-                                added.push((check, spec.interval));
+                                added.push((check, Arc::clone(spec)));
                                 new_slot(spec, target, state, (pool_index, server_index))
                             }
                         };

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    CheckSpec, DestinationSpec, FailureCause, Family, Forwarding, Initial, ProbeKind, ProbeSpec, Protocol, RealServer,
-    Refusal, Scheduler, ServerState, Service, ServiceSpec, SorryServer,
+    CheckSpec, DestinationSpec, FailureCause, Family, Forwarding, Initial, Jitter, ProbeKind, ProbeSpec, Protocol,
+    RealServer, Refusal, Scheduler, ServerState, Service, ServiceSpec, SorryServer,
 };
 
 /// How a simulated server answers probes.
@@ -225,16 +225,8 @@ fn seconds(seconds: u64) -> Duration {
 
 fn check() -> CheckSpec {
     CheckSpec {
-        name: "tcp".to_owned(),
-        probe: Arc::new(ProbeSpec::new(ProbeKind::Tcp(Vec::new()))),
-        connect_ip: None,
-        connect_port: None,
-        interval: seconds(2),
-        retry_interval: seconds(1),
         timeout: Duration::from_millis(500),
-        rise: 2,
-        fall: 3,
-        initial: Initial::FirstResult,
+        ..CheckSpec::new("tcp", ProbeSpec::new(ProbeKind::Tcp(Vec::new())))
     }
 }
 
@@ -837,6 +829,51 @@ fn the_states_can_be_counted() {
         world.director.pools().states(0),
         [ServerState::Up, ServerState::Down, ServerState::Unknown]
     );
+}
+
+#[test]
+fn first_probes_are_spread_over_the_warmup_and_intervals_by_their_jitter() {
+    let mut world = World::new();
+    let servers: Vec<u8> = (1..=100).collect();
+    let mut config = config(vec![pool(200, &servers)]);
+    for server in &mut config.virtual_servers[0].real_servers {
+        let check = Arc::make_mut(&mut server.checks[0]);
+        (check.warmup, check.jitter) = (Some(seconds(10)), Jitter::Percent(25));
+    }
+    world.start(config);
+    world.run_for(seconds(60));
+    let firsts = world.probes.values().map(|times| times[0].since_start());
+    let mut in_tenths = [0; 10];
+    firsts.for_each(|first| in_tenths[first.as_secs() as usize] += 1);
+    assert!(in_tenths.iter().all(|count| (2..25).contains(count)), "{in_tenths:?}");
+    let mut intervals: Vec<_> = world
+        .probes
+        .values()
+        .flat_map(|times| times.windows(2).map(|pair| pair[1].since(pair[0])))
+        .collect();
+    intervals.sort();
+    let (shortest, longest) = (intervals[0], intervals[intervals.len() - 1]);
+    assert!(shortest >= Duration::from_millis(1500) && longest <= Duration::from_millis(2500));
+    assert!(shortest < Duration::from_millis(1520) && longest > Duration::from_millis(2480));
+}
+
+#[test]
+fn intervals_count_from_the_end_of_a_probe_where_that_is_wanted_and_a_down_server_has_its_own() {
+    let mut world = World::new();
+    let mut config = config(vec![pool(200, &[11])]);
+    let check = Arc::make_mut(&mut config.virtual_servers[0].real_servers[0].checks[0]);
+    (check.interval_from, check.down_interval) = (IntervalFrom::End, seconds(7));
+    world.answer(11, Answer::Hangs);
+    world.start(config);
+    world.run_for(seconds(17));
+    world.answer(11, Answer::Accepts);
+    world.run_for(seconds(12));
+    let starts: Vec<_> = world.probes[&SocketAddr::new(address(11), 80)]
+        .iter()
+        .map(|at| at.since_start().as_millis())
+        .collect();
+    // Half a second of time-out each, seven seconds between; a success, a second to the next one, then up.
+    assert_eq!(starts, [0, 7500, 15000, 22500, 23501, 25502, 27503]);
 }
 
 fn any_answer() -> impl Strategy<Value = Answer> {

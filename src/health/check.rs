@@ -8,10 +8,12 @@ use crate::model::{CheckSpec, CheckState, Initial};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Check {
     state: CheckState,
-    /// Whether a probe has ever succeeded; until then one failure is enough.
+    /// Whether a probe has succeeded while it was up, or brought it up; until then `first_fall` counts.
     seen_up: bool,
     /// Results in a row that speak against the state.
     against: u32,
+    /// What these results were; before the first verdict both may speak against the state.
+    successes: bool,
 }
 
 impl Check {
@@ -25,6 +27,7 @@ impl Check {
             state,
             seen_up: false,
             against: 0,
+            successes: false,
         }
     }
 
@@ -36,6 +39,7 @@ impl Check {
                 state,
                 seen_up: state == CheckState::Up,
                 against: 0,
+                successes: false,
             },
         }
     }
@@ -47,111 +51,52 @@ impl Check {
 
     /// Takes one result in and answers with the state after it.
     pub fn observe(&mut self, success: bool, spec: &CheckSpec) -> CheckState {
-        self.seen_up |= success;
+        let fall = if self.seen_up { spec.fall } else { spec.first_fall };
         let (opposite, needed) = match (self.state, success) {
             (CheckState::Up, true) | (CheckState::Down, false) => {
+                self.seen_up |= success;
                 self.against = 0;
                 return self.state;
             }
-            (CheckState::Up, false) => (CheckState::Down, if self.seen_up { spec.fall } else { 1 }),
+            (CheckState::Up | CheckState::Unknown, false) => (CheckState::Down, fall),
             (CheckState::Down, true) => (CheckState::Up, spec.rise),
             (CheckState::Unknown, true) => match spec.initial {
                 Initial::Down => (CheckState::Up, spec.rise),
                 Initial::Up | Initial::FirstResult => (CheckState::Up, 1),
             },
-            (CheckState::Unknown, false) => (CheckState::Down, 1),
         };
+        if self.successes != success {
+            (self.successes, self.against) = (success, 0);
+        }
         self.against += 1;
         if self.against >= needed {
             self.state = opposite;
             self.against = 0;
+            self.seen_up |= success;
         }
         self.state
     }
 
-    /// How long after the start of the last probe the next one starts.
-    pub fn next_interval(&self, spec: &CheckSpec) -> Duration {
-        if self.against > 0 || self.state == CheckState::Unknown {
-            spec.retry_interval
-        } else {
-            spec.interval
-        }
+    /// How long it is from the last probe to the next one; `random` is any number, each as likely as the others.
+    ///
+    /// Chance has no say while a verdict is being reached: what is promised of that time holds.
+    pub fn next_interval(&self, spec: &CheckSpec, random: u64) -> Duration {
+        let interval = match self.state {
+            CheckState::Unknown => return spec.retry_interval,
+            CheckState::Up | CheckState::Down if self.against > 0 => return spec.retry_interval,
+            CheckState::Up => spec.interval,
+            CheckState::Down => spec.down_interval,
+        };
+        let jitter = spec.jitter.of(interval);
+        interval - jitter + share(jitter * 2, random)
     }
+}
+
+/// A moment within a time, chosen by a random number of 64 bits.
+pub fn share(time: Duration, random: u64) -> Duration {
+    let nanos = (time.as_nanos() * u128::from(random)) >> 64;
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::model::{ProbeKind, ProbeSpec};
-
-    fn spec(initial: Initial) -> CheckSpec {
-        CheckSpec {
-            name: "tcp".to_owned(),
-            probe: Arc::new(ProbeSpec::new(ProbeKind::Tcp(Vec::new()))),
-            connect_ip: None,
-            connect_port: None,
-            interval: Duration::from_secs(6),
-            retry_interval: Duration::from_secs(3),
-            timeout: Duration::from_secs(1),
-            rise: 2,
-            fall: 3,
-            initial,
-        }
-    }
-
-    /// Runs results (`+` success, `-` failure) and writes the state after each: `u`nknown, `U`p, `D`own; a small
-    /// `r` behind it where the next probe comes after the retry interval.
-    fn run(initial: Initial, results: &str) -> String {
-        let spec = spec(initial);
-        let mut check = Check::new(initial);
-        let mut seen = String::new();
-        for result in results.chars() {
-            seen.push(match check.observe(result == '+', &spec) {
-                CheckState::Unknown => 'u',
-                CheckState::Up => 'U',
-                CheckState::Down => 'D',
-            });
-            if check.next_interval(&spec) == spec.retry_interval {
-                seen.push('r');
-            }
-        }
-        seen
-    }
-
-    #[test]
-    fn the_transition_table_holds() {
-        let cases = [
-            (Initial::FirstResult, "+", "U"),
-            (Initial::FirstResult, "-", "D"),
-            (Initial::FirstResult, "+---", "UUrUrD"),
-            (Initial::FirstResult, "+--+---", "UUrUrUUrUrD"),
-            (Initial::FirstResult, "-++", "DDrU"),
-            (Initial::FirstResult, "-+-++", "DDrDDrU"),
-            (Initial::Up, "+", "U"),
-            (Initial::Up, "-", "D"),
-            (Initial::Up, "+--", "UUrUr"),
-            (Initial::Down, "++", "urU"),
-            (Initial::Down, "+-++", "urDDrU"),
-            (Initial::Down, "-+", "DDr"),
-            (Initial::Down, "++---", "urUUrUrD"),
-        ];
-        for (initial, results, wanted) in cases {
-            assert_eq!(run(initial, results), wanted, "{initial:?} {results}");
-        }
-    }
-
-    #[test]
-    fn a_replaced_check_keeps_its_verdict_and_forgets_its_count() {
-        let spec = spec(Initial::FirstResult);
-        let mut up = Check::carrying_on(CheckState::Up, spec.initial);
-        assert_eq!(up.observe(false, &spec), CheckState::Up);
-        let mut down = Check::carrying_on(CheckState::Down, spec.initial);
-        assert_eq!(down.observe(true, &spec), CheckState::Down);
-        assert_eq!(
-            Check::carrying_on(CheckState::Unknown, Initial::Up),
-            Check::new(Initial::Up)
-        );
-    }
-}
+mod tests;

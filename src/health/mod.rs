@@ -8,5 +8,5 @@
 mod check;
 mod pool;
 
-pub use check::Check;
+pub use check::{Check, share};
 pub use pool::{Tier, active_tier, destinations, server_state};

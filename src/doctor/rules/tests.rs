@@ -2,23 +2,12 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use crate::model::{
-    CheckSpec, DestinationSpec, Initial, IpvsSettings, ProbeKind, ProbeSpec, Protocol, RealServer, Scheduler,
-    ServiceKey, ServiceSpec,
+    CheckSpec, DestinationSpec, IpvsSettings, ProbeKind, ProbeSpec, Protocol, RealServer, Scheduler, ServiceKey,
+    ServiceSpec,
 };
 
 fn config(forwarding: Forwarding) -> Config {
-    let check = CheckSpec {
-        name: "tcp".to_owned(),
-        probe: std::sync::Arc::new(ProbeSpec::new(ProbeKind::Tcp(Vec::new()))),
-        connect_ip: None,
-        connect_port: None,
-        interval: std::time::Duration::from_secs(2),
-        retry_interval: std::time::Duration::from_secs(1),
-        timeout: std::time::Duration::from_secs(1),
-        rise: 2,
-        fall: 3,
-        initial: Initial::FirstResult,
-    };
+    let check = CheckSpec::new("tcp", ProbeSpec::new(ProbeKind::Tcp(Vec::new())));
     let server = RealServer {
         address: Ipv4Addr::new(192, 0, 2, 11).into(),
         port: None,
