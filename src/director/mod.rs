@@ -9,12 +9,16 @@
 //! | file | what |
 //! |---|---|
 //! | `chance` | numbers at random, from a seed |
+//! | `checks` | the checks that run, each once however many pools go by it |
+//! | `judge` | what a probe has found, and what follows |
 //! | `desired` | the table that the configuration and the states of all servers ask for |
 //! | `pools` | the members of every pool, and what survives a new configuration |
 //! | `schedule` | which probe is due when |
 
 mod chance;
+mod checks;
 mod desired;
+mod judge;
 mod pools;
 mod schedule;
 
@@ -23,8 +27,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    Action, Config, DestinationKey, Event, Instant, IntervalFrom, LocalTrouble, Owned, ProbeId, ProbeOutcome,
-    ProbeResult, RefusalKind, ServiceKey, Step, StepOutcome, Table, Transition, VirtualServer,
+    Action, Config, DestinationKey, Event, Instant, LocalTrouble, Owned, RefusalKind, ServiceKey, Step, StepOutcome,
+    Table, Transition, VirtualServer,
 };
 use crate::{health, plan};
 use chance::Chance;
@@ -70,9 +74,6 @@ const WRITES_WAITED_FOR: u32 = 10;
 
 /// How many refusals of one batch are told one by one.
 const MOST_REFUSALS: usize = 50;
-
-/// How long trouble of the whole host, told once, is not told of another server.
-const TROUBLE_TOLD_FOR: Duration = Duration::from_secs(600);
 
 /// What the kernel is doing for us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,7 +202,7 @@ impl Director {
                 }
             }
         }
-        self.schedule.retain(|check| self.pools.check(check).is_some());
+        self.schedule.retain(|check| self.pools.checks().get(check).is_some());
         self.config = config;
         self.details = Arc::new(self.services_to_read_in_full());
         for pool in 0..self.config.virtual_servers.len() {
@@ -311,76 +312,10 @@ impl Director {
 
     fn time_reached(&mut self, now: Instant, actions: &mut Vec<Action>) {
         while let Some((check, due)) = self.schedule.pop_due(now) {
-            actions.extend(self.pools.start_probe(check, due, now));
+            actions.extend(self.pools.checks_mut().start_probe(check, due, now));
         }
         self.refused.retain(|_, (_, until)| *until > now);
         self.read_if_due(now, actions);
-    }
-
-    fn judge(&mut self, probe: ProbeId, result: ProbeResult, now: Instant, actions: &mut Vec<Action>) {
-        // The result of a probe whose check is no longer configured.
-        let Some(finished) = self.pools.finish_probe(probe) else {
-            return;
-        };
-        let Some(slot) = self.pools.check_mut(finished.check) else {
-            return;
-        };
-        let late = now.since(finished.started) > slot.spec.timeout * 2 + Duration::from_millis(500);
-        let (success, cause) = match result.outcome {
-            ProbeOutcome::Success => (true, None),
-            ProbeOutcome::Failure(_) if late => return self.excuse(&finished, LocalTrouble::LateTimer, now, actions),
-            ProbeOutcome::Failure(cause) | ProbeOutcome::Drain(cause) => (false, Some(cause)),
-            ProbeOutcome::NoVerdict(_) => return self.schedule_next(&finished, now),
-            ProbeOutcome::Local(trouble) => return self.excuse(&finished, trouble, now, actions),
-        };
-        slot.trouble = None;
-        let news = result
-            .warning
-            .clone()
-            .filter(|warning| slot.warning.as_ref() != Some(warning));
-        slot.warning.clone_from(&result.warning);
-        slot.machine.observe(success, &slot.spec);
-        let (pool, server, check_name) = (slot.pool, slot.server, slot.spec.name.clone());
-        self.schedule_next(&finished, now);
-        if let Some(warning) = news {
-            let (server, check) = (self.pools.name(pool, server), check_name.clone());
-            actions.push(Action::Report(Transition::ProbeWarned { server, check, warning }));
-        }
-        if let Some(change) = self.pools.update_server(pool, server, check_name, cause, now) {
-            actions.push(Action::Report(change));
-            actions.extend(self.pools.update_tier(&self.config, pool, now).map(Action::Report));
-            self.dirty.insert(pool);
-        }
-    }
-
-    /// Makes a check due again, after a probe that has ended now.
-    fn schedule_next(&mut self, finished: &pools::Finished, now: Instant) {
-        let Some(slot) = self.pools.check(finished.check) else {
-            return;
-        };
-        let from = match slot.spec.interval_from {
-            IntervalFrom::Start => finished.due,
-            IntervalFrom::End => now,
-        };
-        let due = from + slot.machine.next_interval(&slot.spec, self.chance.next());
-        self.schedule.set(finished.check, due.max(now));
-    }
-
-    /// A probe that says nothing about the server: the state stays, the next probe comes as if nothing had changed.
-    fn excuse(&mut self, finished: &pools::Finished, trouble: LocalTrouble, now: Instant, actions: &mut Vec<Action>) {
-        let Some(slot) = self.pools.check_mut(finished.check) else {
-            return;
-        };
-        let news = slot.trouble.replace(trouble.clone()).as_ref() != Some(&trouble);
-        let (pool, server) = (slot.pool, slot.server);
-        self.schedule_next(finished, now);
-        let recently = |told: &Instant| now.since(*told) < TROUBLE_TOLD_FOR;
-        let told = trouble.is_of_the_whole_host() && self.troubles_told.get(&trouble).is_some_and(recently);
-        if news && !told {
-            self.troubles_told.insert(trouble.clone(), now);
-            let server = self.pools.name(pool, server);
-            actions.push(Action::Report(Transition::LocalTrouble { server, trouble }));
-        }
     }
 
     /// Writes what differs, if the table is known and no other batch is under way.

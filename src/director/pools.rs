@@ -1,42 +1,14 @@
-//! The members of every pool: their checks, their states, the tier that serves, and what a new configuration keeps.
+//! The members of every pool: their states, the tier that serves, and what a new configuration keeps.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::health::{self, Check, Tier};
+use super::checks::{CheckId, Checks, Subscriber};
+use crate::health::{self, Tier};
 use crate::model::{
-    Action, CheckSpec, CheckState, Config, FailureCause, Instant, LocalTrouble, ProbeId, ProbeWarning, RealServer,
-    ServerId, ServerState, Transition, VirtualServer,
+    CheckSpec, CheckState, Config, FailureCause, Instant, RealServer, ServerId, ServerState, Transition, VirtualServer,
 };
-
-/// Names one check of one real server of one pool. Never used twice in one process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct CheckId(pub(super) u64);
-
-/// One check and where it belongs.
-#[derive(Debug)]
-pub(super) struct CheckSlot {
-    pub(super) spec: Arc<CheckSpec>,
-    pub(super) machine: Check,
-    pub(super) pool: usize,
-    pub(super) server: usize,
-    /// This host's trouble that was told of last; `None` once a probe has said something about the server.
-    pub(super) trouble: Option<LocalTrouble>,
-    /// What the last probe that passed warned of.
-    pub(super) warning: Option<ProbeWarning>,
-    target: SocketAddr,
-}
-
-/// A probe that has ended.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Finished {
-    pub(super) check: CheckId,
-    /// When it had been due.
-    pub(super) due: Instant,
-    /// When it was started.
-    pub(super) started: Instant,
-}
 
 #[derive(Debug)]
 struct Member {
@@ -60,24 +32,20 @@ struct Pool {
 #[derive(Debug, Default)]
 pub struct Pools {
     pools: Vec<Pool>,
-    checks: BTreeMap<CheckId, CheckSlot>,
-    running: HashMap<ProbeId, Finished>,
-    last_check: u64,
-    last_probe: u64,
+    checks: Checks,
 }
 
 impl Pools {
     /// Takes a configuration over and answers with the checks that are new, with their settings.
     ///
-    /// A check that is the same as before (same pool by name, same server, same settings) goes on as if nothing had
-    /// happened, running probe included. One whose settings changed keeps its verdict and starts counting anew.
+    /// A check that is the same as before (same target, same settings) goes on as if nothing had happened, running
+    /// probe included, whoever it is for now. One whose settings changed keeps its verdict and starts counting anew.
     pub(super) fn load(&mut self, config: &Config, now: Instant) -> Vec<(CheckId, Arc<CheckSpec>)> {
         let old_pools: HashMap<String, Pool> = std::mem::take(&mut self.pools)
             .into_iter()
             .map(|pool| (pool.name.clone(), pool))
             .collect();
-        let mut old_checks = std::mem::take(&mut self.checks);
-        let mut added = Vec::new();
+        self.checks.unsubscribe_all();
         for (pool_index, server) in config.virtual_servers.iter().enumerate() {
             let old_pool = old_pools.get(&server.name);
             let old_members: HashMap<&str, &Member> = old_pool
@@ -92,43 +60,24 @@ impl Pools {
             for (server_index, real_server) in server.real_servers.iter().enumerate() {
                 let id = name_of(server, real_server);
                 let old = old_members.get(id.server.as_str()).filter(|member| !member.disabled);
-                let (state, since) = old.map_or((None, now), |member| (Some(member.state), member.since));
-                let mut unclaimed = old.map(|member| member.checks.clone()).unwrap_or_default();
-                let mut checks = Vec::with_capacity(real_server.checks.len());
-                if !real_server.disabled {
-                    for spec in &real_server.checks {
+                let subscriber = Subscriber {
+                    pool: pool_index,
+                    server: server_index,
+                };
+                let wanted = real_server.checks.iter().filter(|_| !real_server.disabled);
+                let checks = wanted
+                    .map(|spec| {
+                        let found = old.map_or(CheckState::Unknown, |old| self.found_before(old, spec));
                         let target = target_of(server, real_server, spec);
-                        let same = unclaimed.iter().position(|check| {
-                            old_checks
-                                .get(check)
-                                .is_some_and(|slot| slot.spec == *spec && slot.target == target)
-                        });
-                        let (check, slot) = match same.map(|index| unclaimed.swap_remove(index)) {
-                            Some(check) => (check, old_checks.remove(&check)),
-                            None => (self.next_check_id(), None),
-                        };
-                        let slot = match slot {
-                            Some(slot) => CheckSlot {
-                                pool: pool_index,
-                                server: server_index,
-                                ..slot
-                            },
-                            None => {
-                                added.push((check, Arc::clone(spec)));
-                                new_slot(spec, target, state, (pool_index, server_index))
-                            }
-                        };
-                        self.checks.insert(check, slot);
-                        checks.push(check);
-                    }
-                }
-                let (state, disabled) = (state.unwrap_or(ServerState::Unknown), real_server.disabled);
+                        self.checks.subscribe(spec, target, subscriber, found)
+                    })
+                    .collect();
                 members.push(Member {
                     id,
                     checks,
-                    disabled,
-                    state,
-                    since,
+                    disabled: real_server.disabled,
+                    state: old.map_or(ServerState::Unknown, |old| old.state),
+                    since: old.map_or(now, |old| old.since),
                 });
             }
             self.pools.push(Pool {
@@ -137,35 +86,48 @@ impl Pools {
                 tier: old_pool.and_then(|pool| pool.tier),
                 tier_since: old_pool.map_or(now, |pool| pool.tier_since),
             });
-            for server_index in 0..self.pools[pool_index].members.len() {
-                let state = self.judged(pool_index, server_index);
-                let member = &mut self.pools[pool_index].members[server_index];
+        }
+        let added = self.checks.settle();
+        // Not before all have subscribed: a later one may know more of a new check.
+        for pool in 0..self.pools.len() {
+            for server in 0..self.pools[pool].members.len() {
+                let state = self.judged(pool, server);
+                let member = &mut self.pools[pool].members[server];
                 if member.state != state {
                     member.state = state;
                     member.since = now;
                 }
             }
         }
-        let checks = &self.checks;
-        self.running.retain(|_, finished| checks.contains_key(&finished.check));
         added
     }
 
-    fn next_check_id(&mut self) -> CheckId {
-        self.last_check += 1;
-        CheckId(self.last_check)
+    /// What a member's checks before have found of what a check looks at: the one of the same name or with the same
+    /// probe, else all of them together.
+    fn found_before(&self, old: &Member, spec: &CheckSpec) -> CheckState {
+        let slots = || old.checks.iter().filter_map(|check| self.checks.get(*check));
+        let by_name = slots().find(|slot| slot.spec.name == spec.name);
+        let by_probe = || slots().find(|slot| slot.spec.probe == spec.probe);
+        match (by_name.or_else(by_probe), old.state) {
+            (Some(slot), _) => slot.machine.state(),
+            (None, ServerState::Unknown) => CheckState::Unknown,
+            (None, ServerState::Up) => CheckState::Up,
+            (None, ServerState::Down) => CheckState::Down,
+        }
     }
 
-    pub(super) fn check(&self, check: CheckId) -> Option<&CheckSlot> {
-        self.checks.get(&check)
+    /// The checks of all members.
+    pub(super) fn checks(&self) -> &Checks {
+        &self.checks
     }
 
-    pub(super) fn check_mut(&mut self, check: CheckId) -> Option<&mut CheckSlot> {
-        self.checks.get_mut(&check)
+    /// The checks of all members.
+    pub(super) fn checks_mut(&mut self) -> &mut Checks {
+        &mut self.checks
     }
 
     /// The names of a member.
-    pub(super) fn name(&self, pool: usize, server: usize) -> ServerId {
+    pub(super) fn name(&self, Subscriber { pool, server }: Subscriber) -> ServerId {
         self.pools[pool].members[server].id.clone()
     }
 
@@ -190,36 +152,12 @@ impl Pools {
         )
     }
 
-    pub(super) fn start_probe(&mut self, check: CheckId, due: Instant, now: Instant) -> Option<Action> {
-        let slot = self.checks.get(&check)?;
-        self.last_probe += 1;
-        let probe = ProbeId(self.last_probe);
-        self.running.insert(
-            probe,
-            Finished {
-                check,
-                due,
-                started: now,
-            },
-        );
-        Some(Action::StartProbe {
-            probe,
-            spec: Arc::clone(&slot.spec.probe),
-            target: slot.target,
-            timeout: slot.spec.timeout,
-        })
-    }
-
-    pub(super) fn finish_probe(&mut self, probe: ProbeId) -> Option<Finished> {
-        self.running.remove(&probe)
-    }
-
     fn judged(&self, pool: usize, server: usize) -> ServerState {
         let checks = &self.pools[pool].members[server].checks;
         health::server_state(
             checks
                 .iter()
-                .filter_map(|check| self.checks.get(check))
+                .filter_map(|check| self.checks.get(*check))
                 .map(|slot| slot.machine.state()),
         )
     }
@@ -227,10 +165,9 @@ impl Pools {
     /// Renews a member's state from its checks; answers with the change, if there is one.
     pub(super) fn update_server(
         &mut self,
-        pool: usize,
-        server: usize,
-        check: String,
-        cause: Option<FailureCause>,
+        Subscriber { pool, server }: Subscriber,
+        check: &str,
+        cause: Option<&FailureCause>,
         now: Instant,
     ) -> Option<Transition> {
         let to = self.judged(pool, server);
@@ -244,8 +181,8 @@ impl Pools {
             server: member.id.clone(),
             from,
             to,
-            check,
-            cause,
+            check: check.to_owned(),
+            cause: cause.cloned(),
             lasted,
         })
     }
@@ -273,28 +210,6 @@ impl Pools {
             to,
             lasted,
         })
-    }
-}
-
-fn new_slot(
-    spec: &Arc<CheckSpec>,
-    target: SocketAddr,
-    server_state: Option<ServerState>,
-    (pool, server): (usize, usize),
-) -> CheckSlot {
-    let machine = match server_state {
-        None | Some(ServerState::Unknown) => Check::new(spec.initial),
-        Some(ServerState::Up) => Check::carrying_on(CheckState::Up, spec.initial),
-        Some(ServerState::Down) => Check::carrying_on(CheckState::Down, spec.initial),
-    };
-    CheckSlot {
-        spec: Arc::clone(spec),
-        machine,
-        pool,
-        server,
-        trouble: None,
-        warning: None,
-        target,
     }
 }
 

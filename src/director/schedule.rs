@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use super::pools::CheckId;
+use super::checks::CheckId;
 use crate::model::Instant;
 
 /// The times at which checks are due.

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    CheckSpec, DestinationSpec, FailureCause, Family, Forwarding, Initial, Jitter, ProbeKind, ProbeSpec, Protocol,
-    RealServer, Refusal, Scheduler, ServerState, Service, ServiceSpec, SorryServer,
+    CheckSpec, DestinationSpec, FailureCause, Family, Forwarding, Initial, IntervalFrom, Jitter, ProbeKind,
+    ProbeOutcome, ProbeSpec, Protocol, RealServer, Refusal, Scheduler, ServerState, Service, ServiceSpec, SorryServer,
 };
 
 /// How a simulated server answers probes.
@@ -874,6 +874,91 @@ fn intervals_count_from_the_end_of_a_probe_where_that_is_wanted_and_a_down_serve
         .collect();
     // Half a second of time-out each, seven seconds between; a success, a second to the next one, then up.
     assert_eq!(starts, [0, 7500, 15000, 22500, 23501, 25502, 27503]);
+}
+
+/// Pools that all have the same servers, checked alike.
+fn sharing(vips: std::ops::RangeInclusive<u8>, servers: &[u8]) -> Config {
+    config(vips.map(|vip| pool(vip, servers)).collect())
+}
+
+#[test]
+fn a_target_of_two_hundred_services_is_probed_once_and_its_verdict_holds_for_all() {
+    let mut world = World::new();
+    world.start(sharing(1..=200, &[211, 212]));
+    world.run_for(seconds(19));
+    let probed: Vec<_> = world.probes.values().map(Vec::len).collect();
+    assert_eq!(probed, [10, 10], "every two seconds");
+    assert_eq!(world.kernel.destination_count(), 400);
+    world.answer(211, Answer::Refuses);
+    world.run_for(seconds(10));
+    assert_eq!(world.kernel.destination_count(), 200);
+    let told = world.log.iter().filter(|line| line.contains("up -> down")).count();
+    assert_eq!(told, 200);
+}
+
+#[test]
+fn what_is_checked_differently_is_probed_apart() {
+    let mut config = sharing(200..=203, &[11]);
+    let check = |pool: &mut VirtualServer| Arc::make_mut(&mut pool.real_servers[0].checks[0]).clone();
+    let mut checks: Vec<_> = config.virtual_servers.iter_mut().map(check).collect();
+    (checks[1].rise, checks[2].interval, checks[3].connect_port) = (1, seconds(4), Some(81));
+    for (pool, check) in config.virtual_servers.iter_mut().zip(checks) {
+        pool.real_servers[0].checks = vec![check.into()];
+    }
+    let mut world = World::new();
+    world.start(config);
+    world.run_for(seconds(19));
+    let probed: BTreeMap<_, _> = world
+        .probes
+        .iter()
+        .map(|(at, times)| (at.port(), times.len()))
+        .collect();
+    assert_eq!(probed, BTreeMap::from([(80, 10 + 10 + 5), (81, 10)]));
+}
+
+#[test]
+fn a_reload_that_changes_who_shares_a_probe_keeps_its_machine() {
+    let probes = |world: &World| world.probes[&SocketAddr::new(address(11), 80)].len();
+    let mut world = World::new();
+    world.start(sharing(200..=201, &[11]));
+    world.run_for(seconds(9));
+    world.answer(11, Answer::Refuses);
+    // Two of three failures.
+    world.run_for(Duration::from_millis(2500));
+    assert_eq!(world.shown(), "11=1 11=1");
+    let before = probes(&world);
+    // One pool goes, another one comes: the count goes on, and the new one knows at once what is known.
+    world.tell(Event::ConfigLoaded(Arc::new(sharing(201..=202, &[11]))));
+    assert_eq!(probes(&world), before, "nothing is probed anew");
+    world.run_for(Duration::from_millis(10));
+    assert_eq!(world.shown(), "11=1 11=1");
+    world.run_for(seconds(1));
+    assert_eq!(world.shown(), "");
+    world.tell(Event::ConfigLoaded(Arc::new(sharing(200..=203, &[11]))));
+    world.run_for(Duration::from_millis(400));
+    assert_eq!(world.shown(), "", "a new pool does not let a dead server in");
+    assert_eq!(probes(&world), before + 1);
+}
+
+#[test]
+fn a_changed_check_of_many_pools_stays_up_where_another_check_had_failed() {
+    let mut config = sharing(200..=201, &[11]);
+    let mut other = check();
+    (other.name, other.connect_ip) = ("other".to_owned(), Some(address(77)));
+    config.virtual_servers[0].real_servers[0].checks.push(other.into());
+    let mut world = World::new();
+    world.answer(77, Answer::Refuses);
+    world.start(config.clone());
+    world.run_for(seconds(9));
+    assert_eq!(world.shown(), "11=1");
+    let batches = world.batches;
+    for pool in &mut config.virtual_servers {
+        Arc::make_mut(&mut pool.real_servers[0].checks[0]).interval = seconds(5);
+    }
+    world.answer(11, Answer::Hangs);
+    world.tell(Event::ConfigLoaded(Arc::new(config)));
+    world.run_for(Duration::from_millis(900));
+    assert_eq!((world.batches, world.shown().as_str()), (batches, "11=1"));
 }
 
 fn any_answer() -> impl Strategy<Value = Answer> {

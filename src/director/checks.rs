@@ -1,0 +1,158 @@
+//! The checks that run: each target is probed once for all the pools that check it alike, and the result is judged
+//! once. Who the subscribers of a check are is all that differs between pools.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::health::Check;
+use crate::model::{Action, CheckSpec, CheckState, Instant, LocalTrouble, ProbeId, ProbeWarning};
+
+/// Names one check of one target. Never used twice in one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct CheckId(pub(super) u64);
+
+/// A member of a pool that goes by a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Subscriber {
+    pub(super) pool: usize,
+    pub(super) server: usize,
+}
+
+/// One check and whom it is for.
+#[derive(Debug)]
+pub(super) struct CheckSlot {
+    pub(super) spec: Arc<CheckSpec>,
+    pub(super) machine: Check,
+    /// In the order of the configuration.
+    pub(super) subscribers: Vec<Subscriber>,
+    /// This host's trouble that was told of last; `None` once a probe has said something about the server.
+    pub(super) trouble: Option<LocalTrouble>,
+    /// What the last probe that passed warned of.
+    pub(super) warning: Option<ProbeWarning>,
+    target: SocketAddr,
+    /// It was made for the configuration that is being taken over, so no probe has said anything yet.
+    fresh: bool,
+}
+
+/// A probe that has ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Finished {
+    pub(super) check: CheckId,
+    /// When it had been due.
+    pub(super) due: Instant,
+    /// When it was started.
+    pub(super) started: Instant,
+}
+
+/// All checks of all pools.
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    slots: BTreeMap<CheckId, CheckSlot>,
+    /// Few checks go to one target, many subscribers to one check.
+    by_target: HashMap<SocketAddr, Vec<CheckId>>,
+    running: HashMap<ProbeId, Finished>,
+    last_check: u64,
+    last_probe: u64,
+}
+
+impl Checks {
+    /// Starts to take over a configuration: nobody subscribes to anything until [`Checks::subscribe`].
+    pub(super) fn unsubscribe_all(&mut self) {
+        for slot in self.slots.values_mut() {
+            slot.subscribers.clear();
+        }
+    }
+
+    /// Makes a member go by a check of a target: by the one that is there for others, or was before, if it has the
+    /// same settings, with all that it knows; else by a new one.
+    ///
+    /// A new one starts from what the member's own check before has found. Of several members the one that was up
+    /// decides: a changed setting takes nobody out.
+    pub(super) fn subscribe(
+        &mut self,
+        spec: &Arc<CheckSpec>,
+        target: SocketAddr,
+        subscriber: Subscriber,
+        found: CheckState,
+    ) -> CheckId {
+        let slots = &mut self.slots;
+        let at_target = self.by_target.entry(target).or_default();
+        let alike = |check: &&CheckId| {
+            let slot = slots.get(check);
+            slot.is_some_and(|slot| Arc::ptr_eq(&slot.spec, spec) || slot.spec == *spec)
+        };
+        if let Some(check) = at_target.iter().find(alike).copied() {
+            if let Some(slot) = slots.get_mut(&check) {
+                slot.subscribers.push(subscriber);
+                let better = slot.machine.state() == CheckState::Unknown || found == CheckState::Up;
+                if slot.fresh && better && found != CheckState::Unknown {
+                    slot.machine = Check::carrying_on(found, spec.initial);
+                }
+            }
+            return check;
+        }
+        self.last_check += 1;
+        let check = CheckId(self.last_check);
+        at_target.push(check);
+        let slot = CheckSlot {
+            spec: Arc::clone(spec),
+            machine: Check::carrying_on(found, spec.initial),
+            subscribers: vec![subscriber],
+            trouble: None,
+            warning: None,
+            target,
+            fresh: true,
+        };
+        slots.insert(check, slot);
+        check
+    }
+
+    /// Ends the taking over: forgets the checks that nobody goes by any more, and answers with the new ones.
+    pub(super) fn settle(&mut self) -> Vec<(CheckId, Arc<CheckSpec>)> {
+        self.slots.retain(|_, slot| !slot.subscribers.is_empty());
+        let slots = &self.slots;
+        self.by_target.retain(|_, checks| {
+            checks.retain(|check| slots.contains_key(check));
+            !checks.is_empty()
+        });
+        self.running.retain(|_, finished| slots.contains_key(&finished.check));
+        let mut added = Vec::new();
+        for (check, slot) in &mut self.slots {
+            if std::mem::take(&mut slot.fresh) {
+                added.push((*check, Arc::clone(&slot.spec)));
+            }
+        }
+        added
+    }
+
+    pub(super) fn get(&self, check: CheckId) -> Option<&CheckSlot> {
+        self.slots.get(&check)
+    }
+
+    pub(super) fn get_mut(&mut self, check: CheckId) -> Option<&mut CheckSlot> {
+        self.slots.get_mut(&check)
+    }
+
+    /// Starts a probe of a check, if the check is still there.
+    pub(super) fn start_probe(&mut self, check: CheckId, due: Instant, now: Instant) -> Option<Action> {
+        let slot = self.slots.get(&check)?;
+        self.last_probe += 1;
+        let probe = ProbeId(self.last_probe);
+        let (target, timeout) = (slot.target, slot.spec.timeout);
+        let spec = Arc::clone(&slot.spec.probe);
+        let started = now;
+        self.running.insert(probe, Finished { check, due, started });
+        Some(Action::StartProbe {
+            probe,
+            spec,
+            target,
+            timeout,
+        })
+    }
+
+    /// What a probe that has ended was for; `None` where its check is no longer configured.
+    pub(super) fn finish_probe(&mut self, probe: ProbeId) -> Option<Finished> {
+        self.running.remove(&probe)
+    }
+}
