@@ -78,6 +78,7 @@ fn show_checks(out: &mut String, checks: &[Arc<CheckSpec>]) {
             fall,
             first_fall,
             initial,
+            flap,
         } = &**check;
         writeln!(
             out,
@@ -95,6 +96,9 @@ fn show_checks(out: &mut String, checks: &[Arc<CheckSpec>]) {
                  warmup {warmup:?} first_fall {first_fall}"
             )
             .unwrap();
+        }
+        if let Some(flap) = flap {
+            writeln!(out, "      {flap:?}").unwrap();
         }
         if probe.kind != ProbeKind::Tcp(Vec::new()) {
             writeln!(out, "      {:?}", probe.kind).unwrap();

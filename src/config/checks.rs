@@ -10,12 +10,19 @@ use super::hints::{self, Scope};
 use super::problem::Place;
 use super::reader::{Item, Reader, kind, shorten};
 use super::{duration, probes};
-use crate::model::{CheckSpec, Family, Initial, IntervalFrom, Jitter, Origin, ProbeSpec, ProbeType};
+use crate::model::{CheckSpec, Family, Flap, Initial, IntervalFrom, Jitter, Origin, ProbeSpec, ProbeType};
 
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(3_600);
 const MOST_IN_A_ROW: u32 = 1000;
+const SECOND: Duration = Duration::from_secs(1);
+const DEFAULT_FLAP: Flap = Flap {
+    changes: 5,
+    within: Duration::from_secs(600),
+    hold_down: Duration::from_secs(60),
+    longest: Duration::from_secs(1800),
+};
 /// In percent of the interval.
 const MOST_JITTER: u8 = 100;
 
@@ -150,6 +157,7 @@ fn read_check(reader: &mut Reader, table: &Table<'_>, at: usize, name: Option<&s
         fall,
         first_fall,
         initial,
+        flap,
         connect_ip,
         connect_port,
         source_address,
@@ -206,6 +214,7 @@ fn read_check(reader: &mut Reader, table: &Table<'_>, at: usize, name: Option<&s
         None if kind.as_ref().is_some_and(|kind| kind.probe_type() == ProbeType::Agent) => Some(Initial::Up),
         None => Some(Initial::FirstResult),
     };
+    let flap = optional(flap, |item| read_flap(reader, item));
     let connect_ip = optional(connect_ip, |item| reader.ip_address(item, "connect_ip"));
     let connect_port = optional(connect_port, |item| reader.port(item, "connect_port"));
     let origin = read_origin(reader, source_address, device, fwmark);
@@ -255,7 +264,46 @@ fn read_check(reader: &mut Reader, table: &Table<'_>, at: usize, name: Option<&s
         fall: fall?,
         first_fall: first_fall?,
         initial: initial?,
+        flap: flap?,
     })
+}
+
+/// When a server that keeps changing is held down.
+fn read_flap(reader: &mut Reader, item: &Item<'_>) -> Option<Flap> {
+    let table = reader.table(item, "flap")?;
+    let [changes, within, hold_down, longest] = reader.fields(table, Scope::Flap);
+    let longest_at = longest.map(|item| item.span().start);
+    let range = SECOND..=LONGEST_INTERVAL;
+    let changes = match changes {
+        Some(item) => reader.number(item, "changes", 2..=MOST_IN_A_ROW),
+        None => Some(DEFAULT_FLAP.changes),
+    };
+    let mut time = |item: Option<&Item<'_>>, key, default| match item {
+        Some(item) => reader.duration(item, key, range.clone()),
+        None => Some(default),
+    };
+    let within = time(within, "within", DEFAULT_FLAP.within);
+    let hold_down = time(hold_down, "hold_down", DEFAULT_FLAP.hold_down);
+    let longest = time(longest, "longest", hold_down?.max(DEFAULT_FLAP.longest));
+    let flap = Flap {
+        changes: changes?,
+        within: within?,
+        hold_down: hold_down?,
+        longest: longest?,
+    };
+    if let Some(at) = longest_at.filter(|_| flap.longest < flap.hold_down) {
+        reader.error(
+            at,
+            format!(
+                "`longest` of {} is shorter than the `hold_down` of {}",
+                duration::show(flap.longest),
+                duration::show(flap.hold_down)
+            ),
+            "holds start with `hold_down` and double up to `longest`",
+        );
+        return None;
+    }
+    Some(flap)
 }
 
 /// A share of the interval, or a time that is not longer than it.

@@ -15,6 +15,8 @@ pub(super) enum Scope {
     Host,
     /// A check, named or inline: the keys that all have.
     Check,
+    /// `flap` of a check.
+    Flap,
     /// A check of one type; its keys are those of groups.
     Probe(ProbeType),
     /// Keys of checks that talk.
@@ -60,12 +62,13 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    const ALL: [Self; 25] = [
+    const ALL: [Self; 26] = [
         Self::Top,
         Self::Ipvs,
         Self::Timeouts,
         Self::Host,
         Self::Check,
+        Self::Flap,
         Self::TalkKeys,
         Self::TlsKeys,
         Self::HttpKeys,
@@ -108,12 +111,14 @@ impl Scope {
                 "fall",
                 "first_fall",
                 "initial",
+                "flap",
                 "connect_ip",
                 "connect_port",
                 "source_address",
                 "device",
                 "fwmark",
             ],
+            Self::Flap => &["changes", "within", "hold_down", "longest"],
             Self::Probe(_) => &[],
             Self::TalkKeys => &["send", "expect", "expect_regex", "talk"],
             Self::TlsKeys => &[
@@ -204,6 +209,7 @@ impl Scope {
             Self::Timeouts => "timeouts of [ipvs]",
             Self::Host => "[host]",
             Self::Check => "a check",
+            Self::Flap => "flap",
             Self::Probe(probe_type) => match probe_type {
                 ProbeType::Tcp => "a check of type \"tcp\"",
                 ProbeType::Tls => "a check of type \"tls\"",

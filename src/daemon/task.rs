@@ -22,7 +22,7 @@ use super::record::Record;
 use super::{addresses, host, memory, report};
 use crate::director::{Director, Settings};
 use crate::model::{Action, Config, Event, Instant, Owned, StepOutcome, VirtualAddress};
-use crate::{checkers, ipvs};
+use crate::{checkers, ipvs, net};
 
 /// What `ipvsd run` was asked to do.
 #[derive(Debug, Clone)]
@@ -124,6 +124,15 @@ impl Shell {
             // The loop has ended where nobody listens any more.
             let _ = released.send(Message::Event(Event::AddressesReleased(addresses)));
         }));
+        let links = self.sender.clone();
+        tokio::spawn(async move {
+            let tell = |device, works| {
+                let _ = links.send(Message::Event(Event::LinkChanged { device, works }));
+            };
+            if let Err(problem) = net::links::watch(tell).await {
+                warn!("{problem}; servers behind one that comes back are probed again at their next interval");
+            }
+        });
         self.remember();
         let config = prepare(loaded, &self.kernel, self.options.observe).await;
         self.adopt(config);

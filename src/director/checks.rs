@@ -134,6 +134,13 @@ impl Checks {
         self.slots.get_mut(&check)
     }
 
+    /// The checks that this host cannot carry out, for a reason that goes away with an interface.
+    pub(super) fn cut_off(&self) -> Vec<(CheckId, Arc<CheckSpec>)> {
+        let cut_off = |slot: &CheckSlot| slot.trouble.as_ref().is_some_and(LocalTrouble::is_of_an_interface);
+        let slots = self.slots.iter().filter(|(_, slot)| cut_off(slot));
+        slots.map(|(check, slot)| (*check, Arc::clone(&slot.spec))).collect()
+    }
+
     /// Starts a probe of a check, if the check is still there.
     pub(super) fn start_probe(&mut self, check: CheckId, due: Instant, now: Instant) -> Option<Action> {
         let slot = self.slots.get(&check)?;

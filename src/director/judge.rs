@@ -6,9 +6,6 @@ use super::Director;
 use super::checks::Finished;
 use crate::model::{Action, Instant, IntervalFrom, LocalTrouble, ProbeId, ProbeOutcome, ProbeResult, Transition};
 
-/// How long trouble of the whole host, told once, is not told of another server.
-const TROUBLE_TOLD_FOR: Duration = Duration::from_secs(600);
-
 impl Director {
     pub(super) fn judge(&mut self, probe: ProbeId, result: ProbeResult, now: Instant, actions: &mut Vec<Action>) {
         // The result of a probe whose check is no longer configured.
@@ -22,6 +19,10 @@ impl Director {
         let (success, cause) = match result.outcome {
             ProbeOutcome::Success => (true, None),
             ProbeOutcome::Failure(_) if late => return self.excuse(&finished, LocalTrouble::LateTimer, now, actions),
+            ProbeOutcome::Failure(_) if self.troubles.is_settling(slot, now) => {
+                let trouble = slot.trouble.clone().unwrap_or(LocalTrouble::InterfaceDown);
+                return self.excuse(&finished, trouble, now, actions);
+            }
             ProbeOutcome::Failure(cause) | ProbeOutcome::Drain(cause) => (false, Some(cause)),
             ProbeOutcome::NoVerdict(_) => return self.schedule_next(&finished, now),
             ProbeOutcome::Local(trouble) => return self.excuse(&finished, trouble, now, actions),
@@ -32,20 +33,23 @@ impl Director {
             .clone()
             .filter(|warning| slot.warning.as_ref() != Some(warning));
         slot.warning.clone_from(&result.warning);
-        let before = slot.machine.state();
-        let changed = slot.machine.observe(success, &slot.spec) != before;
+        let (before, held_before) = (slot.machine.state(), slot.machine.held_until());
+        let changed = slot.machine.observe(success, &slot.spec, now) != before;
+        let held = slot.machine.held_until().filter(|_| held_before.is_none());
         // A verdict is rare, and so is a warning: only then is it looked up whom they are for.
-        let check = if changed || news.is_some() {
-            slot.spec.name.clone()
-        } else {
-            String::new()
-        };
+        let told = changed || held.is_some() || news.is_some();
+        let check = if told { slot.spec.name.clone() } else { String::new() };
         let subscribers = if changed { slot.subscribers.clone() } else { Vec::new() };
         let first = slot.subscribers.first().copied();
         self.schedule_next(&finished, now);
         if let (Some(warning), Some(first)) = (news, first) {
             let (server, check) = (self.pools.name(first), check.clone());
             actions.push(Action::Report(Transition::ProbeWarned { server, check, warning }));
+        }
+        if let (Some(until), Some(first)) = (held, first) {
+            let (server, check) = (self.pools.name(first), check.clone());
+            let hold = until.since(now);
+            actions.push(Action::Report(Transition::FlapHeld { server, check, hold }));
         }
         for subscriber in subscribers {
             if let Some(change) = self.pools.update_server(subscriber, &check, cause.as_ref(), now) {
@@ -58,7 +62,7 @@ impl Director {
     }
 
     /// Makes a check due again, after a probe that has ended now.
-    fn schedule_next(&mut self, finished: &Finished, now: Instant) {
+    pub(super) fn schedule_next(&mut self, finished: &Finished, now: Instant) {
         let Some(slot) = self.pools.checks().get(finished.check) else {
             return;
         };
@@ -68,22 +72,5 @@ impl Director {
         };
         let due = from + slot.machine.next_interval(&slot.spec, self.chance.next());
         self.schedule.set(finished.check, due.max(now));
-    }
-
-    /// A probe that says nothing about the server: the state stays, the next probe comes as if nothing had changed.
-    fn excuse(&mut self, finished: &Finished, trouble: LocalTrouble, now: Instant, actions: &mut Vec<Action>) {
-        let Some(slot) = self.pools.checks_mut().get_mut(finished.check) else {
-            return;
-        };
-        let news = slot.trouble.replace(trouble.clone()).as_ref() != Some(&trouble);
-        let first = slot.subscribers.first().copied();
-        self.schedule_next(finished, now);
-        let recently = |told: &Instant| now.since(*told) < TROUBLE_TOLD_FOR;
-        let told = trouble.is_of_the_whole_host() && self.troubles_told.get(&trouble).is_some_and(recently);
-        if let Some(first) = first.filter(|_| news && !told) {
-            self.troubles_told.insert(trouble.clone(), now);
-            let server = self.pools.name(first);
-            actions.push(Action::Report(Transition::LocalTrouble { server, trouble }));
-        }
     }
 }

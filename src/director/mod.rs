@@ -13,6 +13,7 @@
 //! | `judge` | what a probe has found, and what follows |
 //! | `desired` | the table that the configuration and the states of all servers ask for |
 //! | `pools` | the members of every pool, and what survives a new configuration |
+//! | `trouble` | trouble of this host: nothing is judged by it, and afterwards all are probed again, without a burst |
 //! | `schedule` | which probe is due when |
 
 mod chance;
@@ -21,20 +22,22 @@ mod desired;
 mod judge;
 mod pools;
 mod schedule;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    Action, Config, DestinationKey, Event, Instant, LocalTrouble, Owned, RefusalKind, ServiceKey, Step, StepOutcome,
-    Table, Transition, VirtualServer,
+    Action, Config, DestinationKey, Event, Instant, Owned, RefusalKind, ServiceKey, Step, StepOutcome, Table,
+    Transition, VirtualServer,
 };
 use crate::{health, plan};
 use chance::Chance;
 use desired::{desired, desired_services};
 use pools::Pools;
 use schedule::Schedule;
+use trouble::Troubles;
 
 pub use desired::{may_have_thresholds, services_with_thresholds, table_without_checks};
 
@@ -113,8 +116,7 @@ pub struct Director {
     /// The step on a service or destination that the kernel refused for good, and until when it is left alone.
     refused: BTreeMap<(ServiceKey, Option<DestinationKey>), (Step, Instant)>,
     next_read: Option<Instant>,
-    /// When trouble of the whole host was told of last.
-    troubles_told: BTreeMap<LocalTrouble, Instant>,
+    troubles: Troubles,
     ready_announced: bool,
 }
 
@@ -138,7 +140,7 @@ impl Director {
             owned: Owned::default(),
             refused: BTreeMap::new(),
             next_read: None,
-            troubles_told: BTreeMap::new(),
+            troubles: Troubles::default(),
             ready_announced: false,
         }
     }
@@ -174,10 +176,16 @@ impl Director {
             }
             Event::StepsApplied(outcomes) => self.absorb(outcomes, now, &mut actions),
             Event::ProbeFinished { probe, result } => self.judge(probe, result, now, &mut actions),
+            Event::LinkChanged { device, works } => self.link_changed(device, works, now, &mut actions),
             Event::TimeReached => self.time_reached(now, &mut actions),
         }
         self.write(now, &mut actions);
         actions
+    }
+
+    /// How often this host was at fault, by the name of its trouble; counted since the start, for metrics.
+    pub fn excused_probes(&self) -> &BTreeMap<&'static str, u64> {
+        &self.troubles.excused
     }
 
     /// The states of all members of all pools, for a report.
@@ -311,6 +319,7 @@ impl Director {
     }
 
     fn time_reached(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.spread_what_is_late(now, actions);
         while let Some((check, due)) = self.schedule.pop_due(now) {
             actions.extend(self.pools.checks_mut().start_probe(check, due, now));
         }

@@ -22,6 +22,13 @@ impl Schedule {
         self.heap.push(Reverse((at, check)));
     }
 
+    /// Makes a check that is due later due at this time; one that is not due at all (its probe runs) stays so.
+    pub(super) fn bring_forward(&mut self, check: CheckId, at: Instant) {
+        if self.due.get(&check).is_some_and(|due| *due > at) {
+            self.set(check, at);
+        }
+    }
+
     /// Forgets the checks that `keep` does not want.
     pub(super) fn retain(&mut self, keep: impl Fn(CheckId) -> bool) {
         self.due.retain(|check, _| keep(*check));
@@ -72,6 +79,19 @@ mod tests {
         assert_eq!(schedule.pop_due(at(9)), Some((CheckId(1), at(3))));
         assert_eq!(schedule.pop_due(at(9)), None);
         assert_eq!(schedule.next_due(), None);
+    }
+
+    #[test]
+    fn only_what_is_due_later_is_brought_forward() {
+        let mut schedule = Schedule::default();
+        schedule.set(CheckId(1), at(5));
+        schedule.set(CheckId(2), at(1));
+        for check in 1..4 {
+            schedule.bring_forward(CheckId(check), at(3));
+        }
+        assert_eq!(schedule.pop_due(at(9)), Some((CheckId(2), at(1))));
+        assert_eq!(schedule.pop_due(at(9)), Some((CheckId(1), at(3))));
+        assert_eq!(schedule.pop_due(at(9)), None);
     }
 
     #[test]

@@ -8,8 +8,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    CheckSpec, DestinationSpec, FailureCause, Family, Forwarding, Initial, IntervalFrom, Jitter, ProbeKind,
-    ProbeOutcome, ProbeSpec, Protocol, RealServer, Refusal, Scheduler, ServerState, Service, ServiceSpec, SorryServer,
+    CheckSpec, DestinationSpec, FailureCause, Family, Flap, Forwarding, Initial, IntervalFrom, Jitter, LocalTrouble,
+    ProbeKind, ProbeOutcome, ProbeSpec, Protocol, RealServer, Refusal, Scheduler, ServerState, Service, ServiceSpec,
+    SorryServer,
 };
 
 /// How a simulated server answers probes.
@@ -19,6 +20,8 @@ enum Answer {
     Refuses,
     Hangs,
     LocalTrouble,
+    /// The interface towards it is down.
+    CutOff,
 }
 
 /// How the simulated kernel treats one step.
@@ -94,6 +97,7 @@ impl World {
                     Answer::Accepts => (Duration::from_millis(1), ProbeOutcome::Success),
                     Answer::Refuses => (Duration::from_millis(1), ProbeOutcome::Failure(FailureCause::Refused)),
                     Answer::Hangs => (timeout, ProbeOutcome::Failure(FailureCause::TimedOut)),
+                    Answer::CutOff => (Duration::ZERO, ProbeOutcome::Local(LocalTrouble::InterfaceDown)),
                     Answer::LocalTrouble => (Duration::ZERO, ProbeOutcome::Local(LocalTrouble::FileDescriptors)),
                 };
                 self.later(
@@ -154,6 +158,15 @@ impl World {
             }
             Action::Report(Transition::LocalTrouble { server, trouble }) => {
                 self.say(&format!("{}: {trouble}", server.server));
+            }
+            Action::Report(Transition::FlapHeld { server, hold, .. }) => {
+                self.say(&format!("{} held for {} s", server.server, hold.as_secs()));
+            }
+            Action::Report(Transition::Halted { late, checks }) => {
+                self.say(&format!("halted for {} s, {checks} checks", late.as_secs()));
+            }
+            Action::Report(Transition::InterfaceBack { device, checks }) => {
+                self.say(&format!("{device} is back, {checks} checks"));
             }
             Action::Report(Transition::StepRefused { message }) => self.say(&format!("refused: {message}")),
             Action::Report(Transition::TableUnreadable { message }) => self.say(&format!("unreadable: {message}")),
@@ -874,6 +887,125 @@ fn intervals_count_from_the_end_of_a_probe_where_that_is_wanted_and_a_down_serve
         .collect();
     // Half a second of time-out each, seven seconds between; a success, a second to the next one, then up.
     assert_eq!(starts, [0, 7500, 15000, 22500, 23501, 25502, 27503]);
+}
+
+/// The most probes that started within ten milliseconds of each other, from a time on.
+fn densest(world: &World, from: Instant) -> usize {
+    let mut starts: Vec<_> = world.probes.values().flatten().filter(|at| **at >= from).collect();
+    starts.sort();
+    let within = |first: &Instant| {
+        let near = |at: &&&Instant| at.since(*first) < Duration::from_millis(10) && **at >= first;
+        starts.iter().filter(near).count()
+    };
+    starts.iter().map(|first| within(first)).max().unwrap_or(0)
+}
+
+#[test]
+fn after_a_halt_all_are_probed_again_without_a_burst_and_one_line_says_so() {
+    let mut world = World::new();
+    world.start(sharing(200..=204, &(1..=200).collect::<Vec<_>>()));
+    world.run_for(seconds(11));
+    world.log.clear();
+    world.now = world.now + seconds(60);
+    let resumed = world.now;
+    world.run_for(seconds(2));
+    let since: usize = world
+        .probes
+        .values()
+        .map(|times| times.iter().filter(|at| **at >= resumed).count())
+        .sum();
+    assert!((200..=500).contains(&since), "{since} probes");
+    assert!(densest(&world, resumed) < 40, "{} at once", densest(&world, resumed));
+    let shown: Vec<_> = world.log.iter().map(|line| line.trim_start()).collect();
+    assert!(matches!(shown[..], [line] if line.contains("halted for")), "{shown:?}");
+    assert_eq!(world.director.excused_probes()["late_timer"], 200);
+}
+
+#[test]
+fn what_an_interface_had_cut_off_is_probed_when_it_is_back_and_may_fail_for_a_moment() {
+    let mut world = World::new();
+    let servers: Vec<u8> = (1..=200).collect();
+    let mut config = config(vec![pool(200, &servers)]);
+    for server in &mut config.virtual_servers[0].real_servers {
+        Arc::make_mut(&mut server.checks[0]).interval = seconds(30);
+    }
+    world.start(config);
+    world.run_for(seconds(100));
+    world.log.clear();
+    servers.iter().for_each(|n| world.answer(*n, Answer::CutOff));
+    let link = |works| Event::LinkChanged {
+        device: "eth0".to_owned(),
+        works,
+    };
+    world.tell(link(false));
+    world.run_for(seconds(40));
+    assert_eq!(world.log.len(), 1, "{:?}", world.log);
+    // The switch is not forwarding yet.
+    servers.iter().for_each(|n| world.answer(*n, Answer::Hangs));
+    let back = world.now;
+    world.tell(link(true));
+    world.run_for(seconds(2));
+    assert!(densest(&world, back) < 40, "{} at once", densest(&world, back));
+    servers.iter().for_each(|n| world.answer(*n, Answer::Accepts));
+    world.run_for(seconds(2));
+    let first = |times: &Vec<Instant>| times.iter().find(|at| **at >= back).copied();
+    assert!(
+        world
+            .probes
+            .values()
+            .all(|times| first(times).is_some_and(|at| at.since(back) < seconds(1)))
+    );
+    world.run_for(seconds(100));
+    assert_eq!(world.kernel.destination_count(), 200);
+    assert_eq!(world.log.len(), 2, "{:?}", world.log);
+    assert!(world.log[1].contains("eth0 is back, 200 checks"), "{:?}", world.log);
+    assert!(world.director.excused_probes()["interface_down"] >= 400);
+}
+
+#[test]
+fn a_server_that_is_really_dead_after_an_interface_came_back_goes_out() {
+    let mut world = World::new();
+    world.start(config(vec![pool(200, &[11, 12])]));
+    world.run_for(seconds(10));
+    world.answer(11, Answer::CutOff);
+    world.run_for(seconds(10));
+    world.answer(11, Answer::Refuses);
+    world.tell(Event::LinkChanged {
+        device: "eth0".to_owned(),
+        works: true,
+    });
+    world.run_for(seconds(3 + 2 + 2) + Duration::from_millis(10));
+    assert_eq!(world.shown(), "12=1");
+}
+
+#[test]
+fn a_server_that_flaps_is_held_down_and_it_is_told() {
+    let mut world = World::new();
+    let mut config = config(vec![pool(200, &[11, 12])]);
+    let check = Arc::make_mut(&mut config.virtual_servers[0].real_servers[0].checks[0]);
+    check.flap = Some(Flap {
+        changes: 4,
+        within: seconds(120),
+        hold_down: seconds(60),
+        longest: seconds(600),
+    });
+    world.start(config);
+    for _ in 0..2 {
+        world.run_for(seconds(10));
+        world.answer(11, Answer::Refuses);
+        world.run_for(seconds(10));
+        world.answer(11, Answer::Accepts);
+    }
+    world.run_for(seconds(50));
+    let shown: Vec<_> = world.log.iter().filter(|line| line.contains("2.11")).cloned().collect();
+    assert_eq!(
+        shown.iter().filter(|line| line.contains("held for 60 s")).count(),
+        1,
+        "{shown:?}"
+    );
+    assert_eq!(world.shown(), "12=1", "{shown:?}");
+    world.run_for(seconds(20));
+    assert_eq!(world.shown(), "11=1 12=1");
 }
 
 /// Pools that all have the same servers, checked alike.

@@ -2,32 +2,36 @@
 
 use std::time::Duration;
 
-use crate::model::{CheckSpec, CheckState, Initial};
+use super::flap::Damping;
+use crate::model::{CheckSpec, CheckState, Initial, Instant};
 
 /// The state of one check of one real server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    state: CheckState,
+    /// What the results say, flapping or not.
+    verdict: CheckState,
     /// Whether a probe has succeeded while it was up, or brought it up; until then `first_fall` counts.
     seen_up: bool,
     /// Results in a row that speak against the state.
     against: u32,
     /// What these results were; before the first verdict both may speak against the state.
     successes: bool,
+    damping: Damping,
 }
 
 impl Check {
     /// A check that has not run yet.
     pub fn new(initial: Initial) -> Self {
-        let state = match initial {
+        let verdict = match initial {
             Initial::Up => CheckState::Up,
             Initial::Down | Initial::FirstResult => CheckState::Unknown,
         };
         Self {
-            state,
+            verdict,
             seen_up: false,
             against: 0,
             successes: false,
+            damping: Damping::default(),
         }
     }
 
@@ -36,27 +40,44 @@ impl Check {
         match state {
             CheckState::Unknown => Self::new(initial),
             CheckState::Up | CheckState::Down => Self {
-                state,
+                verdict: state,
                 seen_up: state == CheckState::Up,
-                against: 0,
-                successes: false,
+                ..Self::new(initial)
             },
         }
     }
 
-    /// The verdict so far.
+    /// The verdict so far: down while it is held down.
     pub fn state(&self) -> CheckState {
-        self.state
+        match self.held_until() {
+            Some(_) => CheckState::Down,
+            None => self.verdict,
+        }
+    }
+
+    /// Until when it is held down for changing too often; `None` where it is not.
+    pub fn held_until(&self) -> Option<Instant> {
+        self.damping.held_until()
     }
 
     /// Takes one result in and answers with the state after it.
-    pub fn observe(&mut self, success: bool, spec: &CheckSpec) -> CheckState {
+    pub fn observe(&mut self, success: bool, spec: &CheckSpec, now: Instant) -> CheckState {
+        let before = self.verdict;
+        self.count(success, spec);
+        if let Some(flap) = &spec.flap {
+            let changed = before != CheckState::Unknown && before != self.verdict;
+            self.damping.observe(changed, now, flap);
+        }
+        self.state()
+    }
+
+    fn count(&mut self, success: bool, spec: &CheckSpec) {
         let fall = if self.seen_up { spec.fall } else { spec.first_fall };
-        let (opposite, needed) = match (self.state, success) {
+        let (opposite, needed) = match (self.verdict, success) {
             (CheckState::Up, true) | (CheckState::Down, false) => {
                 self.seen_up |= success;
                 self.against = 0;
-                return self.state;
+                return;
             }
             (CheckState::Up | CheckState::Unknown, false) => (CheckState::Down, fall),
             (CheckState::Down, true) => (CheckState::Up, spec.rise),
@@ -70,18 +91,17 @@ impl Check {
         }
         self.against += 1;
         if self.against >= needed {
-            self.state = opposite;
+            self.verdict = opposite;
             self.against = 0;
             self.seen_up |= success;
         }
-        self.state
     }
 
     /// How long it is from the last probe to the next one; `random` is any number, each as likely as the others.
     ///
     /// Chance has no say while a verdict is being reached: what is promised of that time holds.
     pub fn next_interval(&self, spec: &CheckSpec, random: u64) -> Duration {
-        let interval = match self.state {
+        let interval = match self.verdict {
             CheckState::Unknown => return spec.retry_interval,
             CheckState::Up | CheckState::Down if self.against > 0 => return spec.retry_interval,
             CheckState::Up => spec.interval,

@@ -1,11 +1,13 @@
 //! Health: from probe results to verdicts, from verdicts to who serves.
 //!
-//! Pure. `check` counts one check's results towards a verdict; `pool` says, from the states of all members, which
+//! Pure. `check` counts one check's results towards a verdict, `flap` holds one down that keeps
+//! changing; `pool` says, from the states of all members, which
 //! destinations a service should have. The rules are keepalived's where it has them (one failure is enough for a
 //! server never seen up; a down server is probed on at `interval`; the sorry server comes in when the weights of
 //! those who are up sum to nothing), with `rise` added and without its gap: [`crate::plan`] orders the changes.
 
 mod check;
+mod flap;
 mod pool;
 
 pub use check::{Check, share};

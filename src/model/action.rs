@@ -123,6 +123,30 @@ pub enum Transition {
         /// What is wrong.
         trouble: LocalTrouble,
     },
+    /// A check changed too often and is held down, whatever its probes find.
+    FlapHeld {
+        /// Whose check, or the first one's.
+        server: ServerId,
+        /// The check.
+        check: String,
+        /// For how long.
+        hold: Duration,
+    },
+    /// This host stood still, or was too busy, so that probes are due that should have started long ago. Their states
+    /// stay as they are, and they start spread over some time.
+    Halted {
+        /// How late the first of them is.
+        late: Duration,
+        /// How many.
+        checks: usize,
+    },
+    /// An own interface works again; the servers that could not be probed meanwhile are, spread over some time.
+    InterfaceBack {
+        /// Which.
+        device: String,
+        /// How many checks.
+        checks: usize,
+    },
     /// A probe passed and yet found something to see to. Said once until it changes.
     ProbeWarned {
         /// Whose probe.

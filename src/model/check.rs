@@ -39,6 +39,8 @@ pub struct CheckSpec {
     pub first_fall: u32,
     /// What holds before the first verdict.
     pub initial: Initial,
+    /// When a server that keeps changing is held down; `None` for never.
+    pub flap: Option<Flap>,
 }
 
 impl CheckSpec {
@@ -60,6 +62,7 @@ impl CheckSpec {
             fall: Self::DEFAULT_FALL,
             first_fall: Self::DEFAULT_FIRST_FALL,
             initial: Initial::FirstResult,
+            flap: None,
         }
     }
 
@@ -75,6 +78,19 @@ impl CheckSpec {
     pub const DEFAULT_FALL: u32 = 3;
     /// `first_fall` where nothing else is said, as keepalived has it.
     pub const DEFAULT_FIRST_FALL: u32 = 1;
+}
+
+/// Flap damping: what counts as too many changes, and what follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flap {
+    /// So many changes, up or down, ...
+    pub changes: u32,
+    /// ... in so long a time are too many.
+    pub within: Duration,
+    /// How long it is held down the first time; each time after that, twice as long as the last time.
+    pub hold_down: Duration,
+    /// The longest that it is held down. After twice `within` without a hold the next one is short again.
+    pub longest: Duration,
 }
 
 /// Where the time to the next probe starts.

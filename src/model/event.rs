@@ -31,6 +31,13 @@ pub enum Event {
         /// What it found.
         result: ProbeResult,
     },
+    /// An interface of this host has started to work, or has ceased to: up and with a carrier, or not.
+    LinkChanged {
+        /// Its name.
+        device: String,
+        /// Whether it works now.
+        works: bool,
+    },
     /// The time has come that the director had asked to be woken at.
     TimeReached,
 }

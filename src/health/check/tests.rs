@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{IntervalFrom, Jitter, ProbeKind, ProbeSpec};
+use crate::model::{Flap, IntervalFrom, Jitter, ProbeKind, ProbeSpec};
 
 fn spec(initial: Initial) -> CheckSpec {
     CheckSpec {
@@ -21,7 +21,7 @@ fn run(spec: &CheckSpec, results: &str) -> String {
     let mut check = Check::new(spec.initial);
     let mut seen = String::new();
     for result in results.chars() {
-        seen.push(match check.observe(result == '+', spec) {
+        seen.push(match check.observe(result == '+', spec, Instant::START) {
             CheckState::Unknown => 'u',
             CheckState::Up => 'U',
             CheckState::Down => 'D',
@@ -81,9 +81,9 @@ fn a_server_that_was_never_up_needs_first_fall_failures() {
 fn a_replaced_check_keeps_its_verdict_and_forgets_its_count() {
     let spec = spec(Initial::FirstResult);
     let mut up = Check::carrying_on(CheckState::Up, spec.initial);
-    assert_eq!(up.observe(false, &spec), CheckState::Up);
+    assert_eq!(up.observe(false, &spec, Instant::START), CheckState::Up);
     let mut down = Check::carrying_on(CheckState::Down, spec.initial);
-    assert_eq!(down.observe(true, &spec), CheckState::Down);
+    assert_eq!(down.observe(true, &spec, Instant::START), CheckState::Down);
     assert_eq!(
         Check::carrying_on(CheckState::Unknown, Initial::Up),
         Check::new(Initial::Up)
@@ -101,7 +101,7 @@ fn jitter_is_to_both_sides_and_never_while_a_verdict_is_being_reached() {
     assert_eq!(seconds(0), 5.4);
     assert_eq!(seconds(1 << 63), 6.0);
     assert!((6.59..6.6).contains(&seconds(u64::MAX)));
-    check.observe(false, &spec);
+    check.observe(false, &spec, Instant::START);
     assert_eq!(check.next_interval(&spec, 0), spec.retry_interval);
     let longer = CheckSpec {
         jitter: Jitter::Time(Duration::from_secs(7)),
@@ -109,6 +109,31 @@ fn jitter_is_to_both_sides_and_never_while_a_verdict_is_being_reached() {
     };
     let check = Check::carrying_on(CheckState::Up, longer.initial);
     assert_eq!(check.next_interval(&longer, 0), Duration::ZERO);
+}
+
+#[test]
+fn a_check_that_flaps_is_held_down_until_the_first_probe_after_the_hold() {
+    let spec = CheckSpec {
+        rise: 1,
+        fall: 1,
+        flap: Some(Flap {
+            changes: 3,
+            within: Duration::from_secs(100),
+            hold_down: Duration::from_secs(60),
+            longest: Duration::from_secs(600),
+        }),
+        ..spec(Initial::FirstResult)
+    };
+    let mut check = Check::new(spec.initial);
+    let mut seen = String::new();
+    // Every ten seconds; the first verdict is no change.
+    for (number, result) in "+-+-++++++++".chars().enumerate() {
+        let now = Instant::after_start(Duration::from_secs(number as u64 * 10));
+        let state = check.observe(result == '+', &spec, now);
+        seen.push(if state == CheckState::Up { 'U' } else { 'D' });
+        assert_eq!(check.held_until().is_some(), (3..9).contains(&number), "{number}");
+    }
+    assert_eq!(seen, "UDUDDDDDDUUU");
 }
 
 fn any_initial() -> impl Strategy<Value = Initial> {
@@ -174,7 +199,7 @@ proptest! {
         for (success, takes) in results {
             let takes = Duration::from_millis(takes);
             their_time += takes + theirs.observe(success);
-            ours.observe(success, &spec);
+            ours.observe(success, &spec, Instant::START);
             our_time += takes + ours.next_interval(&spec, random);
             prop_assert_eq!(our_time, their_time);
             prop_assert_eq!(ours.state() == CheckState::Up, theirs.is_up);
@@ -193,7 +218,7 @@ proptest! {
             row = if last == Some(success) { row + 1 } else { 1 };
             last = Some(success);
             let before = check.state();
-            let after = check.observe(success, &spec);
+            let after = check.observe(success, &spec, Instant::START);
             let needed = match (before, success) {
                 (CheckState::Down, true) => rise,
                 (CheckState::Unknown, true) if initial == Initial::Down => rise,
