@@ -79,6 +79,7 @@ fn show_checks(out: &mut String, checks: &[Arc<CheckSpec>]) {
             first_fall,
             initial,
             flap,
+            hold,
         } = &**check;
         writeln!(
             out,
@@ -96,6 +97,9 @@ fn show_checks(out: &mut String, checks: &[Arc<CheckSpec>]) {
                  warmup {warmup:?} first_fall {first_fall}"
             )
             .unwrap();
+        }
+        if *hold {
+            writeln!(out, "      hold").unwrap();
         }
         if let Some(flap) = flap {
             writeln!(out, "      {flap:?}").unwrap();

@@ -11,6 +11,7 @@ mod dns;
 mod fault;
 mod file;
 mod grpc;
+mod hold;
 mod http;
 mod ldap;
 mod mysql;
@@ -29,6 +30,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use attempt::Attempt;
+
+pub use hold::hold;
 
 use crate::model::{
     Advice, Excerpt, FailureCause, LocalTrouble, Origin, ProbeKind, ProbeOutcome, ProbeResult, ProbeSpec, ProbeWarning,

@@ -10,7 +10,7 @@ use super::hints::{self, Scope};
 use super::problem::Place;
 use super::reader::{Item, Reader, kind, shorten};
 use super::{duration, probes};
-use crate::model::{CheckSpec, Family, Flap, Initial, IntervalFrom, Jitter, Origin, ProbeSpec, ProbeType};
+use crate::model::{CheckSpec, Family, Flap, Initial, IntervalFrom, Jitter, Origin, ProbeKind, ProbeSpec, ProbeType};
 
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
@@ -158,6 +158,7 @@ fn read_check(reader: &mut Reader, table: &Table<'_>, at: usize, name: Option<&s
         first_fall,
         initial,
         flap,
+        hold,
         connect_ip,
         connect_port,
         source_address,
@@ -215,6 +216,10 @@ fn read_check(reader: &mut Reader, table: &Table<'_>, at: usize, name: Option<&s
         None => Some(Initial::FirstResult),
     };
     let flap = optional(flap, |item| read_flap(reader, item));
+    let hold = match hold {
+        Some(item) => read_hold(reader, item, kind.as_ref()),
+        None => Some(false),
+    };
     let connect_ip = optional(connect_ip, |item| reader.ip_address(item, "connect_ip"));
     let connect_port = optional(connect_port, |item| reader.port(item, "connect_port"));
     let origin = read_origin(reader, source_address, device, fwmark);
@@ -265,7 +270,38 @@ fn read_check(reader: &mut Reader, table: &Table<'_>, at: usize, name: Option<&s
         first_fall: first_fall?,
         initial: initial?,
         flap: flap?,
+        hold: hold?,
     })
+}
+
+/// Whether a connection is held open; not to servers that would hold it against us, or have none.
+fn read_hold(reader: &mut Reader, item: &Item<'_>, kind: Option<&ProbeKind>) -> Option<bool> {
+    let hold = reader.boolean(item, "hold")?;
+    let why = match kind?.probe_type() {
+        ProbeType::Tcp
+        | ProbeType::Tls
+        | ProbeType::Http
+        | ProbeType::Https
+        | ProbeType::Postgresql
+        | ProbeType::Redis
+        | ProbeType::Smtp
+        | ProbeType::Ldap
+        | ProbeType::Grpc => return Some(hold),
+        ProbeType::Mysql => "MySQL counts connections that end before a login, and shuts the host out for them",
+        ProbeType::Agent => "an agent closes every connection after one line",
+        ProbeType::Dns | ProbeType::Udp | ProbeType::Ping | ProbeType::Script | ProbeType::File => {
+            "it has no connection to hold"
+        }
+    };
+    if hold {
+        reader.error(
+            item.span().start,
+            format!("`hold` does not fit a check of type \"{}\"", kind?),
+            why,
+        );
+        return None;
+    }
+    Some(false)
 }
 
 /// When a server that keeps changing is held down.

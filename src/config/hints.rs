@@ -112,6 +112,7 @@ impl Scope {
                 "first_fall",
                 "initial",
                 "flap",
+                "hold",
                 "connect_ip",
                 "connect_port",
                 "source_address",

@@ -3,7 +3,7 @@
 //! One thread runs this loop and all probes; netlink has a thread of its own, because one batch may take as long as
 //! loading a kernel module does. The director is asked about everything and nothing here decides.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::instance::Instance;
 use super::record::Record;
 use super::{addresses, host, memory, report};
 use crate::director::{Director, Settings};
-use crate::model::{Action, Config, Event, Instant, Owned, StepOutcome, VirtualAddress};
+use crate::model::{Action, Config, Event, HoldId, Instant, Owned, StepOutcome, VirtualAddress};
 use crate::{checkers, ipvs, net};
 
 /// What `ipvsd run` was asked to do.
@@ -87,6 +87,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         record,
         sender,
         orders,
+        holds: HashMap::new(),
         ready: false,
         reloading: false,
         reload_again: false,
@@ -102,6 +103,8 @@ struct Shell {
     record: Record,
     sender: UnboundedSender<Message>,
     orders: watch::Sender<AddressOrder>,
+    /// The connections that are held open.
+    holds: HashMap<HoldId, tokio::task::AbortHandle>,
     /// The table has been as the configuration wants it once.
     ready: bool,
     reloading: bool,
@@ -167,7 +170,12 @@ impl Shell {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Event(event) => self.tell(event),
+            Message::Event(event) => {
+                if let Event::HoldEnded { hold, .. } = &event {
+                    self.holds.remove(hold);
+                }
+                self.tell(event);
+            }
             Message::Reloaded(Ok(config)) => {
                 self.adopt(config);
                 info!("configuration reloaded");
@@ -252,6 +260,24 @@ impl Shell {
                 let result = checkers::probe(&spec, target, timeout).await;
                 Event::ProbeFinished { probe, result }
             }),
+            Action::OpenHold {
+                hold,
+                spec,
+                target,
+                timeout,
+            } => {
+                let sender = self.sender.clone();
+                let task = tokio::spawn(async move {
+                    let end = checkers::hold(&spec, target, timeout).await;
+                    let _ = sender.send(Message::Event(Event::HoldEnded { hold, end }));
+                });
+                self.holds.insert(hold, task.abort_handle());
+            }
+            Action::CloseHold(hold) => {
+                if let Some(task) = self.holds.remove(&hold) {
+                    task.abort();
+                }
+            }
             Action::ReadTable { details } => {
                 let kernel = self.kernel.clone();
                 self.later(async move {

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::hold::Holding;
 use crate::health::Check;
-use crate::model::{Action, CheckSpec, CheckState, Instant, LocalTrouble, ProbeId, ProbeWarning};
+use crate::model::{Action, CheckSpec, CheckState, HoldId, Instant, LocalTrouble, ProbeId, ProbeWarning};
 
 /// Names one check of one target. Never used twice in one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +31,7 @@ pub(super) struct CheckSlot {
     pub(super) trouble: Option<LocalTrouble>,
     /// What the last probe that passed warned of.
     pub(super) warning: Option<ProbeWarning>,
+    pub(super) holding: Holding,
     target: SocketAddr,
     /// It was made for the configuration that is being taken over, so no probe has said anything yet.
     fresh: bool,
@@ -38,6 +40,7 @@ pub(super) struct CheckSlot {
 /// A probe that has ended.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Finished {
+    pub(super) probe: ProbeId,
     pub(super) check: CheckId,
     /// When it had been due.
     pub(super) due: Instant,
@@ -52,6 +55,8 @@ pub(super) struct Checks {
     /// Few checks go to one target, many subscribers to one check.
     by_target: HashMap<SocketAddr, Vec<CheckId>>,
     running: HashMap<ProbeId, Finished>,
+    holds: HashMap<HoldId, CheckId>,
+    last_hold: u64,
     last_check: u64,
     last_probe: u64,
 }
@@ -101,6 +106,7 @@ impl Checks {
             subscribers: vec![subscriber],
             trouble: None,
             warning: None,
+            holding: Holding::default(),
             target,
             fresh: true,
         };
@@ -108,9 +114,20 @@ impl Checks {
         check
     }
 
-    /// Ends the taking over: forgets the checks that nobody goes by any more, and answers with the new ones.
-    pub(super) fn settle(&mut self) -> Vec<(CheckId, Arc<CheckSpec>)> {
-        self.slots.retain(|_, slot| !slot.subscribers.is_empty());
+    /// Ends the taking over: forgets the checks that nobody goes by any more, and answers with the new ones, and with
+    /// the connections that were held for those that are gone.
+    pub(super) fn settle(&mut self) -> (Vec<(CheckId, Arc<CheckSpec>)>, Vec<HoldId>) {
+        let mut closed = Vec::new();
+        self.slots.retain(|_, slot| {
+            let stays = !slot.subscribers.is_empty();
+            if !stays {
+                closed.extend(slot.holding.take_open());
+            }
+            stays
+        });
+        for hold in &closed {
+            self.holds.remove(hold);
+        }
         let slots = &self.slots;
         self.by_target.retain(|_, checks| {
             checks.retain(|check| slots.contains_key(check));
@@ -123,7 +140,7 @@ impl Checks {
                 added.push((*check, Arc::clone(&slot.spec)));
             }
         }
-        added
+        (added, closed)
     }
 
     pub(super) fn get(&self, check: CheckId) -> Option<&CheckSlot> {
@@ -149,13 +166,48 @@ impl Checks {
         let (target, timeout) = (slot.target, slot.spec.timeout);
         let spec = Arc::clone(&slot.spec.probe);
         let started = now;
-        self.running.insert(probe, Finished { check, due, started });
+        self.running.insert(
+            probe,
+            Finished {
+                probe,
+                check,
+                due,
+                started,
+            },
+        );
         Some(Action::StartProbe {
             probe,
             spec,
             target,
             timeout,
         })
+    }
+
+    /// Starts to hold a connection to a check's target.
+    pub(super) fn start_hold(&mut self, check: CheckId) -> Option<(HoldId, Action)> {
+        let slot = self.slots.get(&check)?;
+        self.last_hold += 1;
+        let hold = HoldId(self.last_hold);
+        self.holds.insert(hold, check);
+        let (target, timeout) = (slot.target, slot.spec.timeout);
+        let spec = Arc::clone(&slot.spec.probe);
+        let action = Action::OpenHold {
+            hold,
+            spec,
+            target,
+            timeout,
+        };
+        Some((hold, action))
+    }
+
+    /// What a connection that has ended was held for.
+    pub(super) fn finish_hold(&mut self, hold: HoldId) -> Option<CheckId> {
+        self.holds.remove(&hold)
+    }
+
+    /// The probe that was started last.
+    pub(super) fn last_probe(&self) -> ProbeId {
+        ProbeId(self.last_probe)
     }
 
     /// What a probe that has ended was for; `None` where its check is no longer configured.

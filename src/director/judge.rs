@@ -41,7 +41,13 @@ impl Director {
         let check = if told { slot.spec.name.clone() } else { String::new() };
         let subscribers = if changed { slot.subscribers.clone() } else { Vec::new() };
         let first = slot.subscribers.first().copied();
-        self.schedule_next(&finished, now);
+        match slot.goes_on_rushing(success, &finished) {
+            true => self.schedule.set(finished.check, now),
+            false => self.schedule_next(&finished, now),
+        }
+        if success {
+            self.open_hold(finished.check, now, actions);
+        }
         if let (Some(warning), Some(first)) = (news, first) {
             let (server, check) = (self.pools.name(first), check.clone());
             actions.push(Action::Report(Transition::ProbeWarned { server, check, warning }));

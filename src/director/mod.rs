@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `chance` | numbers at random, from a seed |
 //! | `checks` | the checks that run, each once however many pools go by it |
+//! | `hold` | connections held open, and probes at once where one breaks |
 //! | `judge` | what a probe has found, and what follows |
 //! | `desired` | the table that the configuration and the states of all servers ask for |
 //! | `pools` | the members of every pool, and what survives a new configuration |
@@ -19,6 +20,7 @@
 mod chance;
 mod checks;
 mod desired;
+mod hold;
 mod judge;
 mod pools;
 mod schedule;
@@ -176,6 +178,7 @@ impl Director {
             }
             Event::StepsApplied(outcomes) => self.absorb(outcomes, now, &mut actions),
             Event::ProbeFinished { probe, result } => self.judge(probe, result, now, &mut actions),
+            Event::HoldEnded { hold, end } => self.hold_ended(hold, end, now, &mut actions),
             Event::LinkChanged { device, works } => self.link_changed(device, works, now, &mut actions),
             Event::TimeReached => self.time_reached(now, &mut actions),
         }
@@ -194,7 +197,8 @@ impl Director {
     }
 
     fn load(&mut self, config: Arc<Config>, now: Instant, actions: &mut Vec<Action>) {
-        let added = self.pools.load(&config, now);
+        let (added, closed) = self.pools.load(&config, now);
+        actions.extend(closed.into_iter().map(Action::CloseHold));
         // Not all first probes at once: a millisecond apart, or closer where they would not fit into one interval.
         let spread = |interval: Duration, count: u32| Duration::from_millis(1).min(interval / count.max(1));
         let count = u32::try_from(added.len()).unwrap_or(u32::MAX);

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::checks::{CheckId, Checks, Subscriber};
 use crate::health::{self, Tier};
 use crate::model::{
-    CheckSpec, CheckState, Config, FailureCause, Instant, RealServer, ServerId, ServerState, Transition, VirtualServer,
+    CheckSpec, CheckState, Config, FailureCause, HoldId, Instant, RealServer, ServerId, ServerState, Transition,
+    VirtualServer,
 };
 
 #[derive(Debug)]
@@ -36,11 +37,12 @@ pub struct Pools {
 }
 
 impl Pools {
-    /// Takes a configuration over and answers with the checks that are new, with their settings.
+    /// Takes a configuration over and answers with the checks that are new, with their settings, and with the held
+    /// connections that nobody wants any more.
     ///
     /// A check that is the same as before (same target, same settings) goes on as if nothing had happened, running
     /// probe included, whoever it is for now. One whose settings changed keeps its verdict and starts counting anew.
-    pub(super) fn load(&mut self, config: &Config, now: Instant) -> Vec<(CheckId, Arc<CheckSpec>)> {
+    pub(super) fn load(&mut self, config: &Config, now: Instant) -> (Vec<(CheckId, Arc<CheckSpec>)>, Vec<HoldId>) {
         let old_pools: HashMap<String, Pool> = std::mem::take(&mut self.pools)
             .into_iter()
             .map(|pool| (pool.name.clone(), pool))

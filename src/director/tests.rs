@@ -8,9 +8,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    CheckSpec, DestinationSpec, FailureCause, Family, Flap, Forwarding, Initial, IntervalFrom, Jitter, LocalTrouble,
-    ProbeKind, ProbeOutcome, ProbeSpec, Protocol, RealServer, Refusal, Scheduler, ServerState, Service, ServiceSpec,
-    SorryServer,
+    CheckSpec, DestinationSpec, FailureCause, Family, Flap, Forwarding, HoldEnd, HoldId, Initial, IntervalFrom, Jitter,
+    LocalTrouble, ProbeKind, ProbeOutcome, ProbeSpec, Protocol, RealServer, Refusal, Scheduler, ServerState, Service,
+    ServiceSpec, SorryServer,
 };
 
 /// How a simulated server answers probes.
@@ -41,6 +41,8 @@ struct World {
     owned: Owned,
     batches: usize,
     probes: BTreeMap<SocketAddr, Vec<Instant>>,
+    holds: BTreeMap<HoldId, IpAddr>,
+    holds_opened: usize,
     ready: bool,
     /// Addresses were asked for.
     held: bool,
@@ -64,6 +66,8 @@ impl World {
             owned: Owned::default(),
             batches: 0,
             probes: BTreeMap::new(),
+            holds: BTreeMap::new(),
+            holds_opened: 0,
             ready: false,
             held: false,
             invariant: |_| (),
@@ -108,6 +112,11 @@ impl World {
                     },
                 );
             }
+            Action::OpenHold { hold, target, .. } => {
+                self.holds.insert(hold, target.ip());
+                self.holds_opened += 1;
+            }
+            Action::CloseHold(hold) => assert!(self.holds.remove(&hold).is_some(), "no such connection is held"),
             Action::ReadTable { details } => {
                 let mut read = self.kernel.clone();
                 // As `/proc/net/ip_vs`, which does not show thresholds.
@@ -213,6 +222,18 @@ impl World {
             )
         };
         destinations.map(one).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Ends the connection that is held to a server.
+    fn end_hold(&mut self, n: u8, end: HoldEnd) {
+        let held = self
+            .holds
+            .iter()
+            .find(|(_, to)| **to == address(n))
+            .map(|(hold, _)| *hold);
+        let hold = held.expect("a held connection");
+        self.holds.remove(&hold);
+        self.tell(Event::HoldEnded { hold, end });
     }
 
     fn answer(&mut self, n: u8, answer: Answer) {
@@ -887,6 +908,88 @@ fn intervals_count_from_the_end_of_a_probe_where_that_is_wanted_and_a_down_serve
         .collect();
     // Half a second of time-out each, seven seconds between; a success, a second to the next one, then up.
     assert_eq!(starts, [0, 7500, 15000, 22500, 23501, 25502, 27503]);
+}
+
+fn holding(vip: u8, servers: &[u8]) -> Config {
+    let mut config = config(vec![pool(vip, servers)]);
+    for server in &mut config.virtual_servers[0].real_servers {
+        let check = Arc::make_mut(&mut server.checks[0]);
+        (check.hold, check.interval) = (true, seconds(10));
+    }
+    config
+}
+
+#[test]
+fn a_crash_that_breaks_a_held_connection_is_a_verdict_in_milliseconds() {
+    for end in [HoldEnd::Closed, HoldEnd::Broken] {
+        // At rest, and while a probe is under way that had got through before.
+        for moment in [12_345, 20_000] {
+            let mut world = World::new();
+            world.start(holding(200, &[11, 12]));
+            world.run_for(Duration::from_millis(moment));
+            assert_eq!(world.holds.len(), 2);
+            world.answer(11, Answer::Refuses);
+            world.end_hold(11, end);
+            world.run_for(Duration::from_millis(6));
+            assert_eq!(world.shown(), "12=1", "{end:?} at {moment} ms");
+            world.answer(11, Answer::Accepts);
+            world.run_for(seconds(20));
+            assert_eq!((world.shown().as_str(), world.holds.len()), ("11=1 12=1", 2));
+        }
+    }
+}
+
+#[test]
+fn a_server_that_closes_idle_connections_costs_a_probe_and_a_new_connection() {
+    let mut world = World::new();
+    world.start(holding(200, &[11]));
+    world.run_for(seconds(65));
+    let probes = |world: &World| world.probes[&SocketAddr::new(address(11), 80)].len();
+    let before = probes(&world);
+    world.end_hold(11, HoldEnd::Closed);
+    world.run_for(Duration::from_millis(10));
+    assert_eq!(
+        (probes(&world), world.holds_opened, world.holds.len()),
+        (before + 1, 2, 1)
+    );
+    assert!(!world.log.iter().any(|line| line.contains("down")), "{:?}", world.log);
+}
+
+#[test]
+fn a_server_that_cannot_be_held_is_not_asked_faster_than_it_is_probed() {
+    for end in [HoldEnd::NotOpened, HoldEnd::Closed] {
+        let mut world = World::new();
+        world.start(holding(200, &[11]));
+        for _ in 0..1000 {
+            world.run_for(Duration::from_millis(100));
+            if !world.holds.is_empty() {
+                world.end_hold(11, end);
+            }
+        }
+        let probes = world.probes[&SocketAddr::new(address(11), 80)].len();
+        assert!(
+            probes <= 21 && world.holds_opened <= 11,
+            "{probes} {}",
+            world.holds_opened
+        );
+        assert_eq!(world.shown(), "11=1");
+    }
+}
+
+#[test]
+fn a_held_connection_outlives_a_reload_and_goes_with_its_check() {
+    let mut world = World::new();
+    world.start(holding(200, &[11, 12]));
+    world.run_for(seconds(5));
+    world.tell(Event::ConfigLoaded(Arc::new(holding(201, &[11]))));
+    assert_eq!((world.holds.len(), world.holds_opened), (1, 2));
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![pool(201, &[11])]))));
+    assert!(world.holds.is_empty());
+    // A late report of one that is closed already.
+    world.tell(Event::HoldEnded {
+        hold: HoldId(1),
+        end: HoldEnd::Closed,
+    });
 }
 
 /// The most probes that started within ten milliseconds of each other, from a time on.

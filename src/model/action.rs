@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{FailureCause, LocalTrouble, Owned, ProbeId, ProbeSpec, ProbeWarning, ServiceKey, Step, VirtualAddress};
+use super::{
+    FailureCause, HoldId, LocalTrouble, Owned, ProbeId, ProbeSpec, ProbeWarning, ServiceKey, Step, VirtualAddress,
+};
 
 /// Something the director wants done, in the imperative.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +24,19 @@ pub enum Action {
         /// How long it may take.
         timeout: Duration,
     },
+    /// Open a connection, keep it idle, and report its end as [`super::Event::HoldEnded`].
+    OpenHold {
+        /// The name to report under.
+        hold: HoldId,
+        /// From where.
+        spec: Arc<ProbeSpec>,
+        /// Where to.
+        target: SocketAddr,
+        /// How long it may take to come about.
+        timeout: Duration,
+    },
+    /// Close a held connection, without a report.
+    CloseHold(HoldId),
     /// Read the kernel's table and report [`super::Event::TableRead`].
     ReadTable {
         /// The services whose destinations are compared in full, thresholds included; of the others the cheaply read

@@ -41,6 +41,8 @@ pub struct CheckSpec {
     pub initial: Initial,
     /// When a server that keeps changing is held down; `None` for never.
     pub flap: Option<Flap>,
+    /// One idle connection is held open, and probes run at once where it breaks.
+    pub hold: bool,
 }
 
 impl CheckSpec {
@@ -63,6 +65,7 @@ impl CheckSpec {
             first_fall: Self::DEFAULT_FIRST_FALL,
             initial: Initial::FirstResult,
             flap: None,
+            hold: false,
         }
     }
 

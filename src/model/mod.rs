@@ -57,7 +57,7 @@ pub use config::{
 pub use connection::{ConnectionEntry, PersistenceData};
 pub use database_probe::{Login, MysqlProbe, PostgresqlProbe, Query, RedisProbe, RedisRole, Secret, ValueTest};
 pub use destination::{DestinationKey, DestinationSpec, Forwarding, Tunnel, TunnelChecksum, TunnelKind};
-pub use event::{Event, ProbeId};
+pub use event::{Event, HoldEnd, HoldId, ProbeId};
 pub use facts::HostFacts;
 pub use host::{AddressScope, HostAddress, Link, Mac};
 pub use http_probe::{BodyTest, HttpProbe, HttpVersion};
