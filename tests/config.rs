@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ipvsd::config::{Outcome, Problems, Source, Sources, has_wildcard, name_matches, parse};
-use ipvsd::model::{CheckSpec, Config, IntervalFrom, Jitter, Origin, ProbeKind, ServiceFlags};
+use ipvsd::model::{CheckSpec, Config, IntervalFrom, Jitter, Origin, ProbeKind, ServiceFlags, Via};
 use proptest::prelude::*;
 
 fn toml_files(directory: &str) -> Vec<PathBuf> {
@@ -80,6 +80,7 @@ fn show_checks(out: &mut String, checks: &[Arc<CheckSpec>]) {
             initial,
             flap,
             hold,
+            via,
         } = &**check;
         writeln!(
             out,
@@ -97,6 +98,9 @@ fn show_checks(out: &mut String, checks: &[Arc<CheckSpec>]) {
                  warmup {warmup:?} first_fall {first_fall}"
             )
             .unwrap();
+        }
+        if *via == Via::Path {
+            writeln!(out, "      via path").unwrap();
         }
         if *hold {
             writeln!(out, "      hold").unwrap();

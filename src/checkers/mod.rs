@@ -80,7 +80,7 @@ fn blame(outcome: ProbeOutcome, target: SocketAddr, origin: &Origin) -> ProbeOut
             | FailureCause::Stalled(_),
         )
         | ProbeOutcome::Local(LocalTrouble::NoRoute)
-            if net::reach::is_cut_off(target.ip(), origin) =>
+            if net::reach::is_cut_off(origin.through.unwrap_or(target.ip()), origin) =>
         {
             ProbeOutcome::Local(LocalTrouble::InterfaceDown)
         }

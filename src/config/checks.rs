@@ -10,7 +10,9 @@ use super::hints::{self, Scope};
 use super::problem::Place;
 use super::reader::{Item, Reader, kind, shorten};
 use super::{duration, probes};
-use crate::model::{CheckSpec, Family, Flap, Initial, IntervalFrom, Jitter, Origin, ProbeKind, ProbeSpec, ProbeType};
+use crate::model::{
+    CheckSpec, Family, Flap, Initial, IntervalFrom, Jitter, Origin, PATH_MARKS, ProbeKind, ProbeSpec, ProbeType, Via,
+};
 
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
@@ -31,6 +33,8 @@ const INITIAL: [(&str, Initial); 3] = [
     ("up", Initial::Up),
     ("down", Initial::Down),
 ];
+
+const VIA: [(&str, Via); 2] = [("direct", Via::Direct), ("path", Via::Path)];
 
 const INTERVAL_FROM: [(&str, IntervalFrom); 2] = [("start", IntervalFrom::Start), ("end", IntervalFrom::End)];
 
@@ -159,6 +163,7 @@ fn read_check(reader: &mut Reader, table: &Table<'_>, at: usize, name: Option<&s
         initial,
         flap,
         hold,
+        via,
         connect_ip,
         connect_port,
         source_address,
@@ -220,8 +225,18 @@ fn read_check(reader: &mut Reader, table: &Table<'_>, at: usize, name: Option<&s
         Some(item) => read_hold(reader, item, kind.as_ref()),
         None => Some(false),
     };
+    let connect_ip_item = connect_ip;
     let connect_ip = optional(connect_ip, |item| reader.ip_address(item, "connect_ip"));
     let connect_port = optional(connect_port, |item| reader.port(item, "connect_port"));
+    let via = match via {
+        Some(item) => read_via(
+            reader,
+            item,
+            kind.as_ref(),
+            &[("connect_ip", connect_ip_item), ("device", device), ("fwmark", fwmark)],
+        ),
+        None => Some(Via::Direct),
+    };
     let origin = read_origin(reader, source_address, device, fwmark);
     if let (
         Some(Some(target)),
@@ -271,7 +286,54 @@ fn read_check(reader: &mut Reader, table: &Table<'_>, at: usize, name: Option<&s
         initial: initial?,
         flap: flap?,
         hold: hold?,
+        via: via?,
     })
+}
+
+/// The way of the probes; `beside` is what decides about it as well.
+fn read_via(
+    reader: &mut Reader,
+    item: &Item<'_>,
+    kind: Option<&ProbeKind>,
+    beside: &[(&str, Option<&Item<'_>>)],
+) -> Option<Via> {
+    let via = reader.word(item, "via", &VIA)?;
+    if via == Via::Direct {
+        return Some(via);
+    }
+    let at = item.span().start;
+    let goes_nowhere = |probe_type| match probe_type {
+        ProbeType::Ping | ProbeType::Script | ProbeType::File | ProbeType::Agent => true,
+        ProbeType::Tcp
+        | ProbeType::Tls
+        | ProbeType::Http
+        | ProbeType::Https
+        | ProbeType::Mysql
+        | ProbeType::Postgresql
+        | ProbeType::Redis
+        | ProbeType::Dns
+        | ProbeType::Udp
+        | ProbeType::Smtp
+        | ProbeType::Ldap
+        | ProbeType::Grpc => false,
+    };
+    if let Some(kind) = kind.filter(|kind| goes_nowhere(kind.probe_type())) {
+        reader.error(
+            at,
+            format!("`via = \"path\"` does not fit a check of type \"{kind}\""),
+            "it is for checks that connect as a client of the service does",
+        );
+        return None;
+    }
+    for (key, _) in beside.iter().filter(|(_, item)| item.is_some()) {
+        reader.error(
+            at,
+            format!("`via = \"path\"` stands beside `{key}`"),
+            "the probe goes to the virtual address, by a mark of ipvsd's own",
+        );
+        return None;
+    }
+    Some(via)
 }
 
 /// Whether a connection is held open; not to servers that would hold it against us, or have none.
@@ -373,6 +435,24 @@ pub(super) fn optional<'t, 'i, T>(
     }
 }
 
+/// A firewall mark that is none of ipvsd's own.
+pub(super) fn read_fwmark(reader: &mut Reader, item: &Item<'_>) -> Option<u32> {
+    let mark = reader.number(item, "fwmark", 1..=u32::MAX)?;
+    if PATH_MARKS.contains(&mark) {
+        reader.error(
+            item.span().start,
+            format!("`fwmark` cannot be {mark:#x}"),
+            format!(
+                "{:#x} to {:#x} are ipvsd's own, for checks with via = \"path\"",
+                PATH_MARKS.start(),
+                PATH_MARKS.end()
+            ),
+        );
+        return None;
+    }
+    Some(mark)
+}
+
 fn read_origin(
     reader: &mut Reader,
     source_address: Option<&Item<'_>>,
@@ -381,10 +461,11 @@ fn read_origin(
 ) -> Option<Origin> {
     let address = optional(source_address, |item| reader.ip_address(item, "source_address"));
     let device = optional(device, |item| reader.device(item));
-    let fwmark = optional(fwmark, |item| reader.number(item, "fwmark", 1..=u32::MAX));
+    let fwmark = optional(fwmark, |item| read_fwmark(reader, item));
     Some(Origin {
         address: address?,
         device: device?,
         fwmark: fwmark?,
+        through: None,
     })
 }

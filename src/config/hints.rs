@@ -113,6 +113,7 @@ impl Scope {
                 "initial",
                 "flap",
                 "hold",
+                "via",
                 "connect_ip",
                 "connect_port",
                 "source_address",

@@ -6,8 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::hold::Holding;
+use super::paths::{Path, Paths};
 use crate::health::Check;
-use crate::model::{Action, CheckSpec, CheckState, HoldId, Instant, LocalTrouble, ProbeId, ProbeWarning};
+use crate::model::{
+    Action, CheckSpec, CheckState, HoldId, Instant, LocalTrouble, ProbeId, ProbeSpec, ProbeWarning, Table,
+};
 
 /// Names one check of one target. Never used twice in one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,9 +35,17 @@ pub(super) struct CheckSlot {
     /// What the last probe that passed warned of.
     pub(super) warning: Option<ProbeWarning>,
     pub(super) holding: Holding,
-    target: SocketAddr,
+    target: Target,
     /// It was made for the configuration that is being taken over, so no probe has said anything yet.
     fresh: bool,
+}
+
+/// Where the probes of a check go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Target {
+    pub(super) address: SocketAddr,
+    /// The way through the kernel's table; `None` for one past it.
+    pub(super) path: Option<Path>,
 }
 
 /// A probe that has ended.
@@ -53,12 +64,20 @@ pub(super) struct Finished {
 pub(super) struct Checks {
     slots: BTreeMap<CheckId, CheckSlot>,
     /// Few checks go to one target, many subscribers to one check.
-    by_target: HashMap<SocketAddr, Vec<CheckId>>,
+    by_target: BTreeMap<Target, Vec<CheckId>>,
     running: HashMap<ProbeId, Finished>,
     holds: HashMap<HoldId, CheckId>,
+    paths: Paths,
     last_hold: u64,
     last_check: u64,
     last_probe: u64,
+}
+
+impl CheckSlot {
+    /// Whether its probes go through the kernel's table.
+    pub(super) fn goes_through_the_table(&self) -> bool {
+        self.target.path.is_some()
+    }
 }
 
 impl Checks {
@@ -77,7 +96,7 @@ impl Checks {
     pub(super) fn subscribe(
         &mut self,
         spec: &Arc<CheckSpec>,
-        target: SocketAddr,
+        target: Target,
         subscriber: Subscriber,
         found: CheckState,
     ) -> CheckId {
@@ -96,6 +115,9 @@ impl Checks {
                 }
             }
             return check;
+        }
+        if let Some(path) = target.path {
+            self.paths.want(path);
         }
         self.last_check += 1;
         let check = CheckId(self.last_check);
@@ -133,6 +155,8 @@ impl Checks {
             checks.retain(|check| slots.contains_key(check));
             !checks.is_empty()
         });
+        self.paths
+            .retain(&slots.values().filter_map(|slot| slot.target.path).collect());
         self.running.retain(|_, finished| slots.contains_key(&finished.check));
         let mut added = Vec::new();
         for (check, slot) in &mut self.slots {
@@ -158,13 +182,25 @@ impl Checks {
         slots.map(|(check, slot)| (*check, Arc::clone(&slot.spec))).collect()
     }
 
+    /// Members whose checks go through the kernel's table; with `without_mark` those that no mark is left for.
+    pub(super) fn in_the_path(&self, without_mark: bool) -> impl Iterator<Item = Subscriber> + '_ {
+        let such = move |slot: &&CheckSlot| {
+            let path = slot.target.path.as_ref();
+            path.is_some_and(|path| !without_mark || self.paths.mark(path).is_none())
+        };
+        self.slots
+            .values()
+            .filter(such)
+            .filter_map(|slot| slot.subscribers.first().copied())
+    }
+
     /// Starts a probe of a check, if the check is still there.
     pub(super) fn start_probe(&mut self, check: CheckId, due: Instant, now: Instant) -> Option<Action> {
         let slot = self.slots.get(&check)?;
         self.last_probe += 1;
         let probe = ProbeId(self.last_probe);
-        let (target, timeout) = (slot.target, slot.spec.timeout);
-        let spec = Arc::clone(&slot.spec.probe);
+        let (target, timeout) = (slot.target.address, slot.spec.timeout);
+        let spec = self.probe_of(slot);
         let started = now;
         self.running.insert(
             probe,
@@ -189,8 +225,8 @@ impl Checks {
         self.last_hold += 1;
         let hold = HoldId(self.last_hold);
         self.holds.insert(hold, check);
-        let (target, timeout) = (slot.target, slot.spec.timeout);
-        let spec = Arc::clone(&slot.spec.probe);
+        let (target, timeout) = (slot.target.address, slot.spec.timeout);
+        let spec = self.probe_of(slot);
         let action = Action::OpenHold {
             hold,
             spec,
@@ -203,6 +239,33 @@ impl Checks {
     /// What a connection that has ended was held for.
     pub(super) fn finish_hold(&mut self, hold: HoldId) -> Option<CheckId> {
         self.holds.remove(&hold)
+    }
+
+    /// What is tried, with the mark of its way where it has one.
+    fn probe_of(&self, slot: &CheckSlot) -> Arc<ProbeSpec> {
+        let Some(path) = slot.target.path else {
+            return Arc::clone(&slot.spec.probe);
+        };
+        let mut probe = ProbeSpec::clone(&slot.spec.probe);
+        probe.origin.fwmark = self.paths.mark(&path);
+        probe.origin.through = Some(path.server);
+        Arc::new(probe)
+    }
+
+    /// The ways through the kernel's table that checks need.
+    pub(super) fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// The ways through the kernel's table that checks need.
+    pub(super) fn paths_mut(&mut self) -> &mut Paths {
+        &mut self.paths
+    }
+
+    /// Whether a check's probes would reach its server, going by the table: those that go past it always do.
+    pub(super) fn is_open(&self, check: CheckId, table: Option<&Table>) -> bool {
+        let path = self.slots.get(&check).and_then(|slot| slot.target.path);
+        path.is_none_or(|path| table.is_some_and(|table| self.paths.is_open(&path, table)))
     }
 
     /// The probe that was started last.

@@ -10,7 +10,7 @@ use crate::model::{Config, Owned, ServerState, Service, ServiceKey, Table, Virtu
 pub(super) fn desired(config: &Config, pools: &Pools, believed: &Table) -> Table {
     let all = (0..config.virtual_servers.len()).flat_map(|pool| desired_services(config, pools, pool, believed));
     Table {
-        services: all.collect(),
+        services: all.chain(pools.checks().paths().services()).collect(),
     }
 }
 

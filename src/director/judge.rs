@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::Director;
 use super::checks::Finished;
-use crate::model::{Action, Instant, IntervalFrom, LocalTrouble, ProbeId, ProbeOutcome, ProbeResult, Transition};
+use crate::model::{
+    Action, CheckState, Instant, IntervalFrom, LocalTrouble, ProbeId, ProbeOutcome, ProbeResult, Transition,
+};
 
 impl Director {
     pub(super) fn judge(&mut self, probe: ProbeId, result: ProbeResult, now: Instant, actions: &mut Vec<Action>) {
@@ -41,6 +43,10 @@ impl Director {
         let check = if told { slot.spec.name.clone() } else { String::new() };
         let subscribers = if changed { slot.subscribers.clone() } else { Vec::new() };
         let first = slot.subscribers.first().copied();
+        if !success && slot.goes_through_the_table() && slot.machine.state() == CheckState::Up {
+            // Somebody may have taken the way out of the table; then it is back before the next probe.
+            self.next_read = Some(now);
+        }
         match slot.goes_on_rushing(success, &finished) {
             true => self.schedule.set(finished.check, now),
             false => self.schedule_next(&finished, now),

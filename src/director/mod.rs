@@ -15,6 +15,7 @@
 //! | `desired` | the table that the configuration and the states of all servers ask for |
 //! | `pools` | the members of every pool, and what survives a new configuration |
 //! | `trouble` | trouble of this host: nothing is judged by it, and afterwards all are probed again, without a burst |
+//! | `paths` | services of ipvsd's own, by which probes go the way that clients' packets go |
 //! | `schedule` | which probe is due when |
 
 mod chance;
@@ -22,6 +23,7 @@ mod checks;
 mod desired;
 mod hold;
 mod judge;
+mod paths;
 mod pools;
 mod schedule;
 mod trouble;
@@ -42,6 +44,7 @@ use schedule::Schedule;
 use trouble::Troubles;
 
 pub use desired::{may_have_thresholds, services_with_thresholds, table_without_checks};
+pub use paths::is_path_service;
 
 /// How the director behaves; not part of the configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +79,9 @@ const WRITES_WITHOUT_PAUSE: u32 = 3;
 /// How often in a row the table is written before addresses and readiness wait for it no longer; with the pauses, some
 /// seconds.
 const WRITES_WAITED_FOR: u32 = 10;
+
+/// How soon a check looks again whether the table has its way to the server.
+const UNTIL_OPEN: Duration = Duration::from_millis(100);
 
 /// How many refusals of one batch are told one by one.
 const MOST_REFUSALS: usize = 50;
@@ -199,6 +205,7 @@ impl Director {
     fn load(&mut self, config: Arc<Config>, now: Instant, actions: &mut Vec<Action>) {
         let (added, closed) = self.pools.load(&config, now);
         actions.extend(closed.into_iter().map(Action::CloseHold));
+        self.tell_of_closed_paths(actions);
         // Not all first probes at once: a millisecond apart, or closer where they would not fit into one interval.
         let spread = |interval: Duration, count: u32| Duration::from_millis(1).min(interval / count.max(1));
         let count = u32::try_from(added.len()).unwrap_or(u32::MAX);
@@ -237,6 +244,10 @@ impl Director {
         self.unreadable = None;
         self.compare_all = true;
         self.next_read = self.settings.reconcile_interval.map(|interval| now + interval);
+        self.pools
+            .checks_mut()
+            .paths_mut()
+            .make_way(&table, &self.owned.services);
         let before = self.believed.replace(table);
         if before.is_none() {
             self.details = Arc::new(self.services_to_read_in_full());
@@ -244,8 +255,14 @@ impl Director {
         if let Some(before) = before.filter(|_| !std::mem::take(&mut self.uncertain)) {
             let after = self.believed.as_ref();
             let mut steps = Vec::new();
-            let ours = self.config.virtual_servers.iter().flat_map(|server| &server.services);
-            for (key, service) in ours.filter_map(|key| before.services.get_key_value(key)) {
+            let ours = self
+                .config
+                .virtual_servers
+                .iter()
+                .flat_map(|server| &server.services)
+                .copied();
+            let ours = ours.chain(self.pools.checks().paths().services().map(|(key, _)| key));
+            for (key, service) in ours.filter_map(|key| before.services.get_key_value(&key)) {
                 plan::service_steps(
                     *key,
                     service,
@@ -325,6 +342,14 @@ impl Director {
     fn time_reached(&mut self, now: Instant, actions: &mut Vec<Action>) {
         self.spread_what_is_late(now, actions);
         while let Some((check, due)) = self.schedule.pop_due(now) {
+            let written = self.believed.as_ref().filter(|_| !self.settings.observe);
+            if !self.pools.checks().is_open(check, written) {
+                // Nothing is written where it is only observed: it will never be.
+                if !self.settings.observe {
+                    self.schedule.set(check, now + UNTIL_OPEN);
+                }
+                continue;
+            }
             actions.extend(self.pools.checks_mut().start_probe(check, due, now));
         }
         self.refused.retain(|_, (_, until)| *until > now);
@@ -403,6 +428,7 @@ impl Director {
         let configured: BTreeSet<_> = servers
             .iter()
             .flat_map(|server| server.services.iter().copied())
+            .chain(self.pools.checks().paths().services().map(|(key, _)| key))
             .collect();
         let hold: BTreeSet<_> = servers.iter().flat_map(VirtualServer::virtual_addresses).collect();
         let release: BTreeSet<_> = self.owned.addresses.difference(&hold).cloned().collect();

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::checks::{CheckId, Checks, Subscriber};
+use super::checks::{CheckId, Checks, Subscriber, Target};
+use super::paths::Path;
 use crate::health::{self, Tier};
 use crate::model::{
-    CheckSpec, CheckState, Config, FailureCause, HoldId, Instant, RealServer, ServerId, ServerState, Transition,
-    VirtualServer,
+    CheckSpec, CheckState, Config, FailureCause, Family, HoldId, Instant, RealServer, ServerId, ServerState,
+    Transition, Via, VirtualServer,
 };
 
 #[derive(Debug)]
@@ -230,15 +231,28 @@ fn name_of(server: &VirtualServer, real_server: &RealServer) -> ServerId {
 }
 
 /// Where a check connects: its own address, else the real server's; its own port, else the real server's, else that of
-/// the pool's first service.
-fn target_of(server: &VirtualServer, real_server: &RealServer, spec: &CheckSpec) -> SocketAddr {
-    let service_port = || server.services.first().and_then(crate::model::ServiceKey::port);
+/// the pool's first service. Through the table it is the pool's first virtual address.
+fn target_of(server: &VirtualServer, real_server: &RealServer, spec: &CheckSpec) -> Target {
+    let first = server.services.first();
+    let service_port = || first.and_then(crate::model::ServiceKey::port);
     let port = spec
         .connect_port
         .or(real_server.port)
         .or_else(service_port)
         .unwrap_or(0);
-    SocketAddr::new(spec.connect_ip.unwrap_or(real_server.address), port)
+    let virtual_address = first
+        .and_then(crate::model::ServiceKey::address)
+        .filter(|_| spec.via == Via::Path);
+    let address = virtual_address.or(spec.connect_ip).unwrap_or(real_server.address);
+    let path = virtual_address.map(|address| Path {
+        family: Family::of(address),
+        server: real_server.address,
+        forwarding: real_server.spec.forwarding,
+    });
+    Target {
+        address: SocketAddr::new(address, port),
+        path,
+    }
 }
 
 fn tier_name(server: &VirtualServer, tier: Tier) -> Option<String> {

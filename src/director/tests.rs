@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{
     CheckSpec, DestinationSpec, FailureCause, Family, Flap, Forwarding, HoldEnd, HoldId, Initial, IntervalFrom, Jitter,
-    LocalTrouble, ProbeKind, ProbeOutcome, ProbeSpec, Protocol, RealServer, Refusal, Scheduler, ServerState, Service,
-    ServiceSpec, SorryServer,
+    LocalTrouble, PATH_MARKS, ProbeKind, ProbeOutcome, ProbeSpec, Protocol, RealServer, Refusal, Scheduler,
+    ServerState, Service, ServiceSpec, SorryServer, Via,
 };
 
 /// How a simulated server answers probes.
@@ -93,10 +93,25 @@ impl World {
     fn act(&mut self, action: Action) {
         match action {
             Action::StartProbe {
-                probe, target, timeout, ..
+                probe,
+                spec,
+                target,
+                timeout,
             } => {
-                self.probes.entry(target).or_default().push(self.now);
-                let answer = self.answers.get(&target.ip()).copied().unwrap_or(Answer::Accepts);
+                let server = spec.origin.through.unwrap_or(target.ip());
+                let to = SocketAddr::new(server, target.port());
+                self.probes.entry(to).or_default().push(self.now);
+                let mut answer = self.answers.get(&server).copied().unwrap_or(Answer::Accepts);
+                if let Some(mark) = spec.origin.fwmark {
+                    let family = Family::of(target.ip());
+                    let way = self.kernel.services.get(&ServiceKey::Fwmark { mark, family });
+                    let leads_to = way.map(|way| way.destinations.keys().map(|key| key.address).collect::<Vec<_>>());
+                    match leads_to {
+                        Some(servers) => assert_eq!(servers, [server], "the probe reaches another server"),
+                        // Nobody listens on the director itself.
+                        None => answer = Answer::Refuses,
+                    }
+                }
                 let (delay, outcome) = match answer {
                     Answer::Accepts => (Duration::from_millis(1), ProbeOutcome::Success),
                     Answer::Refuses => (Duration::from_millis(1), ProbeOutcome::Failure(FailureCause::Refused)),
@@ -908,6 +923,118 @@ fn intervals_count_from_the_end_of_a_probe_where_that_is_wanted_and_a_down_serve
         .collect();
     // Half a second of time-out each, seven seconds between; a success, a second to the next one, then up.
     assert_eq!(starts, [0, 7500, 15000, 22500, 23501, 25502, 27503]);
+}
+
+fn in_the_path(vip: u8, servers: &[u8]) -> Config {
+    let mut config = config(vec![pool(vip, servers)]);
+    for server in &mut config.virtual_servers[0].real_servers {
+        Arc::make_mut(&mut server.checks[0]).via = Via::Path;
+    }
+    config
+}
+
+/// The weights of one service: `last octet=weight`.
+fn serving(world: &World, vip: u8) -> String {
+    let destinations = world
+        .kernel
+        .services
+        .get(&service(vip))
+        .map(|found| &found.destinations);
+    let octet = |key: &DestinationKey| key.address.to_string().rsplit('.').next().map(str::to_owned);
+    let shown = destinations
+        .into_iter()
+        .flatten()
+        .map(|(key, spec)| format!("{}={}", octet(key).unwrap_or_default(), spec.weight));
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+fn mark(n: u32) -> ServiceKey {
+    ServiceKey::Fwmark {
+        mark: PATH_MARKS.start() + n,
+        family: Family::Inet,
+    }
+}
+
+#[test]
+fn probes_in_the_path_have_a_way_of_their_own_which_is_ours_and_goes_with_the_last_of_them() {
+    let mut world = World::new();
+    world.answer(12, Answer::Hangs);
+    let mut both = in_the_path(200, &[11, 12]);
+    both.virtual_servers.extend(in_the_path(201, &[12]).virtual_servers);
+    world.start(both);
+    world.run_for(seconds(9));
+    assert_eq!(
+        (serving(&world, 200).as_str(), serving(&world, 201).as_str()),
+        ("11=1", "")
+    );
+    let keys: BTreeSet<_> = world.kernel.services.keys().copied().collect();
+    assert_eq!(
+        keys,
+        BTreeSet::from([service(200), service(201), mark(0), mark(1)]),
+        "one way to one server"
+    );
+    assert_eq!(world.owned.services, keys);
+    world.tell(Event::ConfigLoaded(Arc::new(in_the_path(200, &[12, 13]))));
+    world.run_for(seconds(9));
+    assert_eq!(serving(&world, 200), "13=1");
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![pool(200, &[13])]))));
+    world.run_for(seconds(9));
+    assert_eq!(
+        world.kernel.services.keys().copied().collect::<Vec<_>>(),
+        [service(200)]
+    );
+    assert_eq!(world.owned.services, BTreeSet::from([service(200)]));
+}
+
+#[test]
+fn a_mark_that_somebody_else_uses_is_left_to_him() {
+    let mut world = World::new();
+    let theirs = Service {
+        spec: ServiceSpec::new(Scheduler::Rr, Family::Inet),
+        destinations: BTreeMap::from([(
+            DestinationKey::new(address(99), 0),
+            DestinationSpec::new(Forwarding::Nat, 1),
+        )]),
+    };
+    world.kernel.services.insert(mark(0), theirs.clone());
+    world.start(in_the_path(200, &[11]));
+    world.run_for(seconds(9));
+    assert_eq!(serving(&world, 200), "11=1");
+    assert_eq!(world.kernel.services[&mark(0)], theirs);
+    assert!(world.kernel.services.contains_key(&mark(1)) && !world.owned.services.contains(&mark(0)));
+}
+
+#[test]
+fn a_cleared_table_is_no_failure_of_servers_that_are_probed_in_the_path() {
+    for moment in (0..2000).step_by(100) {
+        let mut world = World::new();
+        world.start(in_the_path(200, &[11, 12]));
+        world.run_for(seconds(10) + Duration::from_millis(moment));
+        world.kernel.services.clear();
+        world.run_for(seconds(10));
+        assert_eq!(serving(&world, 200), "11=1 12=1", "cleared {moment} ms later");
+        assert!(!world.log.iter().any(|line| line.contains("down")), "{:?}", world.log);
+    }
+}
+
+#[test]
+fn where_nothing_is_written_nothing_is_probed_in_the_path() {
+    let mut world = World::new();
+    world.director = Director::new(Settings {
+        observe: true,
+        ..Settings::default()
+    });
+    world.verdict = |_| Ok(());
+    world.owned.services.extend([service(200), mark(0)]);
+    world.start(in_the_path(200, &[11]));
+    world.run_for(seconds(9));
+    assert!(world.probes.is_empty());
+    let told = world
+        .log
+        .iter()
+        .filter(|line| line.contains("nothing is written"))
+        .count();
+    assert_eq!(told, 1, "{:?}", world.log);
 }
 
 fn holding(vip: u8, servers: &[u8]) -> Config {

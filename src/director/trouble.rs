@@ -86,6 +86,19 @@ impl Director {
         }
     }
 
+    /// Says so where checks with `via = "path"` cannot run: nothing is written, or there are more than marks.
+    pub(super) fn tell_of_closed_paths(&self, actions: &mut Vec<Action>) {
+        let why = match self.settings.observe {
+            true => "its way needs a service in the kernel's table, and nothing is written while observing",
+            false => "its way needs a firewall mark, and all of ipvsd's are taken",
+        };
+        if let Some(first) = self.pools.checks().in_the_path(!self.settings.observe).next() {
+            let server = self.pools.name(first);
+            let trouble = LocalTrouble::Setup(why.into());
+            actions.push(Action::Report(Transition::LocalTrouble { server, trouble }));
+        }
+    }
+
     /// After a halt everything is due at once; that is spread out, and told.
     pub(super) fn spread_what_is_late(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let is_late = |due: Instant| now.since(due) > LATE;

@@ -1,6 +1,7 @@
 //! Checks: what to probe and when.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub struct CheckSpec {
     pub flap: Option<Flap>,
     /// One idle connection is held open, and probes run at once where it breaks.
     pub hold: bool,
+    /// By which way its probes go.
+    pub via: Via,
 }
 
 impl CheckSpec {
@@ -66,6 +69,7 @@ impl CheckSpec {
             initial: Initial::FirstResult,
             flap: None,
             hold: false,
+            via: Via::Direct,
         }
     }
 
@@ -95,6 +99,20 @@ pub struct Flap {
     /// The longest that it is held down. After twice `within` without a hold the next one is short again.
     pub longest: Duration,
 }
+
+/// The way of a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Via {
+    /// To the real server's own address, past the kernel's table.
+    #[default]
+    Direct,
+    /// To the virtual address, and by the kernel's table to that very server, as the packets of clients go.
+    Path,
+}
+
+/// The firewall marks of ipvsd's own services for checks with `via = "path"`: 16,383 of them, all with the same upper
+/// half, so that masks over the lower 14 bits of a mark see them as small numbers.
+pub const PATH_MARKS: RangeInclusive<u32> = 0x6970_0001..=0x6970_3fff;
 
 /// Where the time to the next probe starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

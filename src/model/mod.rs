@@ -49,7 +49,7 @@ mod tls_probe;
 
 pub use action::{Action, CheckState, ServerId, ServerState, Transition};
 pub use advice::{Advice, StateAdvice, WeightAdvice};
-pub use check::{CheckSpec, Flap, Initial, IntervalFrom, Jitter};
+pub use check::{CheckSpec, Flap, Initial, IntervalFrom, Jitter, PATH_MARKS, Via};
 pub use config::{
     Config, HostSettings, IpvsSettings, RealServer, SorryServer, Sysctl, TimeoutSettings, VirtualAddress,
     VirtualServer, interface_sysctl,

@@ -46,9 +46,19 @@ pub fn is_cut_off(address: IpAddr, origin: &Origin) -> bool {
             return all_down(networks, |network| network.device == *device);
         }
         all_down(networks, |network| network.holds(address))
-            || source_towards(address, origin.fwmark)
+            || source_towards(address, origin.fwmark.filter(|_| origin.through.is_none()))
                 .is_some_and(|source| all_down(networks, |network| network.own == source))
     })
+}
+
+/// The device that has this host's address towards another one.
+pub fn device_towards(address: IpAddr) -> Option<String> {
+    let source = source_towards(address, None)?;
+    let networks = networks().ok()?;
+    networks
+        .into_iter()
+        .find(|network| network.own == source)
+        .map(|network| network.device)
 }
 
 /// The address of its own that this host would send from.
