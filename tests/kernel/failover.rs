@@ -1,7 +1,6 @@
 //! A real server dies, hangs, comes back; all die; the sorry server serves. With real nginx, in every mode.
 
 use std::io::Write;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
