@@ -325,7 +325,7 @@ fn read_via(
         );
         return None;
     }
-    for (key, _) in beside.iter().filter(|(_, item)| item.is_some()) {
+    if let Some((key, _)) = beside.iter().find(|(_, item)| item.is_some()) {
         reader.error(
             at,
             format!("`via = \"path\"` stands beside `{key}`"),

@@ -1332,8 +1332,86 @@ fn any_answer() -> impl Strategy<Value = Answer> {
     ]
 }
 
+/// What one checker of keepalived would do: the times at which it starts probes of a server whose answers come after
+/// these times, and whether the server was in the table after each. `first` is when it starts its first probe.
+///
+/// A model of its own machine, as its behaviour is described: intervals count from a probe's end; so many retries after
+/// the first failure; the first failure of all is enough; one success brings a server back.
+fn keepalived(
+    answers: &[(bool, u64)],
+    (delay_loop, retry, delay_before_retry, alpha): (u64, u32, u64, bool),
+) -> Vec<(u64, bool)> {
+    let (mut now, mut is_up, mut retries) = (0, !alpha, retry);
+    let mut starts = Vec::new();
+    for (success, takes) in answers {
+        let started = now;
+        now += takes;
+        if !success && is_up && retries < retry {
+            retries += 1;
+            now += delay_before_retry;
+        } else {
+            (is_up, retries) = (*success, 0);
+            now += delay_loop;
+        }
+        starts.push((started, is_up));
+    }
+    starts
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// The settings of the table in `docs/configuration.md`: the same probes at the same millisecond, and the same
+    /// verdicts after them, for probes of any length and any result.
+    #[test]
+    fn settings_that_say_what_keepalived_is_told_probe_when_it_would(
+        answers in prop::collection::vec((any::<bool>(), 0u64..900), 1..40),
+        delay_loop in 100u64..9000, retry in 0u32..5, delay_before_retry in 100u64..9000, alpha: bool,
+    ) {
+        let milliseconds = Duration::from_millis;
+        let mut config = config(vec![pool(200, &[11])]);
+        *Arc::make_mut(&mut config.virtual_servers[0].real_servers[0].checks[0]) = CheckSpec {
+            interval: milliseconds(delay_loop),
+            down_interval: milliseconds(delay_loop),
+            retry_interval: milliseconds(delay_before_retry),
+            interval_from: IntervalFrom::End,
+            timeout: milliseconds(900),
+            rise: 1,
+            fall: retry + 1,
+            first_fall: 1,
+            initial: if alpha { Initial::Down } else { Initial::Up },
+            ..check()
+        };
+        let wanted = keepalived(&answers, (delay_loop, retry, delay_before_retry, alpha));
+        let mut director = Director::new(Settings::default());
+        director.handle(Event::OwnedLoaded(Owned::default()), Instant::START);
+        let mut now = Instant::START;
+        let mut actions = director.handle(Event::ConfigLoaded(Arc::new(config)), now);
+        for ((success, takes), (start, is_up)) in answers.into_iter().zip(wanted) {
+            // What goes to the kernel is of no concern here, and never answered.
+            while !actions.iter().any(|action| matches!(action, Action::StartProbe { .. })) {
+                now = now.max(director.next_wake().expect("a probe will be due"));
+                actions = director.handle(Event::TimeReached, now);
+            }
+            prop_assert_eq!(now.since_start().as_millis(), u128::from(start));
+            let probe = actions.iter().find_map(|action| match action {
+                Action::StartProbe { probe, .. } => Some(*probe),
+                _ => None,
+            });
+            now = now + milliseconds(takes);
+            let outcome = match success {
+                true => ProbeOutcome::Success,
+                false => ProbeOutcome::Failure(FailureCause::Refused),
+            };
+            let event = Event::ProbeFinished {
+                probe: probe.expect("it was started"),
+                result: outcome.into(),
+            };
+            actions = director.handle(event, now);
+            prop_assert_eq!(director.pools().states(0) == [ServerState::Up], is_up);
+            actions.clear();
+        }
+    }
 
     /// Whatever servers do: once they keep still, the table is a function of their states; and with a sorry server
     /// no write ever leaves a service that was serving without a server.

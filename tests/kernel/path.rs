@@ -146,3 +146,8 @@ fn settings_are_made_for_path_checks_alone_and_a_cleared_table_is_no_servers_fai
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(saved(&site), before);
 }
+
+#[test]
+fn a_path_check_proves_the_virtual_address_on_the_real_server_over_tun_and_ipv6() {
+    the_virtual_address_goes_and_comes("path-tun6", Forwarding::Tunnel, Family::V6);
+}
