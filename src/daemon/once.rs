@@ -8,9 +8,9 @@ use std::thread;
 
 use anyhow::Context;
 
-use super::files;
 use super::instance::Instance;
 use super::record::Record;
+use super::{files, memory};
 use crate::ipvs::{Client, IpvsError};
 use crate::model::{Config, DestinationSpec, Owned, ServiceKey, Step, Table, Via, VirtualAddress, VirtualServer};
 use crate::net::{self, HostNetwork};
@@ -145,6 +145,7 @@ pub fn apply(options: &Options) -> anyhow::Result<Applied> {
 }
 
 fn compare(options: &Options) -> anyhow::Result<Comparison> {
+    memory::take_generously();
     // The kernel is read while the file is.
     let reading = thread::spawn(|| {
         let mut client = Client::connect()?;

@@ -3,12 +3,11 @@
 //! The order counts: `-r` without a port takes the port of the service said so far, `-M` is read as an IPv6 prefix
 //! only after an IPv6 service, and an IPv6 service sets the mask anew.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::grammar::NameService;
 use super::message::Refusal;
-use super::option::{Meaning, OptionEntry, Setting};
+use super::option::{Meaning, OptionEntry, Setting, Settings};
 use super::rule::TunnelType;
 use super::value;
 use crate::listing::Columns;
@@ -24,7 +23,7 @@ const MOST: u32 = i32::MAX.cast_unsigned();
 /// What has been said so far.
 #[derive(Debug)]
 pub(super) struct Draft<'a> {
-    pub(super) given: BTreeSet<Setting>,
+    pub(super) given: Settings,
     protocol: Option<Protocol>,
     address: IpAddr,
     pub(super) port: u16,
@@ -56,7 +55,7 @@ impl<'a> Draft<'a> {
     pub(super) fn new() -> Self {
         let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         Self {
-            given: BTreeSet::new(),
+            given: Settings::NONE,
             protocol: None,
             address: nowhere,
             port: 0,
@@ -85,7 +84,7 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn has(&self, setting: Setting) -> bool {
-        self.given.contains(&setting)
+        self.given.contains(setting)
     }
 
     /// The service, where one was said.
@@ -152,7 +151,8 @@ impl<'a> Draft<'a> {
     }
 
     fn once(&mut self, setting: Setting) -> Result<(), Refusal> {
-        if self.given.insert(setting) {
+        if !self.given.contains(setting) {
+            self.given = self.given.with(setting);
             return Ok(());
         }
         Err(Refusal::syntax(format!(

@@ -30,7 +30,7 @@ pub trait NameService {
 ///
 /// # Errors
 /// What the original refuses, in its words and with its exit status.
-pub fn parse(words: &[String], program: &str, names: &dyn NameService) -> Result<Command, Refusal> {
+pub fn parse<W: AsRef<str>>(words: &[W], program: &str, names: &dyn NameService) -> Result<Command, Refusal> {
     if words.is_empty() {
         return Ok(Command::List(listing::Request::default()));
     }
@@ -81,7 +81,7 @@ pub fn parse(words: &[String], program: &str, names: &dyn NameService) -> Result
         return Err(Refusal::syntax(format!("unexpected argument {word}")));
     }
     let flags = scheduler_flags(&draft)?;
-    rule::check_command(verb, &draft.given)?;
+    rule::check_command(verb, draft.given)?;
     finish(verb, &draft, flags, timeouts, role)
 }
 
@@ -231,7 +231,7 @@ fn destination(draft: &Draft<'_>) -> Result<(DestinationKey, DestinationSpec), R
     }
     let forwarding = match draft.forwarding {
         'i' => {
-            rule::check_tunnel(draft.tunnel, &draft.given)?;
+            rule::check_tunnel(draft.tunnel, draft.given)?;
             Forwarding::Tun(tunnel(draft))
         }
         _ if TUNNEL_SETTINGS.iter().any(|setting| draft.has(*setting)) => {

@@ -30,8 +30,8 @@ pub(super) type Taken<'a> = (&'static OptionEntry, Option<&'a str>);
 
 /// A command line that is being read.
 #[derive(Debug)]
-pub(super) struct Lexer<'a> {
-    words: &'a [String],
+pub(super) struct Lexer<'a, W> {
+    words: &'a [W],
     next: usize,
     /// What is left of a cluster of letters, or the value attached to the last of them.
     cluster: &'a str,
@@ -39,8 +39,8 @@ pub(super) struct Lexer<'a> {
     loose: Vec<&'a str>,
 }
 
-impl<'a> Lexer<'a> {
-    pub(super) fn new(words: &'a [String]) -> Self {
+impl<'a, W: AsRef<str>> Lexer<'a, W> {
+    pub(super) fn new(words: &'a [W]) -> Self {
         Self {
             words,
             next: 0,
@@ -55,7 +55,7 @@ impl<'a> Lexer<'a> {
         self.next
             .checked_sub(1)
             .and_then(|last| self.words.get(last))
-            .map_or("", String::as_str)
+            .map_or("", AsRef::as_ref)
     }
 
     /// The words that are no options, in their order; all of them once the options are at their end.
@@ -66,7 +66,7 @@ impl<'a> Lexer<'a> {
     /// The next option; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<Taken<'a>>, Trouble> {
         while self.cluster.is_empty() {
-            let Some(word) = self.words.get(self.next) else {
+            let Some(word) = self.words.get(self.next).map(AsRef::as_ref) else {
                 return Ok(None);
             };
             self.next += 1;
@@ -111,7 +111,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn with_value(&mut self, entry: &'static OptionEntry, attached: Option<&'a str>) -> Result<Taken<'a>, Trouble> {
-        let value = match (entry.takes, attached, self.words.get(self.next)) {
+        let value = match (entry.takes, attached, self.words.get(self.next).map(AsRef::as_ref)) {
             (Takes::Nothing, Some(_), _) => return Err(Trouble::UnwantedValue),
             (Takes::Nothing, None, _) => None,
             (Takes::Value | Takes::PerhapsValue, Some(value), _) => Some(value),
@@ -120,7 +120,7 @@ impl<'a> Lexer<'a> {
             (Takes::PerhapsValue, None, Some(word)) if word.starts_with('-') => None,
             (Takes::Value | Takes::PerhapsValue, None, Some(word)) => {
                 self.next += 1;
-                Some(word.as_str())
+                Some(word)
             }
         };
         Ok((entry, value))

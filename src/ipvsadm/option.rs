@@ -139,6 +139,48 @@ pub(super) enum Setting {
     Atomic,
 }
 
+/// Some of the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Settings(u64);
+
+impl Settings {
+    pub(super) const NONE: Self = Self(0);
+
+    pub(super) const fn of(settings: &[Setting]) -> Self {
+        let mut all = Self::NONE;
+        let mut index = 0;
+        while index < settings.len() {
+            all = all.with(settings[index]);
+            index += 1;
+        }
+        all
+    }
+
+    pub(super) const fn with(self, setting: Setting) -> Self {
+        Self(self.0 | 1 << setting as u32)
+    }
+
+    pub(super) const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(super) const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    pub(super) const fn contains(self, setting: Setting) -> bool {
+        self.0 & 1 << setting as u32 != 0
+    }
+
+    pub(super) const fn contains_all(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub(super) const fn len(self) -> u32 {
+        self.0.count_ones()
+    }
+}
+
 impl Setting {
     /// All of them, in the order of the checks.
     pub(super) const ALL: [Self; 36] = [

@@ -1,30 +1,35 @@
 //! Which option goes with which command, and which tunnel option with which tunnel.
 
-use std::collections::BTreeSet;
-
 use super::message::Refusal;
-use super::option::{Setting, Verb};
+use super::option::{Setting, Settings, Verb};
 
 /// What a command, or a tunnel type, makes of the options.
 #[derive(Debug, Default)]
 struct Rules {
-    required: &'static [Setting],
-    optional: &'static [Setting],
+    required: Settings,
+    optional: Settings,
     /// At most one of them.
-    one_of: &'static [Setting],
+    one_of: Settings,
 }
 
-const SERVICE: &[Setting] = &[Setting::Service];
-const SERVER: &[Setting] = &[Setting::Service, Setting::Server];
-const SERVICE_SETTINGS: &[Setting] = &[
+impl Rules {
+    fn allow(&self, given: Settings) -> bool {
+        let known = self.required.union(self.optional).union(self.one_of);
+        given.contains_all(self.required) && known.contains_all(given) && given.intersection(self.one_of).len() < 2
+    }
+}
+
+const SERVICE: Settings = Settings::of(&[Setting::Service]);
+const SERVER: Settings = Settings::of(&[Setting::Service, Setting::Server]);
+const SERVICE_SETTINGS: Settings = Settings::of(&[
     Setting::Scheduler,
     Setting::Persistent,
     Setting::Netmask,
     Setting::OnePacket,
     Setting::PersistenceEngine,
     Setting::SchedulerFlags,
-];
-const SERVER_SETTINGS: &[Setting] = &[
+]);
+const SERVER_SETTINGS: Settings = Settings::of(&[
     Setting::Forwarding,
     Setting::Weight,
     Setting::UpperThreshold,
@@ -34,8 +39,8 @@ const SERVER_SETTINGS: &[Setting] = &[
     Setting::TunNocsum,
     Setting::TunCsum,
     Setting::TunRemcsum,
-];
-const LIST_SETTINGS: &[Setting] = &[
+]);
+const LIST_SETTINGS: Settings = Settings::of(&[
     Setting::Numeric,
     Setting::Statistics,
     Setting::Rate,
@@ -46,33 +51,34 @@ const LIST_SETTINGS: &[Setting] = &[
     Setting::Exact,
     Setting::TunInfo,
     Setting::Json,
-];
-const DAEMON_SETTINGS: &[Setting] = &[
+]);
+const DAEMON_SETTINGS: Settings = Settings::of(&[
     Setting::McastInterface,
     Setting::SyncId,
     Setting::McastGroup,
     Setting::McastPort,
     Setting::McastTtl,
     Setting::SyncMaxlen,
-];
+]);
 
 fn of_verb(verb: Verb) -> Rules {
-    let (required, optional, one_of): (&[_], &[_], &[_]) = match verb {
-        Verb::AddService | Verb::EditService => (SERVICE, SERVICE_SETTINGS, &[]),
-        Verb::DeleteService => (SERVICE, &[], &[]),
-        Verb::AddServer | Verb::EditServer => (SERVER, SERVER_SETTINGS, &[]),
-        Verb::DeleteServer => (SERVER, &[], &[]),
-        Verb::Restore => (&[], &[Setting::Atomic], &[]),
-        Verb::Save => (&[], &[Setting::Numeric], &[]),
+    const NONE: Settings = Settings::NONE;
+    let (required, optional, one_of) = match verb {
+        Verb::AddService | Verb::EditService => (SERVICE, SERVICE_SETTINGS, NONE),
+        Verb::DeleteService => (SERVICE, NONE, NONE),
+        Verb::AddServer | Verb::EditServer => (SERVER, SERVER_SETTINGS, NONE),
+        Verb::DeleteServer => (SERVER, NONE, NONE),
+        Verb::Restore => (NONE, Settings::of(&[Setting::Atomic]), NONE),
+        Verb::Save => (NONE, Settings::of(&[Setting::Numeric]), NONE),
         Verb::List => (
-            &[],
+            NONE,
             LIST_SETTINGS,
-            &[Setting::Connection, Setting::Service, Setting::Timeout, Setting::Daemon],
+            Settings::of(&[Setting::Connection, Setting::Service, Setting::Timeout, Setting::Daemon]),
         ),
-        Verb::Zero => (&[], SERVICE, &[]),
-        Verb::StartDaemon => (&[], DAEMON_SETTINGS, &[]),
-        Verb::StopDaemon => (&[], &[Setting::SyncId], &[]),
-        Verb::Clear | Verb::Set | Verb::Help | Verb::Version => (&[], &[], &[]),
+        Verb::Zero => (NONE, SERVICE, NONE),
+        Verb::StartDaemon => (NONE, DAEMON_SETTINGS, NONE),
+        Verb::StopDaemon => (NONE, Settings::of(&[Setting::SyncId]), NONE),
+        Verb::Clear | Verb::Set | Verb::Help | Verb::Version => (NONE, NONE, NONE),
     };
     Rules {
         required,
@@ -82,15 +88,19 @@ fn of_verb(verb: Verb) -> Rules {
 }
 
 /// Goes through `settings` in their order and stops at the first thing wrong with those `given`.
-fn check(rules: &Rules, settings: &[Setting], given: &BTreeSet<Setting>, whose: &str) -> Result<(), Refusal> {
+fn check(rules: &Rules, settings: &[Setting], given: Settings, whose: impl Fn() -> String) -> Result<(), Refusal> {
+    if rules.allow(given.intersection(Settings::of(settings))) {
+        return Ok(());
+    }
+    let whose = &whose();
     let mut chosen: Option<Setting> = None;
     for &setting in settings {
         let name = setting.name();
-        if !given.contains(&setting) {
-            if rules.required.contains(&setting) {
+        if !given.contains(setting) {
+            if rules.required.contains(setting) {
                 return Err(missing(setting, whose));
             }
-        } else if rules.one_of.contains(&setting) {
+        } else if rules.one_of.contains(setting) {
             if let Some(first) = chosen {
                 let first = first.name();
                 return Err(Refusal::syntax(format!(
@@ -98,7 +108,7 @@ fn check(rules: &Rules, settings: &[Setting], given: &BTreeSet<Setting>, whose: 
                 )));
             }
             chosen = Some(setting);
-        } else if !rules.required.contains(&setting) && !rules.optional.contains(&setting) {
+        } else if !rules.required.contains(setting) && !rules.optional.contains(setting) {
             return Err(Refusal::syntax(format!("Illegal '{name}' option with the {whose}")));
         }
     }
@@ -125,8 +135,8 @@ fn of_command(verb: Verb) -> String {
 ///
 /// # Errors
 /// The first one that is wrong or missing.
-pub(super) fn check_command(verb: Verb, given: &BTreeSet<Setting>) -> Result<(), Refusal> {
-    check(&of_verb(verb), &Setting::ALL, given, &of_command(verb))
+pub(super) fn check_command(verb: Verb, given: Settings) -> Result<(), Refusal> {
+    check(&of_verb(verb), &Setting::ALL, given, || of_command(verb))
 }
 
 /// The options of tunnels, in the order of the checks.
@@ -163,8 +173,8 @@ impl TunnelType {
 ///
 /// # Errors
 /// The first one that is wrong or missing.
-pub(super) fn check_tunnel(kind: TunnelType, given: &BTreeSet<Setting>) -> Result<(), Refusal> {
-    const TYPE: &[Setting] = &[Setting::TunType];
+pub(super) fn check_tunnel(kind: TunnelType, given: Settings) -> Result<(), Refusal> {
+    const TYPE: Settings = Settings::of(&[Setting::TunType]);
     let (name, rules) = match kind {
         TunnelType::Ipip => (
             "ipip",
@@ -176,19 +186,19 @@ pub(super) fn check_tunnel(kind: TunnelType, given: &BTreeSet<Setting>) -> Resul
         TunnelType::Gue => (
             "gue",
             Rules {
-                required: &[Setting::TunPort],
+                required: Settings::of(&[Setting::TunPort]),
                 optional: TYPE,
-                one_of: &[Setting::TunNocsum, Setting::TunCsum, Setting::TunRemcsum],
+                one_of: Settings::of(&[Setting::TunNocsum, Setting::TunCsum, Setting::TunRemcsum]),
             },
         ),
         TunnelType::Gre => (
             "gre",
             Rules {
                 optional: TYPE,
-                one_of: &[Setting::TunNocsum, Setting::TunCsum],
+                one_of: Settings::of(&[Setting::TunNocsum, Setting::TunCsum]),
                 ..Rules::default()
             },
         ),
     };
-    check(&rules, TUNNEL_SETTINGS, given, &format!("'{name}' tunnel type"))
+    check(&rules, TUNNEL_SETTINGS, given, || format!("'{name}' tunnel type"))
 }

@@ -3,7 +3,7 @@
 //! `strtol`, `inet_aton` and `atoi` take more than Rust's parsers do (blanks and a plus sign in front, octal and
 //! hexadecimal, addresses of fewer than four numbers), and scripts may rely on it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 use super::grammar::NameService;
 use crate::model::{Protocol, ServiceFlags};
@@ -122,6 +122,10 @@ fn port(text: &str, protocol: Option<Protocol>, names: &dyn NameService) -> Opti
 /// the colon behind them. Inside of them the last colon of what is no IPv6 address counts, and what follows the
 /// brackets then does not: `[192.0.2.1]:80` has no port.
 pub fn endpoint(text: &str, protocol: Option<Protocol>, names: &dyn NameService) -> Option<(IpAddr, Option<u16>)> {
+    // How nearly all of them are written.
+    if let Ok(plain) = text.parse::<SocketAddrV4>() {
+        return Some(((*plain.ip()).into(), Some(plain.port())));
+    }
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }

@@ -28,7 +28,7 @@ pub fn hosts(addresses: impl IntoIterator<Item = IpAddr>, deadline: Instant) -> 
     let mut found = BTreeMap::new();
     let questions = addresses.chunks(together).map(|some| ("hosts", some));
     // What stays unanswered is shown as a number, as if it had no name.
-    let _ = ask(questions, deadline, |line| {
+    let _ = ask(&[], questions, deadline, |line| {
         let mut words = line.split_whitespace();
         if let (Some(Ok(address)), Some(name)) = (words.next().map(str::parse), words.next()) {
             found.insert(address, name.to_owned());
@@ -46,7 +46,7 @@ pub fn ports(ports: impl IntoIterator<Item = (Protocol, u16)>, deadline: Instant
     let mut found = BTreeMap::new();
     // Some thousand to a command line.
     let questions = wanted.chunks(4096).map(|some| ("services", some));
-    let _ = ask(questions, deadline, |line| {
+    let _ = ask(&[], questions, deadline, |line| {
         if let Some((name, port, protocol)) = service_line(line) {
             found.insert((protocol, port), name.to_owned());
         }
@@ -59,12 +59,19 @@ pub fn ports(ports: impl IntoIterator<Item = (Protocol, u16)>, deadline: Instant
 /// # Errors
 /// getent cannot be run, or has no answer at the deadline ([`ErrorKind::TimedOut`]).
 pub fn address_of(host: &str, deadline: Instant) -> io::Result<Option<Ipv4Addr>> {
-    let mut found = None;
-    ask([("ahostsv4", [host.to_owned()])], deadline, |line| {
-        let address = line.split_whitespace().next().and_then(|word| word.parse().ok());
-        found = found.or(address);
-    })?;
-    Ok(found)
+    // On a host whose only IPv4 address is the loopback's nobody has an IPv4 address unless the option says otherwise; an
+    // older getent does not know the option and says nothing at all.
+    for options in [&["--no-addrconfig"][..], &[]] {
+        let mut found = None;
+        ask(options, [("ahostsv4", [host.to_owned()])], deadline, |line| {
+            let address = line.split_whitespace().next().and_then(|word| word.parse().ok());
+            found = found.or(address);
+        })?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
 
 /// The port of a service name; `None` where there is none for this protocol.
@@ -76,7 +83,7 @@ pub fn port_of(name: &str, protocol: Protocol, deadline: Instant) -> io::Result<
         return Ok(None);
     };
     let mut found = None;
-    ask([("services", [format!("{name}/{word}")])], deadline, |line| {
+    ask(&[], [("services", [format!("{name}/{word}")])], deadline, |line| {
         found = found.or(service_line(line).map(|(_, port, _)| port));
     })?;
     Ok(found)
@@ -121,6 +128,7 @@ impl Drop for Asked {
 
 /// Asks getent each question, a database and its keys, and hands on every line of the answers.
 fn ask<K: AsRef<[String]>>(
+    options: &[&str],
     questions: impl IntoIterator<Item = (&'static str, K)>,
     deadline: Instant,
     mut answered: impl FnMut(&str),
@@ -132,6 +140,7 @@ fn ask<K: AsRef<[String]>>(
             && let Some((database, keys)) = questions.next()
         {
             let child = Command::new("getent")
+                .args(options)
                 .args([database, "--"])
                 .args(keys.as_ref())
                 .stdin(Stdio::null())

@@ -12,6 +12,7 @@ use crate::model::{ServiceKey, Step};
 #[derive(Debug, Default)]
 pub(super) struct Touched {
     services: BTreeSet<ServiceKey>,
+    last: Option<ServiceKey>,
     all: bool,
     /// The verbs that do the same and last; none of them where more than one kind of change was made.
     lasting: Option<&'static str>,
@@ -32,7 +33,12 @@ impl Touched {
             Some(before) if before == lasting => Some(lasting),
             Some(_) => Some(ANYTHING),
         };
-        self.services.insert(step.service());
+        let service = step.service();
+        // Lines on one service stand together.
+        if self.last != Some(service) {
+            self.last = Some(service);
+            self.services.insert(service);
+        }
     }
 
     pub(super) fn add_all(&mut self) {

@@ -1,14 +1,26 @@
 //! Carries out the lines on standard input.
 //!
-//! Changes that follow each other are gathered and written in one go, and everything is written before more input is
-//! waited for. It comes to the same as one after the other: what stands before a bad line is in the kernel.
+//! A thread writes what another one has read: changes that follow each other in one go, and everything before more
+//! input is waited for. It comes to the same as one after the other: what stands before a bad line is in the kernel.
 
-use std::io::{self, BufRead};
+use std::io::{self, Read};
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::session::{self, Session};
 use crate::cli::names::HostNames;
 use crate::ipvsadm::{self, Command, Refusal, Rehearsal};
 use crate::model::Step;
+
+/// How much is read at a time, in bytes: some hundred lines, so that the kernel has work soon.
+const CHUNK: usize = 32 << 10;
+/// How many batches may wait for the kernel.
+const AHEAD: usize = 4;
 
 /// How a file is read.
 #[derive(Debug, Clone, Copy)]
@@ -43,10 +55,18 @@ impl Style {
 
 /// Carries out the lines of standard input; answers with the exit status.
 pub(super) fn from_stdin(session: &mut Session, style: Style) -> u8 {
-    let mut stdin = io::stdin().lock();
-    let result = match style.atomic {
-        false => stream(session, &mut stdin, style),
-        true => all_or_nothing(session, &mut stdin, style),
+    let stdin = io::stdin().lock();
+    let result = match style {
+        Style { atomic: true, .. } => read_all(stdin).and_then(|all| all_or_nothing(session, &all, style)),
+        // The original has read all of its input by then as well.
+        Style { clear: true, .. } => read_all(stdin).and_then(|all| {
+            let cleared = session.carry_out(&Command::Clear);
+            match cleared.ends {
+                true => Ok(cleared.status),
+                false => stream(session, all.as_slice(), || true, style),
+            }
+        }),
+        Style { .. } => stream(session, stdin, more_is_there, style),
     };
     result.unwrap_or_else(|error| {
         session::add(&format!("cannot read standard input: {error}"));
@@ -54,17 +74,84 @@ pub(super) fn from_stdin(session: &mut Session, style: Style) -> u8 {
     })
 }
 
-/// One line that is a command.
+fn read_all(mut input: impl Read) -> io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    input.read_to_end(&mut all)?;
+    Ok(all)
+}
+
+/// Whether standard input can be read without waiting.
+fn more_is_there() -> bool {
+    let stdin = io::stdin();
+    let mut ears = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+    // Whoever cannot be asked is waited for.
+    poll(&mut ears, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
+/// One line that is a command: its number and where its text is.
 #[derive(Debug)]
 struct Line {
     number: usize,
-    text: Box<[u8]>,
+    chunk: Arc<[u8]>,
+    text: Range<usize>,
 }
 
 impl Line {
     /// Its place and text, for a message.
     fn place(&self) -> String {
-        format!("line {}, `{}`", self.number, String::from_utf8_lossy(&self.text).trim())
+        let text = String::from_utf8_lossy(&self.chunk[self.text.clone()]);
+        format!("line {}, `{}`", self.number, text.trim())
+    }
+}
+
+/// Lines of a chunk of text, with their numbers.
+fn lines(chunk: &Arc<[u8]>, before: usize) -> impl Iterator<Item = Line> {
+    let mut start = 0;
+    let mut number = before;
+    std::iter::from_fn(move || {
+        let rest = chunk.get(start..).filter(|rest| !rest.is_empty())?;
+        let length = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+        let text = start..start + length;
+        start += length + 1;
+        number += 1;
+        Some(Line {
+            number,
+            chunk: Arc::clone(chunk),
+            text,
+        })
+    })
+}
+
+/// Input as chunks of whole lines.
+struct Chunks<R> {
+    input: R,
+    /// The front of a line whose end has not been read yet.
+    begun: Vec<u8>,
+}
+
+impl<R: Read> Chunks<R> {
+    /// The next lines; empty where the line goes on, `None` at the end.
+    fn next(&mut self) -> io::Result<Option<Arc<[u8]>>> {
+        let before = self.begun.len();
+        self.begun.resize(before + CHUNK, 0);
+        let length = loop {
+            match self.input.read(&mut self.begun[before..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+                Ok(length) => break length,
+            }
+        };
+        self.begun.truncate(before + length);
+        let whole = match length {
+            0 if before == 0 => return Ok(None),
+            0 => before,
+            _ => self.begun[before..]
+                .iter()
+                .rposition(|byte| *byte == b'\n')
+                .map_or(0, |last| before + last + 1),
+        };
+        let rest = self.begun.split_off(whole);
+        Ok(Some(std::mem::replace(&mut self.begun, rest).into()))
     }
 }
 
@@ -85,65 +172,88 @@ fn command(line: &[u8], program: &str, style: Style) -> Option<Result<Command, R
     )
 }
 
-fn stream(session: &mut Session, input: &mut impl BufRead, style: Style) -> io::Result<u8> {
-    if style.clear {
-        // The original has read all of its input by now as well.
-        let mut all = Vec::new();
-        input.read_to_end(&mut all)?;
-        let cleared = session.carry_out(&Command::Clear);
-        if cleared.ends {
-            return Ok(cleared.status);
-        }
-        return stream_lines(session, &mut all.as_slice(), style);
-    }
-    stream_lines(session, input, style)
+/// Changes that follow each other, and what comes behind them.
+#[derive(Debug, Default)]
+struct Batch {
+    steps: Vec<Step>,
+    lines: Vec<Line>,
+    then: Option<(Result<Command, Refusal>, Line)>,
 }
 
-fn stream_lines(session: &mut Session, input: &mut impl BufRead, style: Style) -> io::Result<u8> {
-    let mut run = Run::new(session, style);
-    // The front of a line whose end has not been read yet.
-    let mut begun: Vec<u8> = Vec::new();
+/// Reads lines and hands them to the thread that writes, until it takes no more.
+///
+/// `at_hand` says whether input can be read without waiting for it.
+fn stream(session: &mut Session, input: impl Read, at_hand: impl Fn() -> bool, style: Style) -> io::Result<u8> {
+    let program = session.program().to_owned();
+    let (batches, taken) = sync_channel(AHEAD);
+    let (done, finished) = channel();
+    thread::scope(|scope| {
+        let writer = thread::Builder::new().spawn_scoped(scope, move || Run::new(session).work(&taken, &done))?;
+        let read = hand_over(
+            Chunks {
+                input,
+                begun: Vec::new(),
+            },
+            at_hand,
+            &program,
+            style,
+            batches,
+            &finished,
+        );
+        let status = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        read.map(|()| status)
+    })
+}
+
+fn hand_over(
+    mut chunks: Chunks<impl Read>,
+    at_hand: impl Fn() -> bool,
+    program: &str,
+    style: Style,
+    batches: SyncSender<Batch>,
+    finished: &Receiver<()>,
+) -> io::Result<()> {
+    let mut under_way = 0;
+    let mut number = 0;
     loop {
-        let chunk = match input.fill_buf() {
-            Ok(chunk) => chunk,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        let length = chunk.len();
-        if length == 0 {
-            break;
+        // Whoever types the lines wants to see what comes of each.
+        while under_way > 0 && !at_hand() {
+            if finished.recv().is_err() {
+                return Ok(());
+            }
+            under_way -= 1;
         }
-        let mut rest = chunk;
-        let mut ended = false;
-        while let (false, Some(end)) = (ended, rest.iter().position(|byte| *byte == b'\n')) {
-            let (line, behind) = (&rest[..end], &rest[end + 1..]);
-            rest = behind;
-            if begun.is_empty() {
-                ended = run.take(line);
-            } else {
-                begun.extend_from_slice(line);
-                ended = run.take(&begun);
-                begun.clear();
+        let Some(chunk) = chunks.next()? else { return Ok(()) };
+        let mut batch = Batch::default();
+        for line in lines(&chunk, number) {
+            number = line.number;
+            match command(&chunk[line.text.clone()], program, style) {
+                None => {}
+                Some(Ok(Command::Change(step))) => {
+                    batch.steps.push(step);
+                    batch.lines.push(line);
+                }
+                Some(other) => {
+                    batch.then = Some((other, line));
+                    if batches.send(std::mem::take(&mut batch)).is_err() {
+                        return Ok(());
+                    }
+                    under_way += 1;
+                }
             }
         }
-        begun.extend_from_slice(rest);
-        input.consume(length);
-        // Whoever types the lines wants to see what comes of each.
-        if ended || run.flush() {
-            return Ok(run.status);
+        if !batch.steps.is_empty() {
+            if batches.send(batch).is_err() {
+                return Ok(());
+            }
+            under_way += 1;
         }
     }
-    if !run.take(&begun) {
-        run.flush();
-    }
-    Ok(run.status)
 }
 
 /// Lines on their way into the kernel.
 struct Run<'a> {
     session: &'a mut Session,
-    style: Style,
-    number: usize,
     steps: Vec<Step>,
     lines: Vec<Line>,
     /// That of the last line that was a command.
@@ -151,28 +261,32 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(session: &'a mut Session, style: Style) -> Self {
+    fn new(session: &'a mut Session) -> Self {
         Self {
             session,
-            style,
-            number: 0,
             steps: Vec::new(),
             lines: Vec::new(),
             status: 0,
         }
     }
 
-    /// Takes one line; whether it was the last one to be carried out.
-    fn take(&mut self, line: &[u8]) -> bool {
-        self.number += 1;
-        let Some(command) = command(line, self.session.program(), self.style) else {
-            return false;
-        };
-        let line = Line {
-            number: self.number,
-            text: line.into(),
-        };
-        self.carry_out(command, line)
+    /// Carries out batches as they come, tells of each, and answers with the exit status.
+    fn work(mut self, batches: &Receiver<Batch>, done: &Sender<()>) -> u8 {
+        // While the first lines are read; whoever cannot be reached is told of with the first command.
+        let _ = self.session.client();
+        for Batch { steps, lines, then } in batches {
+            (self.steps, self.lines) = (steps, lines);
+            let ended = match then {
+                Some((command, line)) => self.carry_out(command, line),
+                None => self.flush(),
+            };
+            if ended {
+                break;
+            }
+            // The reader's ear is open for as long as this thread runs.
+            let _ = done.send(());
+        }
+        self.status
     }
 
     fn carry_out(&mut self, command: Result<Command, Refusal>, line: Line) -> bool {
@@ -243,9 +357,8 @@ fn tell(refusal: &Refusal, line: &Line) {
 }
 
 /// Checks every line, against the kernel's table where it is not cleared first, and carries them out if all are good.
-fn all_or_nothing(session: &mut Session, input: &mut impl BufRead, style: Style) -> io::Result<u8> {
-    let mut all = Vec::new();
-    input.read_to_end(&mut all)?;
+fn all_or_nothing(session: &mut Session, all: &[u8], style: Style) -> io::Result<u8> {
+    let all: Arc<[u8]> = all.into();
     let mut table = match style.clear {
         true => Rehearsal::default(),
         false => match session.client().and_then(|client| client.cheap_listing(|_| false)) {
@@ -256,13 +369,9 @@ fn all_or_nothing(session: &mut Session, input: &mut impl BufRead, style: Style)
     let mut good = Vec::new();
     let mut first_bad = None;
     let mut misread = false;
-    for (index, text) in all.split(|byte| *byte == b'\n').enumerate() {
-        let Some(command) = command(text, session.program(), style) else {
+    for line in lines(&all, 0) {
+        let Some(command) = command(&all[line.text.clone()], session.program(), style) else {
             continue;
-        };
-        let line = Line {
-            number: index + 1,
-            text: text.into(),
         };
         let refusal = match command {
             // What follows a line that nobody understands may be wrong only because of it.
@@ -292,7 +401,7 @@ fn all_or_nothing(session: &mut Session, input: &mut impl BufRead, style: Style)
             return Ok(cleared.status);
         }
     }
-    let mut run = Run::new(session, style);
+    let mut run = Run::new(session);
     for (command, line) in good {
         if run.carry_out(Ok(command), line) {
             return Ok(run.status);
