@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ipvsd::config::{Outcome, Problems, Source, Sources, has_wildcard, name_matches, parse};
-use ipvsd::model::{CheckSpec, Config, Notify, Origin, PoolPolicy, ProbeKind, ReturnMode, ServiceFlags};
+use ipvsd::model::{
+    CheckSpec, Config, IntervalFrom, Jitter, Notify, Origin, PoolPolicy, ProbeKind, ReturnMode, ServiceFlags, Via,
+};
 use proptest::prelude::*;
 
 fn toml_files(directory: &str) -> Vec<PathBuf> {
@@ -69,10 +71,18 @@ fn show_checks(out: &mut String, checks: &[Arc<CheckSpec>]) {
             connect_port,
             interval,
             retry_interval,
+            down_interval,
+            interval_from,
+            jitter,
+            warmup,
             timeout,
             rise,
             fall,
+            first_fall,
             initial,
+            flap,
+            hold,
+            via,
         } = &**check;
         writeln!(
             out,
@@ -81,6 +91,25 @@ fn show_checks(out: &mut String, checks: &[Arc<CheckSpec>]) {
             probe.kind
         )
         .unwrap();
+        if (down_interval, interval_from, jitter) != (interval, &IntervalFrom::Start, &Jitter::None)
+            || (warmup, *first_fall) != (&None, 1)
+        {
+            writeln!(
+                out,
+                "      down_interval {down_interval:?} interval_from {interval_from:?} jitter {jitter:?} \
+                 warmup {warmup:?} first_fall {first_fall}"
+            )
+            .unwrap();
+        }
+        if *via == Via::Path {
+            writeln!(out, "      via path").unwrap();
+        }
+        if *hold {
+            writeln!(out, "      hold").unwrap();
+        }
+        if let Some(flap) = flap {
+            writeln!(out, "      {flap:?}").unwrap();
+        }
         if probe.kind != ProbeKind::Tcp(Vec::new()) {
             writeln!(out, "      {:?}", probe.kind).unwrap();
         }

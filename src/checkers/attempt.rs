@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -10,7 +10,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
 use super::fault;
-use crate::model::{FailureCause, Origin, ProbeKind, ProbeOutcome, Stage};
+use crate::model::{FailureCause, LocalTrouble, Origin, ProbeKind, ProbeOutcome, Stage};
+use crate::net;
 
 /// The most that a probe reads in one go.
 const PIECE: usize = 4096;
@@ -103,6 +104,7 @@ impl<'a> Attempt<'a> {
             address,
             device,
             fwmark,
+            through,
         } = self.origin;
         if let Some(mark) = fwmark {
             socket.set_mark(*mark).map_err(here)?;
@@ -110,13 +112,25 @@ impl<'a> Attempt<'a> {
         if let Some(device) = device {
             socket.bind_device(Some(device.as_bytes())).map_err(here)?;
         }
-        if let Some(address) = address {
+        if through.is_some() && kind == Type::STREAM {
+            // Nothing is left of it in the kernel's connection table, and no port waits.
+            socket.set_linger(Some(Duration::ZERO)).map_err(here)?;
+        }
+        // From the virtual address, which is this host's too, it would not come back.
+        let source = match (address, through) {
+            (Some(address), _) => Some(*address),
+            (None, None) => None,
+            (None, Some(server)) => {
+                Some(net::reach::source_towards(*server, None).ok_or(ProbeOutcome::Local(LocalTrouble::NoRoute))?)
+            }
+        };
+        if let Some(address) = source {
             // The port is chosen by connect(2), for the pair of addresses: many more probes than local ports fit.
             if kind == Type::STREAM {
                 // Older kernels do without.
                 let _ = setsockopt(&socket, sockopt::IpBindAddressNoPort, &true);
             }
-            let source: SockAddr = SocketAddr::new(*address, 0).into();
+            let source: SockAddr = SocketAddr::new(address, 0).into();
             socket.bind(&source).map_err(|error| fault::of_source(&error))?;
         }
         Ok(socket)

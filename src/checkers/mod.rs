@@ -11,6 +11,7 @@ mod dns;
 mod fault;
 mod file;
 mod grpc;
+mod hold;
 mod http;
 mod ldap;
 mod mysql;
@@ -31,8 +32,10 @@ use std::time::{Duration, Instant};
 
 use attempt::Attempt;
 
+pub use hold::hold;
+
 use crate::model::{
-    Advice, Excerpt, FailureCause, LocalTrouble, ProbeKind, ProbeOutcome, ProbeResult, ProbeSpec, ProbeWarning,
+    Advice, Excerpt, FailureCause, LocalTrouble, Origin, ProbeKind, ProbeOutcome, ProbeResult, ProbeSpec, ProbeWarning,
     ValueTest,
 };
 use crate::net;
@@ -57,7 +60,7 @@ pub async fn probe(spec: &ProbeSpec, target: SocketAddr, timeout: Duration) -> P
     };
     let (outcome, findings) = match verdict {
         Ok(findings) => (ProbeOutcome::Success, findings),
-        Err(outcome) => (blame(outcome, target), Findings::default()),
+        Err(outcome) => (blame(outcome, target, &spec.origin), Findings::default()),
     };
     ProbeResult {
         outcome,
@@ -67,12 +70,18 @@ pub async fn probe(spec: &ProbeSpec, target: SocketAddr, timeout: Duration) -> P
     }
 }
 
-/// An interface that is down takes its route along, and then the kernel does not say whose fault it is.
-fn blame(outcome: ProbeOutcome, target: SocketAddr) -> ProbeOutcome {
+/// An interface that is down takes its route along, one without a carrier only keeps silent: the kernel does not say
+/// whose fault it is.
+fn blame(outcome: ProbeOutcome, target: SocketAddr, origin: &Origin) -> ProbeOutcome {
     match outcome {
-        ProbeOutcome::Failure(FailureCause::NetworkUnreachable | FailureCause::HostUnreachable)
+        ProbeOutcome::Failure(
+            FailureCause::NetworkUnreachable
+            | FailureCause::HostUnreachable
+            | FailureCause::TimedOut
+            | FailureCause::Stalled(_),
+        )
         | ProbeOutcome::Local(LocalTrouble::NoRoute)
-            if net::reach::is_cut_off(target.ip()) =>
+            if net::reach::is_cut_off(origin.through.unwrap_or(target.ip()), origin) =>
         {
             ProbeOutcome::Local(LocalTrouble::InterfaceDown)
         }

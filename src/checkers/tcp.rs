@@ -88,6 +88,7 @@ mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
     use std::time::Duration;
 
+    use socket2::{Domain, Socket, Type};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -130,9 +131,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_listener_is_a_success_and_a_closed_port_is_refused() {
-        let (listener, address) = listener().await;
+        let (_listener, address) = listener().await;
         assert_eq!(talk(address, Vec::new(), SECOND).await, ProbeOutcome::Success);
-        drop(listener);
+        // A port that nobody listens on and that nobody else gets meanwhile.
+        let closed = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        closed
+            .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
+            .expect("a port");
+        let address = closed
+            .local_addr()
+            .ok()
+            .and_then(|address| address.as_socket())
+            .expect("an address");
         let refused = ProbeOutcome::Failure(FailureCause::Refused);
         assert_eq!(talk(address, Vec::new(), SECOND).await, refused);
     }

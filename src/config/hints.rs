@@ -15,6 +15,8 @@ pub(super) enum Scope {
     Host,
     /// A check, named or inline: the keys that all have.
     Check,
+    /// `flap` of a check.
+    Flap,
     /// A check of one type; its keys are those of groups.
     Probe(ProbeType),
     /// Keys of checks that talk.
@@ -64,12 +66,13 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    const ALL: [Self; 27] = [
+    const ALL: [Self; 28] = [
         Self::Top,
         Self::Ipvs,
         Self::Timeouts,
         Self::Host,
         Self::Check,
+        Self::Flap,
         Self::TalkKeys,
         Self::TlsKeys,
         Self::HttpKeys,
@@ -106,15 +109,24 @@ impl Scope {
                 "interval",
                 "timeout",
                 "retry_interval",
+                "down_interval",
+                "interval_from",
+                "jitter",
+                "warmup",
                 "rise",
                 "fall",
+                "first_fall",
                 "initial",
+                "flap",
+                "hold",
+                "via",
                 "connect_ip",
                 "connect_port",
                 "source_address",
                 "device",
                 "fwmark",
             ],
+            Self::Flap => &["changes", "within", "hold_down", "longest"],
             Self::Probe(_) => &[],
             Self::TalkKeys => &["send", "expect", "expect_regex", "talk"],
             Self::TlsKeys => &[
@@ -223,6 +235,7 @@ impl Scope {
             Self::Timeouts => "timeouts of [ipvs]",
             Self::Host => "[host]",
             Self::Check => "a check",
+            Self::Flap => "flap",
             Self::Probe(probe_type) => match probe_type {
                 ProbeType::Tcp => "a check of type \"tcp\"",
                 ProbeType::Tls => "a check of type \"tls\"",
@@ -294,6 +307,16 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
         "delay_before_retry",
         "here it is `retry_interval`, in a check, with a unit: \"1s\"",
     ),
+    ("inter", "here it is `interval`, in a check, with a unit: \"2s\""),
+    (
+        "fastinter",
+        "here it is `retry_interval`, in a check, with a unit: \"1s\"",
+    ),
+    (
+        "downinter",
+        "here it is `down_interval`, in a check, with a unit: \"5s\"",
+    ),
+    ("spread-checks", "here it is `jitter`, in a check: jitter = \"10%\""),
     ("alpha", "here it is `initial = \"down\"`, in a check"),
     (
         "omega",
@@ -365,7 +388,6 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
     ("timeout_tcp", "here it is `tcp`"),
     ("tcp_fin", "here it is `tcpfin`"),
     ("vrrp_instance", NOT_YET),
-    ("warmup", NOT_YET),
     ("tun_type", "here: tun = { type = \"gue\", port = 6080 }"),
     ("tun_port", "here: tun = { type = \"gue\", port = 6080 }"),
 ];

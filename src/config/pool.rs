@@ -14,7 +14,7 @@ use super::hints::Scope;
 use super::problem::Place;
 use super::reader::{Item, Reader, kind};
 use crate::model::{
-    CheckSpec, Command, DestinationSpec, Family, Forwarding, Notify, RealServer, ServiceKey, SorryServer,
+    CheckSpec, Command, DestinationSpec, Family, Forwarding, Notify, RealServer, ServiceKey, SorryServer, Via,
 };
 
 /// The highest weight and threshold: the kernel reads both as signed 32-bit numbers.
@@ -202,6 +202,18 @@ fn read_real_server(
             "give it a `source_address` of the real server's family, or `connect_ip`",
         );
     }
+    if let Some(check) = checks.iter().find(|check| check.via == Via::Path)
+        && let Some(why) = no_path(front, forwarding)
+    {
+        reader.error(
+            check_at.unwrap_or(address_at),
+            format!(
+                "check `{}` of {address} cannot go by `via = \"path\"`: {why}",
+                check.name
+            ),
+            "it proves the virtual address on real servers behind \"dr\" and \"tun\"; leave `via` out",
+        );
+    }
     let checks = match (&own_checks, &*shared) {
         (Some(own), _) => with_port(own, probed),
         (None, Some((port, checks))) if *port == probed => checks.clone(),
@@ -237,6 +249,19 @@ fn with_port(checks: &[CheckSpec], probed: Option<u16>) -> Vec<Arc<CheckSpec>> {
 /// Whether a check goes to a port and names none.
 fn wants_port(check: &CheckSpec) -> bool {
     check.connect_port.is_none() && check.probe.kind.needs_port()
+}
+
+/// Why a check cannot take the way of clients to a server; `None` where it can.
+fn no_path(front: &Front<'_>, forwarding: Forwarding) -> Option<&'static str> {
+    match forwarding {
+        Forwarding::Dr | Forwarding::Tun(_) if front.services.iter().all(|key| key.address().is_none()) => {
+            (!front.services.is_empty()).then_some("a fwmark service has no address")
+        }
+        Forwarding::Dr | Forwarding::Tun(_) => None,
+        Forwarding::Nat | Forwarding::Local | Forwarding::Bypass | Forwarding::Other(_) => {
+            Some("it is behind NAT, where the server knows nothing of the virtual address")
+        }
+    }
 }
 
 /// Whether a check's source address is of the family that it connects to.

@@ -1,6 +1,7 @@
 //! The services of a virtual server, and the settings the kernel keeps for each: scheduler, flags, persistence.
 
 use super::address::{self, MOST_SERVICES};
+use super::checks::read_fwmark;
 use super::hints;
 use super::problem::Place;
 use super::reader::{Item, Reader, shorten};
@@ -65,7 +66,7 @@ pub(super) fn read_services(
                     "take it out: whatever carries the mark is balanced",
                 );
             }
-            let mark = reader.number(item, "fwmark", 1..=u32::MAX);
+            let mark = read_fwmark(reader, item);
             match (mark, family) {
                 (Some(mark), Some(family)) => {
                     vec![(reader.place(item.span().start), ServiceKey::Fwmark { mark, family })]

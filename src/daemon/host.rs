@@ -1,11 +1,13 @@
 //! This host before the director starts: file limits, kernel settings, what the modes in use need.
 
+use std::collections::BTreeSet;
+
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::{error, info, warn};
 
 use crate::doctor;
 use crate::ipvs;
-use crate::model::{Config, Sysctl};
+use crate::model::{Config, Sysctl, Via};
 use crate::net;
 
 /// Raises the soft limit of open files to the hard one: each running probe is one.
@@ -21,6 +23,7 @@ pub(super) fn raise_file_limit() {
 pub(super) async fn prepare(config: &Config, kernel: &ipvs::Handle, observe: bool) {
     if !observe {
         set_all(&config.ipvs.sysctls);
+        prepare_paths(config).await;
         if let Some(timeouts) = config.ipvs.timeouts.wanted()
             && let Err(problem) = kernel.set_timeouts(timeouts).await
         {
@@ -40,6 +43,28 @@ pub(super) async fn prepare(config: &Config, kernel: &ipvs::Handle, observe: boo
         } else {
             warn!(rule = finding.rule, "{finding}");
         }
+    }
+}
+
+/// Lets in the answers to checks with `via = "path"`, on the devices towards their servers only.
+async fn prepare_paths(config: &Config) {
+    let servers = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
+    let checked = servers.filter(|server| server.checks.iter().any(|check| check.via == Via::Path));
+    let devices: BTreeSet<_> = checked
+        .filter(|server| server.address.is_ipv4())
+        .filter_map(|server| net::reach::device_towards(server.address))
+        .collect();
+    if devices.is_empty() {
+        return;
+    }
+    let facts = match doctor::gather::facts(doctor::rules::wanted_path_sysctls).await {
+        Ok(facts) => facts,
+        Err(problem) => return warn!("cannot look at this host's network: {problem}"),
+    };
+    let settings = doctor::rules::path_settings(&devices, &facts);
+    if !settings.is_empty() {
+        info!("checks with via = \"path\" need these settings, so that the servers' answers are let in:");
+        set_all(&settings);
     }
 }
 

@@ -12,7 +12,7 @@ use super::instance::Instance;
 use super::record::Record;
 use super::{files, memory};
 use crate::ipvs::{Client, IpvsError};
-use crate::model::{Config, DestinationSpec, Owned, ServiceKey, Step, Table, VirtualAddress, VirtualServer};
+use crate::model::{Config, DestinationSpec, Owned, ServiceKey, Step, Table, Via, VirtualAddress, VirtualServer};
 use crate::net::{self, HostNetwork};
 use crate::{director, plan};
 
@@ -109,13 +109,16 @@ pub fn apply(options: &Options) -> anyhow::Result<Applied> {
                 problems.push(refusal.message);
             }
         }
-        let still = not_in_force(&mut client, &difference.steps, &wanted, &intended.services)
+        let still = not_in_force(&mut client, &difference.steps, &wanted, &removable(&config, &intended))
             .context("cannot read the kernel's table back")?;
         left_over.extend(still.iter().map(Step::service).filter(|key| !configured.contains(key)));
         if problems.is_empty() {
             let words = |step: &Step| format!("somebody else changed the table meanwhile; still to do: {step}");
             problems.extend(still.iter().map(words));
         }
+    }
+    if checks_paths(&config) {
+        left_over.extend(owned.services.iter().copied().filter(director::is_path_service));
     }
     let before = problems.len();
     let kept = change_addresses(&difference, &mut problems)?;
@@ -173,7 +176,7 @@ fn compare(options: &Options) -> anyhow::Result<Comparison> {
             .services,
     );
     let wanted = director::table_without_checks(&config, &found);
-    let steps = plan::steps(&wanted, &found, &owned.services);
+    let steps = plan::steps(&wanted, &found, &removable(&config, &owned));
     let hold = addresses_of(&config);
     let superfluous: BTreeSet<_> = owned.addresses.difference(&hold).cloned().collect();
     let missing = if hold.is_empty() {
@@ -239,6 +242,23 @@ fn set_host(config: &Config, client: &mut Client) -> Vec<String> {
         problems.push(problem.to_string());
     }
     problems
+}
+
+/// The owned services that go where they are not configured. Those of the daemon for its checks stay: nobody probes here.
+fn removable(config: &Config, owned: &Owned) -> BTreeSet<ServiceKey> {
+    let mut services = owned.services.clone();
+    if checks_paths(config) {
+        services.retain(|key| !director::is_path_service(key));
+    }
+    services
+}
+
+/// Whether a check goes the way of clients, and the daemon has services for it.
+fn checks_paths(config: &Config) -> bool {
+    let servers = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
+    servers
+        .flat_map(|server| &server.checks)
+        .any(|check| check.via == Via::Path)
 }
 
 fn services_of(config: &Config) -> BTreeSet<ServiceKey> {

@@ -154,6 +154,26 @@ pub(super) fn report(transition: &Transition) {
                 "this host cannot probe, states stay as they are: {trouble}"
             );
         }
+        Transition::FlapHeld { server, check, hold } => {
+            let hold = seconds(*hold);
+            warn!(
+                service = server.virtual_server,
+                server = server.server,
+                check,
+                hold,
+                "real server changes too often, held down"
+            );
+        }
+        Transition::Halted { late, checks } => {
+            let late = seconds(*late);
+            error!(
+                late,
+                checks, "this host stood still or was too busy; states stay as they are, probing again, spread out"
+            );
+        }
+        Transition::InterfaceBack { device, checks } => {
+            info!(device, checks, "own interface is back; probing again, spread out");
+        }
         Transition::ProbeWarned { server, check, warning } => {
             warn!(
                 service = server.virtual_server,

@@ -3,7 +3,8 @@
 //! One thread runs this loop and all probes; netlink has a thread of its own, because one batch may take as long as
 //! loading a kernel module does. The director is asked about everything and nothing here decides.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +22,8 @@ use super::instance::Instance;
 use super::record::Record;
 use super::{addresses, host, memory, presence, report};
 use crate::director::{Director, Settings};
-use crate::model::{Action, Config, Event, Instant, Owned, StepOutcome, VirtualAddress};
-use crate::{checkers, ipvs};
+use crate::model::{Action, Config, Event, HoldId, Instant, Owned, StepOutcome, VirtualAddress};
+use crate::{checkers, ipvs, net};
 
 /// What `ipvsd run` was asked to do.
 #[derive(Debug, Clone)]
@@ -69,6 +70,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let (orders, taken) = watch::channel(AddressOrder::default());
     let settings = Settings {
         observe: options.observe,
+        seed: RandomState::new().build_hasher().finish(),
         ..Settings::default()
     };
     let settings = match options.observe {
@@ -88,6 +90,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         orders,
         commands: Commands::default(),
         presence: watch::Sender::new(false),
+        holds: HashMap::new(),
         ready: false,
         reloading: false,
         reload_again: false,
@@ -106,6 +109,8 @@ struct Shell {
     commands: Commands,
     /// Whether somebody wants to know of this host's addresses.
     presence: watch::Sender<bool>,
+    /// The connections that are held open.
+    holds: HashMap<HoldId, tokio::task::AbortHandle>,
     /// The table has been as the configuration wants it once.
     ready: bool,
     reloading: bool,
@@ -132,6 +137,15 @@ impl Shell {
         tokio::spawn(presence::watch(self.presence.subscribe(), move |addresses| {
             let _ = found.send(Message::Event(Event::AddressesFound(addresses)));
         }));
+        let links = self.sender.clone();
+        tokio::spawn(async move {
+            let tell = |device, works| {
+                let _ = links.send(Message::Event(Event::LinkChanged { device, works }));
+            };
+            if let Err(problem) = net::links::watch(tell).await {
+                warn!("{problem}; servers behind one that comes back are probed again at their next interval");
+            }
+        });
         self.remember();
         let config = prepare(loaded, &self.kernel, self.options.observe).await;
         // Whoever is not to be probed yet is not probed even once.
@@ -172,7 +186,12 @@ impl Shell {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Event(event) => self.tell(event),
+            Message::Event(event) => {
+                if let Event::HoldEnded { hold, .. } = &event {
+                    self.holds.remove(hold);
+                }
+                self.tell(event);
+            }
             Message::Reloaded(Ok(config)) => {
                 self.adopt(config);
                 info!("configuration reloaded");
@@ -258,6 +277,24 @@ impl Shell {
                 let result = checkers::probe(&spec, target, timeout).await;
                 Event::ProbeFinished { probe, result }
             }),
+            Action::OpenHold {
+                hold,
+                spec,
+                target,
+                timeout,
+            } => {
+                let sender = self.sender.clone();
+                let task = tokio::spawn(async move {
+                    let end = checkers::hold(&spec, target, timeout).await;
+                    let _ = sender.send(Message::Event(Event::HoldEnded { hold, end }));
+                });
+                self.holds.insert(hold, task.abort_handle());
+            }
+            Action::CloseHold(hold) => {
+                if let Some(task) = self.holds.remove(&hold) {
+                    task.abort();
+                }
+            }
             Action::ReadTable { details } => {
                 let kernel = self.kernel.clone();
                 self.later(async move {

@@ -13,18 +13,30 @@
 //! | `commands` | the user's commands that are run when something changes |
 //! | `drains` | destinations that leave slowly |
 //! | `suspended` | pools whose checks wait until this host holds an address of theirs |
+//! | `chance` | numbers at random, from a seed |
+//! | `checks` | the checks that run, each once however many pools go by it |
+//! | `hold` | connections held open, and probes at once where one breaks |
+//! | `judge` | what a probe has found, and what follows |
 //! | `desired` | the table that the configuration and the states of all servers ask for |
 //! | `pools` | the members of every pool, and what survives a new configuration |
+//! | `trouble` | trouble of this host: nothing is judged by it, and afterwards all are probed again, without a burst |
+//! | `paths` | services of ipvsd's own, by which probes go the way that clients' packets go |
 //! | `schedule` | which probe is due when |
 
+mod chance;
+mod checks;
 mod commands;
 mod desired;
 mod drains;
+mod hold;
+mod judge;
 mod operator;
+mod paths;
 mod pools;
 mod review;
 mod schedule;
 mod suspended;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -32,16 +44,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    Action, Config, DestinationKey, Event, Instant, LocalTrouble, Owned, ProbeId, ProbeOutcome, ProbeResult,
-    RefusalKind, Scheduler, ServiceKey, Step, StepOutcome, Table, Transition, VirtualServer,
+    Action, Config, DestinationKey, Event, Instant, Owned, RefusalKind, Scheduler, ServiceKey, Step, StepOutcome,
+    Table, Transition, VirtualServer,
 };
-use crate::plan;
+use crate::{health, plan};
+use chance::Chance;
 use desired::desired_services;
 use drains::Drains;
 use pools::Pools;
 use schedule::Schedule;
+use trouble::Troubles;
 
 pub use desired::{may_have_thresholds, services_with_thresholds, table_without_checks};
+pub use paths::is_path_service;
 
 /// How the director behaves; not part of the configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +69,8 @@ pub struct Settings {
     pub retry_after: Duration,
     /// Steps are only shown, so nothing is put on record, no address is held and nothing is read back.
     pub observe: bool,
+    /// What all chance (`jitter`, `warmup`) comes from.
+    pub seed: u64,
 }
 
 impl Default for Settings {
@@ -63,6 +80,7 @@ impl Default for Settings {
             refused_for: Duration::from_secs(30),
             retry_after: Duration::from_secs(1),
             observe: false,
+            seed: 0,
         }
     }
 }
@@ -74,11 +92,11 @@ const WRITES_WITHOUT_PAUSE: u32 = 3;
 /// seconds.
 const WRITES_WAITED_FOR: u32 = 10;
 
+/// How soon a check looks again whether the table has its way to the server.
+const UNTIL_OPEN: Duration = Duration::from_millis(100);
+
 /// How many refusals of one batch are told one by one.
 const MOST_REFUSALS: usize = 50;
-
-/// How long trouble of the whole host, told once, is not told of another server.
-const TROUBLE_TOLD_FOR: Duration = Duration::from_secs(600);
 
 /// What the kernel is doing for us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +113,7 @@ enum Kernel {
 #[derive(Debug)]
 pub struct Director {
     settings: Settings,
+    chance: Chance,
     config: Arc<Config>,
     /// The services whose destinations have to be read in full.
     details: Arc<BTreeSet<ServiceKey>>,
@@ -124,8 +143,7 @@ pub struct Director {
     /// The step on a service or destination that the kernel refused for good, and until when it is left alone.
     refused: BTreeMap<(ServiceKey, Option<DestinationKey>), (Step, Instant)>,
     next_read: Option<Instant>,
-    /// When trouble of the whole host was told of last.
-    troubles_told: BTreeMap<LocalTrouble, Instant>,
+    troubles: Troubles,
     ready_announced: bool,
 }
 
@@ -134,6 +152,7 @@ impl Director {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
+            chance: Chance::new(settings.seed),
             config: Arc::default(),
             details: Arc::default(),
             pools: Pools::default(),
@@ -152,7 +171,7 @@ impl Director {
             owned: Owned::default(),
             refused: BTreeMap::new(),
             next_read: None,
-            troubles_told: BTreeMap::new(),
+            troubles: Troubles::default(),
             ready_announced: false,
         }
     }
@@ -191,10 +210,17 @@ impl Director {
             Event::ProbeFinished { probe, result } => self.judge(probe, result, now, &mut actions),
             Event::AddressesFound(addresses) => self.addresses_found(addresses, now, &mut actions),
             Event::Operator(order) => self.obey(order, &mut actions),
+            Event::HoldEnded { hold, end } => self.hold_ended(hold, end, now, &mut actions),
+            Event::LinkChanged { device, works } => self.link_changed(device, works, now, &mut actions),
             Event::TimeReached => self.time_reached(now, &mut actions),
         }
         self.write(now, &mut actions);
         actions
+    }
+
+    /// How often this host was at fault, by the name of its trouble; counted since the start, for metrics.
+    pub fn excused_probes(&self) -> &BTreeMap<&'static str, u64> {
+        &self.troubles.excused
     }
 
     /// The states of all members of all pools, for a report.
@@ -203,16 +229,25 @@ impl Director {
     }
 
     fn load(&mut self, config: Arc<Config>, now: Instant, actions: &mut Vec<Action>) {
-        let added = self.pools.load(&config, now);
+        let (added, closed) = self.pools.load(&config, now);
+        actions.extend(closed.into_iter().map(Action::CloseHold));
+        self.tell_of_closed_paths(actions);
         // Not all first probes at once: a millisecond apart, or closer where they would not fit into one interval.
         let spread = |interval: Duration, count: u32| Duration::from_millis(1).min(interval / count.max(1));
         let count = u32::try_from(added.len()).unwrap_or(u32::MAX);
         let mut due = now;
-        for (check, interval) in added {
-            self.schedule.set(check, due);
-            due = due + spread(interval, count);
+        for (check, spec) in added {
+            match spec.warmup {
+                Some(warmup) => self
+                    .schedule
+                    .set(check, now + health::share(warmup, self.chance.next())),
+                None => {
+                    self.schedule.set(check, due);
+                    due = due + spread(spec.interval, count);
+                }
+            }
         }
-        self.schedule.retain(|check| self.pools.check(check).is_some());
+        self.schedule.retain(|check| self.pools.checks().get(check).is_some());
         self.config = config;
         self.details = Arc::new(self.services_to_read_in_full());
         self.returns.clear();
@@ -235,6 +270,10 @@ impl Director {
         self.unreadable = None;
         self.compare_all = true;
         self.next_read = self.settings.reconcile_interval.map(|interval| now + interval);
+        self.pools
+            .checks_mut()
+            .paths_mut()
+            .make_way(&table, &self.owned.services);
         let before = self.believed.replace(table);
         if before.is_none() {
             self.details = Arc::new(self.services_to_read_in_full());
@@ -242,8 +281,14 @@ impl Director {
         if let Some(before) = before.filter(|_| !std::mem::take(&mut self.uncertain)) {
             let after = self.believed.as_ref();
             let mut steps = Vec::new();
-            let ours = self.config.virtual_servers.iter().flat_map(|server| &server.services);
-            for (key, service) in ours.filter_map(|key| before.services.get_key_value(key)) {
+            let ours = self
+                .config
+                .virtual_servers
+                .iter()
+                .flat_map(|server| &server.services)
+                .copied();
+            let ours = ours.chain(self.pools.checks().paths().services().map(|(key, _)| key));
+            for (key, service) in ours.filter_map(|key| before.services.get_key_value(&key)) {
                 plan::service_steps(
                     *key,
                     service,
@@ -321,80 +366,27 @@ impl Director {
     }
 
     fn time_reached(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.spread_what_is_late(now, actions);
         while let Some((check, due)) = self.schedule.pop_due(now) {
-            match self.suspended_interval(check) {
-                Some(interval) => self.schedule.set(check, now + interval),
-                None => actions.extend(self.pools.start_probe(check, due, now)),
+            if let Some(interval) = self.suspended_interval(check) {
+                self.schedule.set(check, now + interval);
+                continue;
             }
+            let written = self.believed.as_ref().filter(|_| !self.settings.observe);
+            if !self.pools.checks().is_open(check, written) {
+                // Nothing is written where it is only observed: it will never be.
+                if !self.settings.observe {
+                    self.schedule.set(check, now + UNTIL_OPEN);
+                }
+                continue;
+            }
+            actions.extend(self.pools.checks_mut().start_probe(check, due, now));
         }
         self.dirty.extend(self.pools.woken(now));
         // What drains belongs to services here and there, and this is rare.
         self.compare_all |= self.drains.came_due(now);
         self.refused.retain(|_, (_, until)| *until > now);
         self.read_if_due(now, actions);
-    }
-
-    fn judge(&mut self, probe: ProbeId, result: ProbeResult, now: Instant, actions: &mut Vec<Action>) {
-        // The result of a probe whose check is no longer configured.
-        let Some(finished) = self.pools.finish_probe(probe) else {
-            return;
-        };
-        let Some(slot) = self.pools.check_mut(finished.check) else {
-            return;
-        };
-        let late = now.since(finished.started) > slot.spec.timeout * 2 + Duration::from_millis(500);
-        let asks_drain = matches!(result.outcome, ProbeOutcome::Drain(_));
-        let (success, cause) = match result.outcome {
-            ProbeOutcome::Success | ProbeOutcome::Drain(_) => (true, None),
-            ProbeOutcome::Failure(_) if late => return self.excuse(&finished, LocalTrouble::LateTimer, now, actions),
-            ProbeOutcome::Failure(cause) => (false, Some(cause)),
-            ProbeOutcome::NoVerdict(_) => {
-                let due = (finished.due + slot.machine.next_interval(&slot.spec)).max(now);
-                return self.schedule.set(finished.check, due);
-            }
-            ProbeOutcome::Local(trouble) => return self.excuse(&finished, trouble, now, actions),
-        };
-        slot.trouble = None;
-        let news = result
-            .warning
-            .clone()
-            .filter(|warning| slot.warning.as_ref() != Some(warning));
-        slot.warning.clone_from(&result.warning);
-        // A server that fails says nothing about what it wants.
-        if success {
-            slot.asks_drain = asks_drain;
-            slot.advice.follow(result.advice.unwrap_or_default());
-        }
-        slot.machine.observe(success, &slot.spec);
-        let due = (finished.due + slot.machine.next_interval(&slot.spec)).max(now);
-        let (pool, server, check_name) = (slot.pool, slot.server, slot.spec.name.clone());
-        self.schedule.set(finished.check, due);
-        if let Some(warning) = news {
-            let (server, check) = (self.pools.name(pool, server), check_name.clone());
-            actions.push(Action::Report(Transition::ProbeWarned { server, check, warning }));
-        }
-        let reason = cause.as_ref().map(ToString::to_string);
-        if let Some(change) = self.pools.update_server(pool, server, check_name, cause, now) {
-            actions.push(Action::Report(change));
-        }
-        self.restand(pool, server, reason, actions);
-    }
-
-    /// A probe that says nothing about the server: the state stays, the next probe comes as if nothing had changed.
-    fn excuse(&mut self, finished: &pools::Finished, trouble: LocalTrouble, now: Instant, actions: &mut Vec<Action>) {
-        let Some(slot) = self.pools.check_mut(finished.check) else {
-            return;
-        };
-        let news = slot.trouble.replace(trouble.clone()).as_ref() != Some(&trouble);
-        let (pool, server, interval) = (slot.pool, slot.server, slot.machine.next_interval(&slot.spec));
-        self.schedule.set(finished.check, (finished.due + interval).max(now));
-        let recently = |told: &Instant| now.since(*told) < TROUBLE_TOLD_FOR;
-        let told = trouble.is_of_the_whole_host() && self.troubles_told.get(&trouble).is_some_and(recently);
-        if news && !told {
-            self.troubles_told.insert(trouble.clone(), now);
-            let server = self.pools.name(pool, server);
-            actions.push(Action::Report(Transition::LocalTrouble { server, trouble }));
-        }
     }
 
     /// Writes what differs, if the table is known and no other batch is under way.
@@ -414,6 +406,9 @@ impl Director {
         let Some(believed) = &self.believed else { return };
         let mut wanted = Table::default();
         let mut pool_of = BTreeMap::new();
+        if full {
+            wanted.services.extend(self.pools.checks().paths().services());
+        }
         for pool in &pools {
             let server = &self.config.virtual_servers[*pool];
             for (key, mut service) in desired_services(&self.config, &self.pools, *pool, believed) {
@@ -497,6 +492,7 @@ impl Director {
         let configured: BTreeSet<_> = servers
             .iter()
             .flat_map(|server| server.services.iter().copied())
+            .chain(self.pools.checks().paths().services().map(|(key, _)| key))
             .collect();
         let hold: BTreeSet<_> = servers.iter().flat_map(VirtualServer::virtual_addresses).collect();
         let release: BTreeSet<_> = self.owned.addresses.difference(&hold).cloned().collect();

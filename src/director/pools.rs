@@ -1,47 +1,16 @@
-//! The members of every pool: their checks, their states, the tier that serves, and what a new configuration keeps.
+//! The members of every pool: their states, the tier that serves, and what a new configuration keeps.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::health::{self, Advised, Check, Found, Inputs, PoolNews, Seat, Standing, Tier};
+use super::checks::{Before, CheckId, CheckSlot, Checks, Subscriber, Target};
+use super::paths::Path;
+use crate::health::{self, Advised, Found, Inputs, PoolNews, Seat, Standing, Tier};
 use crate::model::{
-    Action, AdminState, Advice, CheckSpec, CheckState, Config, DestinationKey, FailureCause, Instant, LocalTrouble,
-    ProbeId, ProbeWarning, RealServer, ServerId, ServerState, ServiceKey, Table, Transition, VirtualServer,
+    AdminState, CheckSpec, CheckState, Config, DestinationKey, FailureCause, Family, HoldId, Instant, RealServer,
+    ServerId, ServerState, ServiceKey, Table, Transition, Via, VirtualServer,
 };
-
-/// Names one check of one real server of one pool. Never used twice in one process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct CheckId(pub(super) u64);
-
-/// One check and where it belongs.
-#[derive(Debug)]
-pub(super) struct CheckSlot {
-    pub(super) spec: Arc<CheckSpec>,
-    pub(super) machine: Check,
-    pub(super) pool: usize,
-    pub(super) server: usize,
-    /// This host's trouble that was told of last; `None` once a probe has said something about the server.
-    pub(super) trouble: Option<LocalTrouble>,
-    /// What the last probe that passed warned of.
-    pub(super) warning: Option<ProbeWarning>,
-    /// What it has advised about the server so far.
-    pub(super) advice: Advice,
-    /// Its last probe that said anything found the server asking for no new connections.
-    pub(super) asks_drain: bool,
-    target: SocketAddr,
-}
-
-/// A probe that has ended.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Finished {
-    pub(super) check: CheckId,
-    /// When it had been due.
-    pub(super) due: Instant,
-    /// When it was started.
-    pub(super) started: Instant,
-}
 
 #[derive(Debug)]
 struct Member {
@@ -80,26 +49,23 @@ struct Pool {
 #[derive(Debug, Default)]
 pub struct Pools {
     pools: Vec<Pool>,
-    checks: BTreeMap<CheckId, CheckSlot>,
-    running: HashMap<ProbeId, Finished>,
+    checks: Checks,
     /// When which pools have to be looked at again.
     wakes: BTreeSet<(Instant, usize)>,
-    last_check: u64,
-    last_probe: u64,
 }
 
 impl Pools {
-    /// Takes a configuration over and answers with the checks that are new, with their intervals.
+    /// Takes a configuration over and answers with the checks that are new, with their settings, and with the held
+    /// connections that nobody wants any more.
     ///
-    /// A check that is the same as before (same pool by name, same server, same settings) goes on as if nothing had
-    /// happened, running probe included. One whose settings changed keeps its verdict and starts counting anew.
-    pub(super) fn load(&mut self, config: &Config, now: Instant) -> Vec<(CheckId, Duration)> {
+    /// A check that is the same as before (same target, same settings) goes on as if nothing had happened, running
+    /// probe included, whoever it is for now. One whose settings changed keeps its verdict and starts counting anew.
+    pub(super) fn load(&mut self, config: &Config, now: Instant) -> (Vec<(CheckId, Arc<CheckSpec>)>, Vec<HoldId>) {
         let old_pools: HashMap<String, Pool> = std::mem::take(&mut self.pools)
             .into_iter()
             .map(|pool| (pool.name.clone(), pool))
             .collect();
-        let mut old_checks = std::mem::take(&mut self.checks);
-        let mut added = Vec::new();
+        self.checks.unsubscribe_all();
         self.wakes.clear();
         for (pool_index, server) in config.virtual_servers.iter().enumerate() {
             let old_pool = old_pools.get(&server.name);
@@ -124,56 +90,27 @@ impl Pools {
                 let old = old_members.get(id.server.as_str());
                 let wishes = old.map(|member| member.wishes).unwrap_or_default();
                 let old = old.filter(|member| !member.disabled);
-                let (state, since) = old.map_or((None, now), |member| (Some(member.state), member.since));
-                let mut unclaimed = old.map(|member| member.checks.clone()).unwrap_or_default();
-                let advised: HashMap<String, (Advice, bool)> = unclaimed
-                    .iter()
-                    .filter_map(|check| old_checks.get(check))
-                    .map(|slot| (slot.spec.name.clone(), (slot.advice, slot.asks_drain)))
-                    .collect();
-                let mut checks = Vec::with_capacity(real_server.checks.len());
-                if !real_server.disabled {
-                    for spec in &real_server.checks {
+                let subscriber = Subscriber {
+                    pool: pool_index,
+                    server: server_index,
+                };
+                let wanted = real_server.checks.iter().filter(|_| !real_server.disabled);
+                let checks = wanted
+                    .map(|spec| {
+                        let before = old.map(|old| self.found_before(old, spec)).unwrap_or_default();
                         let target = target_of(server, real_server, spec);
-                        let same = unclaimed.iter().position(|check| {
-                            old_checks
-                                .get(check)
-                                .is_some_and(|slot| slot.spec == *spec && slot.target == target)
-                        });
-                        let (check, slot) = match same.map(|index| unclaimed.swap_remove(index)) {
-                            Some(check) => (check, old_checks.remove(&check)),
-                            None => (self.next_check_id(), None),
-                        };
-                        let slot = match slot {
-                            Some(slot) => CheckSlot {
-                                pool: pool_index,
-                                server: server_index,
-                                ..slot
-                            },
-                            None => {
-                                added.push((check, spec.interval));
-                                // Changed settings are no reason to take back what it advised.
-                                let (advice, asks_drain) = advised.get(&spec.name).copied().unwrap_or_default();
-                                CheckSlot {
-                                    advice,
-                                    asks_drain,
-                                    ..new_slot(spec, target, state, (pool_index, server_index))
-                                }
-                            }
-                        };
-                        self.checks.insert(check, slot);
-                        checks.push(check);
-                    }
-                }
-                let (state, disabled) = (state.unwrap_or(ServerState::Unknown), real_server.disabled);
+                        self.checks.subscribe(spec, target, subscriber, before)
+                    })
+                    .collect();
+                let state = old.map_or(ServerState::Unknown, |old| old.state);
                 let seat = old.and_then(|_| old_seats.get(id.server.as_str()).copied()).cloned();
                 seats.push(seat.unwrap_or_else(|| Seat::new(Standing::plain(0, state))));
                 members.push(Member {
                     id,
                     checks,
-                    disabled,
+                    disabled: real_server.disabled,
                     state,
-                    since,
+                    since: old.map_or(now, |old| old.since),
                     wishes,
                 });
             }
@@ -185,32 +122,47 @@ impl Pools {
                 wake: None,
                 suspended: old_pool.is_some_and(|pool| pool.suspended),
             });
-            for server_index in 0..self.pools[pool_index].members.len() {
-                let state = self.judged(pool_index, server_index);
-                let member = &mut self.pools[pool_index].members[server_index];
+        }
+        let added = self.checks.settle();
+        // Not before all have subscribed: a later one may know more of a new check.
+        for pool in 0..self.pools.len() {
+            for server in 0..self.pools[pool].members.len() {
+                let state = self.judged(pool, server);
+                let member = &mut self.pools[pool].members[server];
                 if member.state != state {
                     member.state = state;
                     member.since = now;
                 }
-                self.restand(config, pool_index, server_index);
+                self.restand(config, pool, server);
             }
         }
-        let checks = &self.checks;
-        self.running.retain(|_, finished| checks.contains_key(&finished.check));
         added
     }
 
-    fn next_check_id(&mut self) -> CheckId {
-        self.last_check += 1;
-        CheckId(self.last_check)
+    /// What a member's checks before have found of what a check looks at: the one of the same name or with the same
+    /// probe, else all of them together.
+    fn found_before(&self, old: &Member, spec: &CheckSpec) -> Before {
+        let by_name = self.slots(old).find(|slot| slot.spec.name == spec.name);
+        let by_probe = || self.slots(old).find(|slot| slot.spec.probe == spec.probe);
+        let state = match (by_name.or_else(by_probe), old.state) {
+            (Some(slot), _) => slot.machine.state(),
+            (None, ServerState::Unknown) => CheckState::Unknown,
+            (None, ServerState::Up) => CheckState::Up,
+            (None, ServerState::Down) => CheckState::Down,
+        };
+        // Changed settings are no reason to take back what it advised.
+        let advised = by_name.map(|slot| slot.advised).unwrap_or_default();
+        Before { state, advised }
     }
 
-    pub(super) fn check(&self, check: CheckId) -> Option<&CheckSlot> {
-        self.checks.get(&check)
+    /// The checks of all members.
+    pub(super) fn checks(&self) -> &Checks {
+        &self.checks
     }
 
-    pub(super) fn check_mut(&mut self, check: CheckId) -> Option<&mut CheckSlot> {
-        self.checks.get_mut(&check)
+    /// The checks of all members.
+    pub(super) fn checks_mut(&mut self) -> &mut Checks {
+        &mut self.checks
     }
 
     /// The names of a member.
@@ -257,12 +209,12 @@ impl Pools {
     pub fn inputs(&self, config: &Config, pool: usize, server: usize) -> Inputs {
         let member = &self.pools[pool].members[server];
         let advised = |slot: &CheckSlot| {
-            let asked = match slot.asks_drain {
+            let asked = match slot.advised.drain {
                 true => AdminState::Drain,
                 false => AdminState::Ready,
             };
-            let state = slot.advice.state.map_or(asked, |state| asked.max(state.into()));
-            let weight = slot.advice.weight;
+            let state = slot.advised.advice.state.map_or(asked, |state| asked.max(state.into()));
+            let weight = slot.advised.advice.weight;
             (weight.is_some() || state != AdminState::Ready).then(|| Advised {
                 check: slot.spec.name.clone(),
                 weight,
@@ -284,7 +236,7 @@ impl Pools {
     }
 
     fn slots<'a>(&'a self, member: &'a Member) -> impl Iterator<Item = &'a CheckSlot> {
-        member.checks.iter().filter_map(|check| self.checks.get(check))
+        member.checks.iter().filter_map(|check| self.checks.get(*check))
     }
 
     /// What the operator wants of a member, to be changed; [`Pools::restand`] makes it count.
@@ -315,30 +267,6 @@ impl Pools {
         )
     }
 
-    pub(super) fn start_probe(&mut self, check: CheckId, due: Instant, now: Instant) -> Option<Action> {
-        let slot = self.checks.get(&check)?;
-        self.last_probe += 1;
-        let probe = ProbeId(self.last_probe);
-        self.running.insert(
-            probe,
-            Finished {
-                check,
-                due,
-                started: now,
-            },
-        );
-        Some(Action::StartProbe {
-            probe,
-            spec: Arc::clone(&slot.spec.probe),
-            target: slot.target,
-            timeout: slot.spec.timeout,
-        })
-    }
-
-    pub(super) fn finish_probe(&mut self, probe: ProbeId) -> Option<Finished> {
-        self.running.remove(&probe)
-    }
-
     fn judged(&self, pool: usize, server: usize) -> ServerState {
         let member = &self.pools[pool].members[server];
         health::server_state(self.slots(member).map(|slot| slot.machine.state()))
@@ -349,8 +277,8 @@ impl Pools {
         &mut self,
         pool: usize,
         server: usize,
-        check: String,
-        cause: Option<FailureCause>,
+        check: &str,
+        cause: Option<&FailureCause>,
         now: Instant,
     ) -> Option<Transition> {
         let to = self.judged(pool, server);
@@ -364,8 +292,8 @@ impl Pools {
             server: member.id.clone(),
             from,
             to,
-            check,
-            cause,
+            check: check.to_owned(),
+            cause: cause.cloned(),
             lasted,
         })
     }
@@ -440,30 +368,6 @@ impl Pools {
     }
 }
 
-fn new_slot(
-    spec: &Arc<CheckSpec>,
-    target: SocketAddr,
-    server_state: Option<ServerState>,
-    (pool, server): (usize, usize),
-) -> CheckSlot {
-    let machine = match server_state {
-        None | Some(ServerState::Unknown) => Check::new(spec.initial),
-        Some(ServerState::Up) => Check::carrying_on(CheckState::Up, spec.initial),
-        Some(ServerState::Down) => Check::carrying_on(CheckState::Down, spec.initial),
-    };
-    CheckSlot {
-        spec: Arc::clone(spec),
-        machine,
-        pool,
-        server,
-        trouble: None,
-        warning: None,
-        advice: Advice::default(),
-        asks_drain: false,
-        target,
-    }
-}
-
 fn name_of(server: &VirtualServer, real_server: &RealServer) -> ServerId {
     let server_name = match real_server.port {
         Some(port) => SocketAddr::new(real_server.address, port).to_string(),
@@ -479,15 +383,26 @@ fn name_of(server: &VirtualServer, real_server: &RealServer) -> ServerId {
 }
 
 /// Where a check connects: its own address, else the real server's; its own port, else the real server's, else that of
-/// the pool's first service.
-fn target_of(server: &VirtualServer, real_server: &RealServer, spec: &CheckSpec) -> SocketAddr {
-    let service_port = || server.services.first().and_then(ServiceKey::port);
+/// the pool's first service. Through the table it is the pool's first virtual address.
+fn target_of(server: &VirtualServer, real_server: &RealServer, spec: &CheckSpec) -> Target {
+    let first = server.services.first();
+    let service_port = || first.and_then(ServiceKey::port);
     let port = spec
         .connect_port
         .or(real_server.port)
         .or_else(service_port)
         .unwrap_or(0);
-    SocketAddr::new(spec.connect_ip.unwrap_or(real_server.address), port)
+    let virtual_address = first.and_then(ServiceKey::address).filter(|_| spec.via == Via::Path);
+    let address = virtual_address.or(spec.connect_ip).unwrap_or(real_server.address);
+    let path = virtual_address.map(|address| Path {
+        family: Family::of(address),
+        server: real_server.address,
+        forwarding: real_server.spec.forwarding,
+    });
+    Target {
+        address: SocketAddr::new(address, port),
+        path,
+    }
 }
 
 /// What a tier is called in reports.

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use super::pools::CheckId;
+use super::checks::CheckId;
 use crate::model::Instant;
 
 /// The times at which checks are due.
@@ -20,6 +20,13 @@ impl Schedule {
     pub(super) fn set(&mut self, check: CheckId, at: Instant) {
         self.due.insert(check, at);
         self.heap.push(Reverse((at, check)));
+    }
+
+    /// Makes a check that is due later due at this time; one that is not due at all (its probe runs) stays so.
+    pub(super) fn bring_forward(&mut self, check: CheckId, at: Instant) {
+        if self.due.get(&check).is_some_and(|due| *due > at) {
+            self.set(check, at);
+        }
     }
 
     /// Forgets the checks that `keep` does not want.
@@ -72,6 +79,19 @@ mod tests {
         assert_eq!(schedule.pop_due(at(9)), Some((CheckId(1), at(3))));
         assert_eq!(schedule.pop_due(at(9)), None);
         assert_eq!(schedule.next_due(), None);
+    }
+
+    #[test]
+    fn only_what_is_due_later_is_brought_forward() {
+        let mut schedule = Schedule::default();
+        schedule.set(CheckId(1), at(5));
+        schedule.set(CheckId(2), at(1));
+        for check in 1..4 {
+            schedule.bring_forward(CheckId(check), at(3));
+        }
+        assert_eq!(schedule.pop_due(at(9)), Some((CheckId(2), at(1))));
+        assert_eq!(schedule.pop_due(at(9)), Some((CheckId(1), at(3))));
+        assert_eq!(schedule.pop_due(at(9)), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Director;
-use super::pools::CheckId;
+use super::checks::CheckId;
 use crate::model::{Action, Instant, Transition};
 
 impl Director {
@@ -27,7 +27,7 @@ impl Director {
             }
             if !suspended {
                 for check in self.pools.checks_of(pool) {
-                    self.schedule.set(check, due);
+                    self.schedule.bring_forward(check, due);
                     due = due + Duration::from_millis(1);
                 }
             }
@@ -39,9 +39,13 @@ impl Director {
         }
     }
 
-    /// After how long a suspended check asks again whether it may go on; `None` for one that is not suspended.
+    /// After how long a check that all pools which go by it have suspended asks again whether it may go on; `None` for
+    /// any other.
     pub(super) fn suspended_interval(&self, check: CheckId) -> Option<Duration> {
-        let slot = self.pools.check(check)?;
-        self.pools.is_suspended(slot.pool).then_some(slot.spec.interval)
+        let slot = self.pools.checks().get(check)?;
+        let mut pools = slot.subscribers.iter().map(|subscriber| subscriber.pool);
+        pools
+            .all(|pool| self.pools.is_suspended(pool))
+            .then_some(slot.spec.interval)
     }
 }

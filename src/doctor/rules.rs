@@ -43,6 +43,33 @@ pub fn wanted_sysctls(interfaces: &[String]) -> Vec<String> {
     fixed.into_iter().map(str::to_owned).chain(redirects).collect()
 }
 
+/// The settings that [`path_settings`] wants to know.
+pub fn wanted_path_sysctls(interfaces: &[String]) -> Vec<String> {
+    let all = std::iter::once("all").chain(interfaces.iter().map(String::as_str));
+    all.flat_map(|name| ["accept_local", "rp_filter"].map(|key| interface_sysctl("ipv4", name, key)))
+        .collect()
+}
+
+/// What has to be set so that answers to checks with `via = "path"` are taken in on these devices: they come from a
+/// virtual address, which is this host's own as well (`accept_local`), and which strict source validation
+/// (`rp_filter` 1) would not expect there. Both count together with those of `all`: one that is on, the higher one.
+pub fn path_settings(devices: &BTreeSet<String>, facts: &HostFacts) -> Vec<Sysctl> {
+    let value = |device: &str, key: &str| {
+        let found = facts.sysctls.get(&interface_sysctl("ipv4", device, key));
+        found.and_then(|value| value.trim().parse::<u32>().ok()).unwrap_or(0)
+    };
+    let mut settings = Vec::new();
+    for device in devices {
+        if value("all", "accept_local") == 0 && value(device, "accept_local") == 0 {
+            settings.push(set(&interface_sysctl("ipv4", device, "accept_local"), "1"));
+        }
+        if value("all", "rp_filter").max(value(device, "rp_filter")) == 1 {
+            settings.push(set(&interface_sysctl("ipv4", device, "rp_filter"), "2"));
+        }
+    }
+    settings
+}
+
 /// What this host lacks as a director for this configuration.
 pub fn director(config: &Config, facts: &HostFacts) -> Vec<Finding> {
     let facts = Facts {

@@ -2,29 +2,36 @@
 
 use std::time::Duration;
 
-use crate::model::{CheckSpec, CheckState, Initial};
+use super::flap::Damping;
+use crate::model::{CheckSpec, CheckState, Initial, Instant};
 
 /// The state of one check of one real server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    state: CheckState,
-    /// Whether a probe has ever succeeded; until then one failure is enough.
+    /// What the results say, flapping or not.
+    verdict: CheckState,
+    /// Whether a probe has succeeded while it was up, or brought it up; until then `first_fall` counts.
     seen_up: bool,
     /// Results in a row that speak against the state.
     against: u32,
+    /// What these results were; before the first verdict both may speak against the state.
+    successes: bool,
+    damping: Damping,
 }
 
 impl Check {
     /// A check that has not run yet.
     pub fn new(initial: Initial) -> Self {
-        let state = match initial {
+        let verdict = match initial {
             Initial::Up => CheckState::Up,
             Initial::Down | Initial::FirstResult => CheckState::Unknown,
         };
         Self {
-            state,
+            verdict,
             seen_up: false,
             against: 0,
+            successes: false,
+            damping: Damping::default(),
         }
     }
 
@@ -33,125 +40,83 @@ impl Check {
         match state {
             CheckState::Unknown => Self::new(initial),
             CheckState::Up | CheckState::Down => Self {
-                state,
+                verdict: state,
                 seen_up: state == CheckState::Up,
-                against: 0,
+                ..Self::new(initial)
             },
         }
     }
 
-    /// The verdict so far.
+    /// The verdict so far: down while it is held down.
     pub fn state(&self) -> CheckState {
-        self.state
+        match self.held_until() {
+            Some(_) => CheckState::Down,
+            None => self.verdict,
+        }
+    }
+
+    /// Until when it is held down for changing too often; `None` where it is not.
+    pub fn held_until(&self) -> Option<Instant> {
+        self.damping.held_until()
     }
 
     /// Takes one result in and answers with the state after it.
-    pub fn observe(&mut self, success: bool, spec: &CheckSpec) -> CheckState {
-        self.seen_up |= success;
-        let (opposite, needed) = match (self.state, success) {
+    pub fn observe(&mut self, success: bool, spec: &CheckSpec, now: Instant) -> CheckState {
+        let before = self.verdict;
+        self.count(success, spec);
+        if let Some(flap) = &spec.flap {
+            let changed = before != CheckState::Unknown && before != self.verdict;
+            self.damping.observe(changed, now, flap);
+        }
+        self.state()
+    }
+
+    fn count(&mut self, success: bool, spec: &CheckSpec) {
+        let fall = if self.seen_up { spec.fall } else { spec.first_fall };
+        let (opposite, needed) = match (self.verdict, success) {
             (CheckState::Up, true) | (CheckState::Down, false) => {
+                self.seen_up |= success;
                 self.against = 0;
-                return self.state;
+                return;
             }
-            (CheckState::Up, false) => (CheckState::Down, if self.seen_up { spec.fall } else { 1 }),
+            (CheckState::Up | CheckState::Unknown, false) => (CheckState::Down, fall),
             (CheckState::Down, true) => (CheckState::Up, spec.rise),
             (CheckState::Unknown, true) => match spec.initial {
                 Initial::Down => (CheckState::Up, spec.rise),
                 Initial::Up | Initial::FirstResult => (CheckState::Up, 1),
             },
-            (CheckState::Unknown, false) => (CheckState::Down, 1),
         };
+        if self.successes != success {
+            (self.successes, self.against) = (success, 0);
+        }
         self.against += 1;
         if self.against >= needed {
-            self.state = opposite;
+            self.verdict = opposite;
             self.against = 0;
+            self.seen_up |= success;
         }
-        self.state
     }
 
-    /// How long after the start of the last probe the next one starts.
-    pub fn next_interval(&self, spec: &CheckSpec) -> Duration {
-        if self.against > 0 || self.state == CheckState::Unknown {
-            spec.retry_interval
-        } else {
-            spec.interval
-        }
+    /// How long it is from the last probe to the next one; `random` is any number, each as likely as the others.
+    ///
+    /// Chance has no say while a verdict is being reached: what is promised of that time holds.
+    pub fn next_interval(&self, spec: &CheckSpec, random: u64) -> Duration {
+        let interval = match self.verdict {
+            CheckState::Unknown => return spec.retry_interval,
+            CheckState::Up | CheckState::Down if self.against > 0 => return spec.retry_interval,
+            CheckState::Up => spec.interval,
+            CheckState::Down => spec.down_interval,
+        };
+        let jitter = spec.jitter.of(interval);
+        interval - jitter + share(jitter * 2, random)
     }
+}
+
+/// A moment within a time, chosen by a random number of 64 bits.
+pub fn share(time: Duration, random: u64) -> Duration {
+    let nanos = (time.as_nanos() * u128::from(random)) >> 64;
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::model::{ProbeKind, ProbeSpec};
-
-    fn spec(initial: Initial) -> CheckSpec {
-        CheckSpec {
-            name: "tcp".to_owned(),
-            probe: Arc::new(ProbeSpec::new(ProbeKind::Tcp(Vec::new()))),
-            connect_ip: None,
-            connect_port: None,
-            interval: Duration::from_secs(6),
-            retry_interval: Duration::from_secs(3),
-            timeout: Duration::from_secs(1),
-            rise: 2,
-            fall: 3,
-            initial,
-        }
-    }
-
-    /// Runs results (`+` success, `-` failure) and writes the state after each: `u`nknown, `U`p, `D`own; a small
-    /// `r` behind it where the next probe comes after the retry interval.
-    fn run(initial: Initial, results: &str) -> String {
-        let spec = spec(initial);
-        let mut check = Check::new(initial);
-        let mut seen = String::new();
-        for result in results.chars() {
-            seen.push(match check.observe(result == '+', &spec) {
-                CheckState::Unknown => 'u',
-                CheckState::Up => 'U',
-                CheckState::Down => 'D',
-            });
-            if check.next_interval(&spec) == spec.retry_interval {
-                seen.push('r');
-            }
-        }
-        seen
-    }
-
-    #[test]
-    fn the_transition_table_holds() {
-        let cases = [
-            (Initial::FirstResult, "+", "U"),
-            (Initial::FirstResult, "-", "D"),
-            (Initial::FirstResult, "+---", "UUrUrD"),
-            (Initial::FirstResult, "+--+---", "UUrUrUUrUrD"),
-            (Initial::FirstResult, "-++", "DDrU"),
-            (Initial::FirstResult, "-+-++", "DDrDDrU"),
-            (Initial::Up, "+", "U"),
-            (Initial::Up, "-", "D"),
-            (Initial::Up, "+--", "UUrUr"),
-            (Initial::Down, "++", "urU"),
-            (Initial::Down, "+-++", "urDDrU"),
-            (Initial::Down, "-+", "DDr"),
-            (Initial::Down, "++---", "urUUrUrD"),
-        ];
-        for (initial, results, wanted) in cases {
-            assert_eq!(run(initial, results), wanted, "{initial:?} {results}");
-        }
-    }
-
-    #[test]
-    fn a_replaced_check_keeps_its_verdict_and_forgets_its_count() {
-        let spec = spec(Initial::FirstResult);
-        let mut up = Check::carrying_on(CheckState::Up, spec.initial);
-        assert_eq!(up.observe(false, &spec), CheckState::Up);
-        let mut down = Check::carrying_on(CheckState::Down, spec.initial);
-        assert_eq!(down.observe(true, &spec), CheckState::Down);
-        assert_eq!(
-            Check::carrying_on(CheckState::Unknown, Initial::Up),
-            Check::new(Initial::Up)
-        );
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    AdminState, Command, FailureCause, LocalTrouble, Owned, ProbeId, ProbeSpec, ProbeWarning, ServiceKey, Step,
+    AdminState, Command, FailureCause, HoldId, LocalTrouble, Owned, ProbeId, ProbeSpec, ProbeWarning, ServiceKey, Step,
     VirtualAddress, WeightSource,
 };
 
@@ -25,6 +25,19 @@ pub enum Action {
         /// How long it may take.
         timeout: Duration,
     },
+    /// Open a connection, keep it idle, and report its end as [`super::Event::HoldEnded`].
+    OpenHold {
+        /// The name to report under.
+        hold: HoldId,
+        /// From where.
+        spec: Arc<ProbeSpec>,
+        /// Where to.
+        target: SocketAddr,
+        /// How long it may take to come about.
+        timeout: Duration,
+    },
+    /// Close a held connection, without a report.
+    CloseHold(HoldId),
     /// Read the kernel's table and report [`super::Event::TableRead`].
     ReadTable {
         /// The services whose destinations are compared in full, thresholds included; of the others the cheaply read
@@ -86,9 +99,10 @@ impl fmt::Display for Subject {
 }
 
 /// The state of one check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CheckState {
     /// No verdict yet.
+    #[default]
     Unknown,
     /// Passing.
     Up,
@@ -216,6 +230,30 @@ pub enum Transition {
         server: ServerId,
         /// What is wrong.
         trouble: LocalTrouble,
+    },
+    /// A check changed too often and is held down, whatever its probes find.
+    FlapHeld {
+        /// Whose check, or the first one's.
+        server: ServerId,
+        /// The check.
+        check: String,
+        /// For how long.
+        hold: Duration,
+    },
+    /// This host stood still, or was too busy, so that probes are due that should have started long ago. Their states
+    /// stay as they are, and they start spread over some time.
+    Halted {
+        /// How late the first of them is.
+        late: Duration,
+        /// How many.
+        checks: usize,
+    },
+    /// An own interface works again; the servers that could not be probed meanwhile are, spread over some time.
+    InterfaceBack {
+        /// Which.
+        device: String,
+        /// How many checks.
+        checks: usize,
     },
     /// A probe passed and yet found something to see to. Said once until it changes.
     ProbeWarned {

@@ -10,6 +10,21 @@ use super::{Config, OperatorOrder, Owned, ProbeResult, StepOutcome, Table, Virtu
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProbeId(pub u64);
 
+/// Names one held connection. Never used twice in one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HoldId(pub u64);
+
+/// How a held connection has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldEnd {
+    /// There was none: the connection did not come about, or the server does not let itself be held.
+    NotOpened,
+    /// The server has closed it (FIN): it closes idle connections, or its process has ended.
+    Closed,
+    /// It was reset, or the server's host no longer answers.
+    Broken,
+}
+
 /// Something that happened, told to the director in the past tense.
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -38,6 +53,20 @@ pub enum Event {
     /// An operator has asked for something; what it is about was found to be there
     /// ([`crate::director::Director::check_order`]).
     Operator(OperatorOrder),
+    /// A held connection has ended, or has never been one.
+    HoldEnded {
+        /// Which.
+        hold: HoldId,
+        /// How.
+        end: HoldEnd,
+    },
+    /// An interface of this host has started to work, or has ceased to: up and with a carrier, or not.
+    LinkChanged {
+        /// Its name.
+        device: String,
+        /// Whether it works now.
+        works: bool,
+    },
     /// The time has come that the director had asked to be woken at.
     TimeReached,
 }

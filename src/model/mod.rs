@@ -54,7 +54,7 @@ mod tls_probe;
 pub use action::{Action, CheckState, ServerId, ServerState, Subject, Transition};
 pub use admin::{AdminState, OperatorOrder, OrderRefused, WeightSource};
 pub use advice::{Advice, StateAdvice, WeightAdvice};
-pub use check::{CheckSpec, Initial};
+pub use check::{CheckSpec, Flap, Initial, IntervalFrom, Jitter, PATH_MARKS, Via};
 pub use config::{
     Config, HostSettings, IpvsSettings, RealServer, SorryServer, Sysctl, TimeoutSettings, VirtualAddress,
     VirtualServer, interface_sysctl,
@@ -62,7 +62,7 @@ pub use config::{
 pub use connection::{ConnectionEntry, PersistenceData};
 pub use database_probe::{Login, MysqlProbe, PostgresqlProbe, Query, RedisProbe, RedisRole, Secret, ValueTest};
 pub use destination::{DestinationKey, DestinationSpec, Forwarding, Tunnel, TunnelChecksum, TunnelKind};
-pub use event::{Event, ProbeId};
+pub use event::{Event, HoldEnd, HoldId, ProbeId};
 pub use facts::HostFacts;
 pub use host::{AddressScope, HostAddress, Link, Mac};
 pub use http_probe::{BodyTest, HttpProbe, HttpVersion};

@@ -262,6 +262,35 @@ pub enum LocalTrouble {
 }
 
 impl LocalTrouble {
+    /// One word for it, for counters; it stays the same.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::FileDescriptors => "file_descriptors",
+            Self::LocalPorts => "local_ports",
+            Self::Memory => "memory",
+            Self::Forbidden => "forbidden",
+            Self::InterfaceDown => "interface_down",
+            Self::NoRoute => "no_route",
+            Self::SourceAddress => "source_address",
+            Self::Device => "device",
+            Self::Setup(_) => "setup",
+            Self::LateTimer => "late_timer",
+        }
+    }
+
+    /// Whether it goes away when an own interface works again.
+    pub fn is_of_an_interface(&self) -> bool {
+        match self {
+            Self::InterfaceDown | Self::NoRoute | Self::SourceAddress | Self::Device => true,
+            Self::FileDescriptors
+            | Self::LocalPorts
+            | Self::Memory
+            | Self::Forbidden
+            | Self::Setup(_)
+            | Self::LateTimer => false,
+        }
+    }
+
     /// Whether it keeps many probes at once from running, so that it need not be told of each server.
     pub fn is_of_the_whole_host(&self) -> bool {
         match self {

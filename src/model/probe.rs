@@ -37,6 +37,9 @@ pub struct Origin {
     pub device: Option<String>,
     /// Its firewall mark (`SO_MARK`).
     pub fwmark: Option<u32>,
+    /// The real server that the mark leads to, where the target is a virtual address: the source is then the address
+    /// that this host has towards that server, and connections are ended by a reset.
+    pub through: Option<IpAddr>,
 }
 
 /// The types of probe, by the word that the configuration has for them.

@@ -9,6 +9,7 @@
 //! | file | what |
 //! |---|---|
 //! | `host` | interfaces and addresses, over rtnetlink |
+//! | `links` | interfaces that come and go, told as it happens |
 //! | `neighbour` | duplicate-address probes and announcements, ARP and neighbour discovery |
 //! | `vip` | a director's virtual address: probe, add, announce |
 //! | `packet` | the bytes of those, a pure codec |
@@ -21,6 +22,7 @@
 
 mod error;
 mod host;
+pub mod links;
 pub mod module;
 pub mod names;
 pub mod namespace;

@@ -162,3 +162,43 @@ fn a_caller_while_descriptors_are_out_does_not_keep_the_processor_busy() {
     let used = ticks() - before;
     assert!(used < 100, "{used} ticks of a hundredth of a second in 3 s");
 }
+
+#[test]
+fn an_own_interface_without_a_carrier_is_no_servers_failure_however_short_the_timeout() {
+    let site = Site::build("own-carrier", Forwarding::Nat, Family::V4, 2, 1);
+    let _nginx = site.nginx_on(2);
+    // One more server, beyond a router behind the same interface.
+    let vip = std::net::SocketAddr::new(site.vip(0), 80);
+    let address = format!("address = \"{vip}\"");
+    let check = "check = [{ type = \"tcp\", interval = \"5s\", retry_interval = \"100ms\", timeout = \"100ms\", \
+                 jitter = \"20%\" }]";
+    let far = "[[virtual_server.real_server]]\naddress = \"203.0.113.9\"\n";
+    site.lab
+        .real_server(0)
+        .ip(&["addr add 203.0.113.9/32 dev lo"])
+        .expect("ip");
+    let gateway = site.server_address(0);
+    site.director()
+        .ip(&[&format!("route add 203.0.113.0/24 via {gateway}")])
+        .expect("ip");
+    let text = site.virtual_server("web", &address, check, &[(0, 1), (1, 1)]) + far;
+    let mut daemon = site.run(&text);
+    let pool = || table(site.director(), &["-t", &vip.to_string()]).map_or(0, |found| found.len());
+    wait_until("the pool serves", Duration::from_secs(10), || pool() == 3).expect("a pool");
+    let server_segment = ipvsd_lab::Segment::Server;
+    site.director().link_down(server_segment).expect("a cable");
+    daemon.wait_for("own interface is down");
+    std::thread::sleep(Duration::from_secs(8));
+    assert_eq!(pool(), 3, "{}", daemon.process.log());
+    site.director().link_up(server_segment).expect("a cable");
+    daemon.wait_for("own interface is back");
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(pool(), 3, "{}", daemon.process.log());
+    assert!(
+        !daemon.process.log().contains("real server is down"),
+        "{}",
+        daemon.process.log()
+    );
+    site.lab.real_server(1).drop_tcp_port(server_segment, 80).expect("nft");
+    wait_until("probing goes on", Duration::from_secs(10), || pool() == 2).expect("in time");
+}

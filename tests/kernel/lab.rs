@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use ipvsd_lab::{
-    Client, Failure, Forwarding, Lab, Nginx, Prober, Responder, Segment, Topology, prepare_director_by_hand,
+    Attempt, Client, Failure, Forwarding, Lab, Nginx, Prober, Responder, Segment, Topology, prepare_director_by_hand,
     prepare_real_server_by_hand, require_kernel, wait_until,
 };
 
@@ -178,15 +178,17 @@ fn a_prober_sees_when_a_server_was_away() {
     nginx.kill();
     std::thread::sleep(Duration::from_millis(300));
     nginx.restart().unwrap();
+    Client::new(lab.client(0))
+        .wait_for_answer(address, "web", 5 * second)
+        .unwrap();
     let back = Instant::now();
     std::thread::sleep(Duration::from_millis(500));
     let report = prober.stop().unwrap();
     assert!(report.failures().len() >= 5, "{report}");
     assert!(report.longest_gap() >= Duration::from_millis(250), "{report}");
-    assert!(
-        report.longest_gap() <= back - killed + Duration::from_millis(200),
-        "{report}"
-    );
+    // How long a machine takes that others want too is not judged, only what happened when.
+    let at_its_time = |attempt: &&Attempt| attempt.at + attempt.took >= killed && attempt.at <= back;
+    assert!(report.failures().iter().all(at_its_time), "{report}");
     assert!(report.since(back).failures().is_empty(), "{report}");
     assert!(report.answered_by()["web"] >= 10, "{report}");
 }

@@ -9,6 +9,7 @@ mod ipvs;
 mod ipvsadm;
 mod lab;
 mod listing;
+mod path;
 mod policy;
 mod probes;
 mod realserver;

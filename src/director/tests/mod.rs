@@ -11,8 +11,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    CheckSpec, DestinationSpec, FailureCause, Family, Forwarding, Initial, ProbeKind, ProbeSpec, Protocol, RealServer,
-    Refusal, Scheduler, ServerState, Service, ServiceSpec, SorryServer,
+    CheckSpec, DestinationSpec, FailureCause, Family, Flap, Forwarding, HoldEnd, HoldId, Initial, IntervalFrom, Jitter,
+    LocalTrouble, PATH_MARKS, ProbeKind, ProbeOutcome, ProbeSpec, Protocol, RealServer, Refusal, Scheduler,
+    ServerState, Service, ServiceSpec, SorryServer, Via,
 };
 
 /// How a simulated server answers probes.
@@ -23,6 +24,8 @@ enum Answer {
     Hangs,
     LocalTrouble,
     Drains,
+    /// The interface towards it is down.
+    CutOff,
 }
 
 /// How the simulated kernel treats one step.
@@ -47,6 +50,8 @@ struct World {
     owned: Owned,
     batches: usize,
     probes: BTreeMap<SocketAddr, Vec<Instant>>,
+    holds: BTreeMap<HoldId, IpAddr>,
+    holds_opened: usize,
     ready: bool,
     quorum: Option<bool>,
     /// Addresses were asked for.
@@ -74,6 +79,8 @@ impl World {
             owned: Owned::default(),
             batches: 0,
             probes: BTreeMap::new(),
+            holds: BTreeMap::new(),
+            holds_opened: 0,
             ready: false,
             quorum: None,
             held: false,
@@ -100,28 +107,49 @@ impl World {
     fn act(&mut self, action: Action) {
         match action {
             Action::StartProbe {
-                probe, target, timeout, ..
+                probe,
+                spec,
+                target,
+                timeout,
             } => {
-                self.probes.entry(target).or_default().push(self.now);
-                let answer = self.answers.get(&target.ip()).copied().unwrap_or(Answer::Accepts);
+                let server = spec.origin.through.unwrap_or(target.ip());
+                let to = SocketAddr::new(server, target.port());
+                self.probes.entry(to).or_default().push(self.now);
+                let mut answer = self.answers.get(&server).copied().unwrap_or(Answer::Accepts);
+                if let Some(mark) = spec.origin.fwmark {
+                    let family = Family::of(target.ip());
+                    let way = self.kernel.services.get(&ServiceKey::Fwmark { mark, family });
+                    let leads_to = way.map(|way| way.destinations.keys().map(|key| key.address).collect::<Vec<_>>());
+                    match leads_to {
+                        Some(servers) => assert_eq!(servers, [server], "the probe reaches another server"),
+                        // Nobody listens on the director itself.
+                        None => answer = Answer::Refuses,
+                    }
+                }
                 let (delay, outcome) = match answer {
                     Answer::Accepts => (Duration::from_millis(1), ProbeOutcome::Success),
                     Answer::Refuses => (Duration::from_millis(1), ProbeOutcome::Failure(FailureCause::Refused)),
                     Answer::Hangs => (timeout, ProbeOutcome::Failure(FailureCause::TimedOut)),
                     Answer::Drains => (Duration::from_millis(1), ProbeOutcome::Drain(FailureCause::Refused)),
+                    Answer::CutOff => (Duration::ZERO, ProbeOutcome::Local(LocalTrouble::InterfaceDown)),
                     Answer::LocalTrouble => (Duration::ZERO, ProbeOutcome::Local(LocalTrouble::FileDescriptors)),
                 };
                 self.later(
                     delay,
                     Event::ProbeFinished {
                         probe,
-                        result: ProbeResult {
+                        result: crate::model::ProbeResult {
                             advice: self.advice.get(&target.ip()).copied(),
                             ..outcome.into()
                         },
                     },
                 );
             }
+            Action::OpenHold { hold, target, .. } => {
+                self.holds.insert(hold, target.ip());
+                self.holds_opened += 1;
+            }
+            Action::CloseHold(hold) => assert!(self.holds.remove(&hold).is_some(), "no such connection is held"),
             Action::ReadTable { details } => {
                 let mut read = self.kernel.clone();
                 // As `/proc/net/ip_vs`, which does not show thresholds.
@@ -207,6 +235,15 @@ impl World {
             Action::Report(Transition::LocalTrouble { server, trouble }) => {
                 self.say(&format!("{}: {trouble}", server.server));
             }
+            Action::Report(Transition::FlapHeld { server, hold, .. }) => {
+                self.say(&format!("{} held for {} s", server.server, hold.as_secs()));
+            }
+            Action::Report(Transition::Halted { late, checks }) => {
+                self.say(&format!("halted for {} s, {checks} checks", late.as_secs()));
+            }
+            Action::Report(Transition::InterfaceBack { device, checks }) => {
+                self.say(&format!("{device} is back, {checks} checks"));
+            }
             Action::Report(Transition::StepRefused { message }) => self.say(&format!("refused: {message}")),
             Action::Report(Transition::TableUnreadable { message }) => self.say(&format!("unreadable: {message}")),
             Action::Report(Transition::TableDrifted { steps }) => self.say(&format!("drift of {} steps", steps.len())),
@@ -254,6 +291,18 @@ impl World {
         destinations.map(one).collect::<Vec<_>>().join(" ")
     }
 
+    /// Ends the connection that is held to a server.
+    fn end_hold(&mut self, n: u8, end: HoldEnd) {
+        let held = self
+            .holds
+            .iter()
+            .find(|(_, to)| **to == address(n))
+            .map(|(hold, _)| *hold);
+        let hold = held.expect("a held connection");
+        self.holds.remove(&hold);
+        self.tell(Event::HoldEnded { hold, end });
+    }
+
     fn answer(&mut self, n: u8, answer: Answer) {
         self.answers.insert(address(n), answer);
     }
@@ -277,16 +326,8 @@ fn seconds(seconds: u64) -> Duration {
 
 fn check() -> CheckSpec {
     CheckSpec {
-        name: "tcp".to_owned(),
-        probe: Arc::new(ProbeSpec::new(ProbeKind::Tcp(Vec::new()))),
-        connect_ip: None,
-        connect_port: None,
-        interval: seconds(2),
-        retry_interval: seconds(1),
         timeout: Duration::from_millis(500),
-        rise: 2,
-        fall: 3,
-        initial: Initial::FirstResult,
+        ..CheckSpec::new("tcp", ProbeSpec::new(ProbeKind::Tcp(Vec::new())))
     }
 }
 
@@ -899,6 +940,449 @@ fn the_states_can_be_counted() {
     );
 }
 
+#[test]
+fn first_probes_are_spread_over_the_warmup_and_intervals_by_their_jitter() {
+    let mut world = World::new();
+    let servers: Vec<u8> = (1..=100).collect();
+    let mut config = config(vec![pool(200, &servers)]);
+    for server in &mut config.virtual_servers[0].real_servers {
+        let check = Arc::make_mut(&mut server.checks[0]);
+        (check.warmup, check.jitter) = (Some(seconds(10)), Jitter::Percent(25));
+    }
+    world.start(config);
+    world.run_for(seconds(60));
+    let firsts = world.probes.values().map(|times| times[0].since_start());
+    let mut in_tenths = [0; 10];
+    firsts.for_each(|first| in_tenths[first.as_secs() as usize] += 1);
+    assert!(in_tenths.iter().all(|count| (2..25).contains(count)), "{in_tenths:?}");
+    let mut intervals: Vec<_> = world
+        .probes
+        .values()
+        .flat_map(|times| times.windows(2).map(|pair| pair[1].since(pair[0])))
+        .collect();
+    intervals.sort();
+    let (shortest, longest) = (intervals[0], intervals[intervals.len() - 1]);
+    assert!(shortest >= Duration::from_millis(1500) && longest <= Duration::from_millis(2500));
+    assert!(shortest < Duration::from_millis(1520) && longest > Duration::from_millis(2480));
+}
+
+#[test]
+fn intervals_count_from_the_end_of_a_probe_where_that_is_wanted_and_a_down_server_has_its_own() {
+    let mut world = World::new();
+    let mut config = config(vec![pool(200, &[11])]);
+    let check = Arc::make_mut(&mut config.virtual_servers[0].real_servers[0].checks[0]);
+    (check.interval_from, check.down_interval) = (IntervalFrom::End, seconds(7));
+    world.answer(11, Answer::Hangs);
+    world.start(config);
+    world.run_for(seconds(17));
+    world.answer(11, Answer::Accepts);
+    world.run_for(seconds(12));
+    let starts: Vec<_> = world.probes[&SocketAddr::new(address(11), 80)]
+        .iter()
+        .map(|at| at.since_start().as_millis())
+        .collect();
+    // Half a second of time-out each, seven seconds between; a success, a second to the next one, then up.
+    assert_eq!(starts, [0, 7500, 15000, 22500, 23501, 25502, 27503]);
+}
+
+fn in_the_path(vip: u8, servers: &[u8]) -> Config {
+    let mut config = config(vec![pool(vip, servers)]);
+    for server in &mut config.virtual_servers[0].real_servers {
+        Arc::make_mut(&mut server.checks[0]).via = Via::Path;
+    }
+    config
+}
+
+/// The weights of one service: `last octet=weight`.
+fn serving(world: &World, vip: u8) -> String {
+    let destinations = world
+        .kernel
+        .services
+        .get(&service(vip))
+        .map(|found| &found.destinations);
+    let octet = |key: &DestinationKey| key.address.to_string().rsplit('.').next().map(str::to_owned);
+    let shown = destinations
+        .into_iter()
+        .flatten()
+        .map(|(key, spec)| format!("{}={}", octet(key).unwrap_or_default(), spec.weight));
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+fn mark(n: u32) -> ServiceKey {
+    ServiceKey::Fwmark {
+        mark: PATH_MARKS.start() + n,
+        family: Family::Inet,
+    }
+}
+
+#[test]
+fn probes_in_the_path_have_a_way_of_their_own_which_is_ours_and_goes_with_the_last_of_them() {
+    let mut world = World::new();
+    world.answer(12, Answer::Hangs);
+    let mut both = in_the_path(200, &[11, 12]);
+    both.virtual_servers.extend(in_the_path(201, &[12]).virtual_servers);
+    world.start(both);
+    world.run_for(seconds(9));
+    assert_eq!(
+        (serving(&world, 200).as_str(), serving(&world, 201).as_str()),
+        ("11=1", "")
+    );
+    let keys: BTreeSet<_> = world.kernel.services.keys().copied().collect();
+    assert_eq!(
+        keys,
+        BTreeSet::from([service(200), service(201), mark(0), mark(1)]),
+        "one way to one server"
+    );
+    assert_eq!(world.owned.services, keys);
+    world.tell(Event::ConfigLoaded(Arc::new(in_the_path(200, &[12, 13]))));
+    world.run_for(seconds(9));
+    assert_eq!(serving(&world, 200), "13=1");
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![pool(200, &[13])]))));
+    world.run_for(seconds(9));
+    assert_eq!(
+        world.kernel.services.keys().copied().collect::<Vec<_>>(),
+        [service(200)]
+    );
+    assert_eq!(world.owned.services, BTreeSet::from([service(200)]));
+}
+
+#[test]
+fn a_mark_that_somebody_else_uses_is_left_to_him() {
+    let mut world = World::new();
+    let theirs = Service {
+        spec: ServiceSpec::new(Scheduler::Rr, Family::Inet),
+        destinations: BTreeMap::from([(
+            DestinationKey::new(address(99), 0),
+            DestinationSpec::new(Forwarding::Nat, 1),
+        )]),
+    };
+    world.kernel.services.insert(mark(0), theirs.clone());
+    world.start(in_the_path(200, &[11]));
+    world.run_for(seconds(9));
+    assert_eq!(serving(&world, 200), "11=1");
+    assert_eq!(world.kernel.services[&mark(0)], theirs);
+    assert!(world.kernel.services.contains_key(&mark(1)) && !world.owned.services.contains(&mark(0)));
+}
+
+#[test]
+fn a_cleared_table_is_no_failure_of_servers_that_are_probed_in_the_path() {
+    for moment in (0..2000).step_by(100) {
+        let mut world = World::new();
+        world.start(in_the_path(200, &[11, 12]));
+        world.run_for(seconds(10) + Duration::from_millis(moment));
+        world.kernel.services.clear();
+        world.run_for(seconds(10));
+        assert_eq!(serving(&world, 200), "11=1 12=1", "cleared {moment} ms later");
+        assert!(!world.log.iter().any(|line| line.contains("down")), "{:?}", world.log);
+    }
+}
+
+#[test]
+fn where_nothing_is_written_nothing_is_probed_in_the_path() {
+    let mut world = World::new();
+    world.director = Director::new(Settings {
+        observe: true,
+        ..Settings::default()
+    });
+    world.verdict = |_| Ok(());
+    world.owned.services.extend([service(200), mark(0)]);
+    world.start(in_the_path(200, &[11]));
+    world.run_for(seconds(9));
+    assert!(world.probes.is_empty());
+    let told = world
+        .log
+        .iter()
+        .filter(|line| line.contains("nothing is written"))
+        .count();
+    assert_eq!(told, 1, "{:?}", world.log);
+}
+
+fn holding(vip: u8, servers: &[u8]) -> Config {
+    let mut config = config(vec![pool(vip, servers)]);
+    for server in &mut config.virtual_servers[0].real_servers {
+        let check = Arc::make_mut(&mut server.checks[0]);
+        (check.hold, check.interval) = (true, seconds(10));
+    }
+    config
+}
+
+#[test]
+fn a_crash_that_breaks_a_held_connection_is_a_verdict_in_milliseconds() {
+    for end in [HoldEnd::Closed, HoldEnd::Broken] {
+        // At rest, and while a probe is under way that had got through before.
+        for moment in [12_345, 20_000] {
+            let mut world = World::new();
+            world.start(holding(200, &[11, 12]));
+            world.run_for(Duration::from_millis(moment));
+            assert_eq!(world.holds.len(), 2);
+            world.answer(11, Answer::Refuses);
+            world.end_hold(11, end);
+            world.run_for(Duration::from_millis(6));
+            assert_eq!(world.shown(), "12=1", "{end:?} at {moment} ms");
+            world.answer(11, Answer::Accepts);
+            world.run_for(seconds(20));
+            assert_eq!((world.shown().as_str(), world.holds.len()), ("11=1 12=1", 2));
+        }
+    }
+}
+
+#[test]
+fn a_server_that_closes_idle_connections_costs_a_probe_and_a_new_connection() {
+    let mut world = World::new();
+    world.start(holding(200, &[11]));
+    world.run_for(seconds(65));
+    let probes = |world: &World| world.probes[&SocketAddr::new(address(11), 80)].len();
+    let before = probes(&world);
+    world.end_hold(11, HoldEnd::Closed);
+    world.run_for(Duration::from_millis(10));
+    assert_eq!(
+        (probes(&world), world.holds_opened, world.holds.len()),
+        (before + 1, 2, 1)
+    );
+    assert!(!world.log.iter().any(|line| line.contains("down")), "{:?}", world.log);
+}
+
+#[test]
+fn a_server_that_cannot_be_held_is_not_asked_faster_than_it_is_probed() {
+    for end in [HoldEnd::NotOpened, HoldEnd::Closed] {
+        let mut world = World::new();
+        world.start(holding(200, &[11]));
+        for _ in 0..1000 {
+            world.run_for(Duration::from_millis(100));
+            if !world.holds.is_empty() {
+                world.end_hold(11, end);
+            }
+        }
+        let probes = world.probes[&SocketAddr::new(address(11), 80)].len();
+        assert!(
+            probes <= 21 && world.holds_opened <= 11,
+            "{probes} {}",
+            world.holds_opened
+        );
+        assert_eq!(world.shown(), "11=1");
+    }
+}
+
+#[test]
+fn a_held_connection_outlives_a_reload_and_goes_with_its_check() {
+    let mut world = World::new();
+    world.start(holding(200, &[11, 12]));
+    world.run_for(seconds(5));
+    world.tell(Event::ConfigLoaded(Arc::new(holding(201, &[11]))));
+    assert_eq!((world.holds.len(), world.holds_opened), (1, 2));
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![pool(201, &[11])]))));
+    assert!(world.holds.is_empty());
+    // A late report of one that is closed already.
+    world.tell(Event::HoldEnded {
+        hold: HoldId(1),
+        end: HoldEnd::Closed,
+    });
+}
+
+/// The most probes that started within ten milliseconds of each other, from a time on.
+fn densest(world: &World, from: Instant) -> usize {
+    let mut starts: Vec<_> = world.probes.values().flatten().filter(|at| **at >= from).collect();
+    starts.sort();
+    let within = |first: &Instant| {
+        let near = |at: &&&Instant| at.since(*first) < Duration::from_millis(10) && **at >= first;
+        starts.iter().filter(near).count()
+    };
+    starts.iter().map(|first| within(first)).max().unwrap_or(0)
+}
+
+#[test]
+fn after_a_halt_all_are_probed_again_without_a_burst_and_one_line_says_so() {
+    let mut world = World::new();
+    world.start(sharing(200..=204, &(1..=200).collect::<Vec<_>>()));
+    world.run_for(seconds(11));
+    world.log.clear();
+    world.now = world.now + seconds(60);
+    let resumed = world.now;
+    world.run_for(seconds(2));
+    let since: usize = world
+        .probes
+        .values()
+        .map(|times| times.iter().filter(|at| **at >= resumed).count())
+        .sum();
+    assert!((200..=500).contains(&since), "{since} probes");
+    assert!(densest(&world, resumed) < 40, "{} at once", densest(&world, resumed));
+    let shown: Vec<_> = world.log.iter().map(|line| line.trim_start()).collect();
+    assert!(matches!(shown[..], [line] if line.contains("halted for")), "{shown:?}");
+    assert_eq!(world.director.excused_probes()["late_timer"], 200);
+}
+
+#[test]
+fn what_an_interface_had_cut_off_is_probed_when_it_is_back_and_may_fail_for_a_moment() {
+    let mut world = World::new();
+    let servers: Vec<u8> = (1..=200).collect();
+    let mut config = config(vec![pool(200, &servers)]);
+    for server in &mut config.virtual_servers[0].real_servers {
+        Arc::make_mut(&mut server.checks[0]).interval = seconds(30);
+    }
+    world.start(config);
+    world.run_for(seconds(100));
+    world.log.clear();
+    servers.iter().for_each(|n| world.answer(*n, Answer::CutOff));
+    let link = |works| Event::LinkChanged {
+        device: "eth0".to_owned(),
+        works,
+    };
+    world.tell(link(false));
+    world.run_for(seconds(40));
+    assert_eq!(world.log.len(), 1, "{:?}", world.log);
+    // The switch is not forwarding yet.
+    servers.iter().for_each(|n| world.answer(*n, Answer::Hangs));
+    let back = world.now;
+    world.tell(link(true));
+    world.run_for(seconds(2));
+    assert!(densest(&world, back) < 40, "{} at once", densest(&world, back));
+    servers.iter().for_each(|n| world.answer(*n, Answer::Accepts));
+    world.run_for(seconds(2));
+    let first = |times: &Vec<Instant>| times.iter().find(|at| **at >= back).copied();
+    assert!(
+        world
+            .probes
+            .values()
+            .all(|times| first(times).is_some_and(|at| at.since(back) < seconds(1)))
+    );
+    world.run_for(seconds(100));
+    assert_eq!(world.kernel.destination_count(), 200);
+    assert_eq!(world.log.len(), 2, "{:?}", world.log);
+    assert!(world.log[1].contains("eth0 is back, 200 checks"), "{:?}", world.log);
+    assert!(world.director.excused_probes()["interface_down"] >= 400);
+}
+
+#[test]
+fn a_server_that_is_really_dead_after_an_interface_came_back_goes_out() {
+    let mut world = World::new();
+    world.start(config(vec![pool(200, &[11, 12])]));
+    world.run_for(seconds(10));
+    world.answer(11, Answer::CutOff);
+    world.run_for(seconds(10));
+    world.answer(11, Answer::Refuses);
+    world.tell(Event::LinkChanged {
+        device: "eth0".to_owned(),
+        works: true,
+    });
+    world.run_for(seconds(3 + 2 + 2) + Duration::from_millis(10));
+    assert_eq!(world.shown(), "12=1");
+}
+
+#[test]
+fn a_server_that_flaps_is_held_down_and_it_is_told() {
+    let mut world = World::new();
+    let mut config = config(vec![pool(200, &[11, 12])]);
+    let check = Arc::make_mut(&mut config.virtual_servers[0].real_servers[0].checks[0]);
+    check.flap = Some(Flap {
+        changes: 4,
+        within: seconds(120),
+        hold_down: seconds(60),
+        longest: seconds(600),
+    });
+    world.start(config);
+    for _ in 0..2 {
+        world.run_for(seconds(10));
+        world.answer(11, Answer::Refuses);
+        world.run_for(seconds(10));
+        world.answer(11, Answer::Accepts);
+    }
+    world.run_for(seconds(50));
+    let shown: Vec<_> = world.log.iter().filter(|line| line.contains("2.11")).cloned().collect();
+    assert_eq!(
+        shown.iter().filter(|line| line.contains("held for 60 s")).count(),
+        1,
+        "{shown:?}"
+    );
+    assert_eq!(world.shown(), "12=1", "{shown:?}");
+    world.run_for(seconds(20));
+    assert_eq!(world.shown(), "11=1 12=1");
+}
+
+/// Pools that all have the same servers, checked alike.
+fn sharing(vips: std::ops::RangeInclusive<u8>, servers: &[u8]) -> Config {
+    config(vips.map(|vip| pool(vip, servers)).collect())
+}
+
+#[test]
+fn a_target_of_two_hundred_services_is_probed_once_and_its_verdict_holds_for_all() {
+    let mut world = World::new();
+    world.start(sharing(1..=200, &[211, 212]));
+    world.run_for(seconds(19));
+    let probed: Vec<_> = world.probes.values().map(Vec::len).collect();
+    assert_eq!(probed, [10, 10], "every two seconds");
+    assert_eq!(world.kernel.destination_count(), 400);
+    world.answer(211, Answer::Refuses);
+    world.run_for(seconds(10));
+    assert_eq!(world.kernel.destination_count(), 200);
+    let told = world.log.iter().filter(|line| line.contains("up -> down")).count();
+    assert_eq!(told, 200);
+}
+
+#[test]
+fn what_is_checked_differently_is_probed_apart() {
+    let mut config = sharing(200..=203, &[11]);
+    let check = |pool: &mut VirtualServer| Arc::make_mut(&mut pool.real_servers[0].checks[0]).clone();
+    let mut checks: Vec<_> = config.virtual_servers.iter_mut().map(check).collect();
+    (checks[1].rise, checks[2].interval, checks[3].connect_port) = (1, seconds(4), Some(81));
+    for (pool, check) in config.virtual_servers.iter_mut().zip(checks) {
+        pool.real_servers[0].checks = vec![check.into()];
+    }
+    let mut world = World::new();
+    world.start(config);
+    world.run_for(seconds(19));
+    let probed: BTreeMap<_, _> = world
+        .probes
+        .iter()
+        .map(|(at, times)| (at.port(), times.len()))
+        .collect();
+    assert_eq!(probed, BTreeMap::from([(80, 10 + 10 + 5), (81, 10)]));
+}
+
+#[test]
+fn a_reload_that_changes_who_shares_a_probe_keeps_its_machine() {
+    let probes = |world: &World| world.probes[&SocketAddr::new(address(11), 80)].len();
+    let mut world = World::new();
+    world.start(sharing(200..=201, &[11]));
+    world.run_for(seconds(9));
+    world.answer(11, Answer::Refuses);
+    // Two of three failures.
+    world.run_for(Duration::from_millis(2500));
+    assert_eq!(world.shown(), "11=1 11=1");
+    let before = probes(&world);
+    // One pool goes, another one comes: the count goes on, and the new one knows at once what is known.
+    world.tell(Event::ConfigLoaded(Arc::new(sharing(201..=202, &[11]))));
+    assert_eq!(probes(&world), before, "nothing is probed anew");
+    world.run_for(Duration::from_millis(10));
+    assert_eq!(world.shown(), "11=1 11=1");
+    world.run_for(seconds(1));
+    assert_eq!(world.shown(), "");
+    world.tell(Event::ConfigLoaded(Arc::new(sharing(200..=203, &[11]))));
+    world.run_for(Duration::from_millis(400));
+    assert_eq!(world.shown(), "", "a new pool does not let a dead server in");
+    assert_eq!(probes(&world), before + 1);
+}
+
+#[test]
+fn a_changed_check_of_many_pools_stays_up_where_another_check_had_failed() {
+    let mut config = sharing(200..=201, &[11]);
+    let mut other = check();
+    (other.name, other.connect_ip) = ("other".to_owned(), Some(address(77)));
+    config.virtual_servers[0].real_servers[0].checks.push(other.into());
+    let mut world = World::new();
+    world.answer(77, Answer::Refuses);
+    world.start(config.clone());
+    world.run_for(seconds(9));
+    assert_eq!(world.shown(), "11=1");
+    let batches = world.batches;
+    for pool in &mut config.virtual_servers {
+        Arc::make_mut(&mut pool.real_servers[0].checks[0]).interval = seconds(5);
+    }
+    world.answer(11, Answer::Hangs);
+    world.tell(Event::ConfigLoaded(Arc::new(config)));
+    world.run_for(Duration::from_millis(900));
+    assert_eq!((world.batches, world.shown().as_str()), (batches, "11=1"));
+}
+
 fn any_answer() -> impl Strategy<Value = Answer> {
     prop_oneof![
         Just(Answer::Accepts),
@@ -909,8 +1393,86 @@ fn any_answer() -> impl Strategy<Value = Answer> {
     ]
 }
 
+/// What one checker of keepalived would do: the times at which it starts probes of a server whose answers come after
+/// these times, and whether the server was in the table after each. `first` is when it starts its first probe.
+///
+/// A model of its own machine, as its behaviour is described: intervals count from a probe's end; so many retries after
+/// the first failure; the first failure of all is enough; one success brings a server back.
+fn keepalived(
+    answers: &[(bool, u64)],
+    (delay_loop, retry, delay_before_retry, alpha): (u64, u32, u64, bool),
+) -> Vec<(u64, bool)> {
+    let (mut now, mut is_up, mut retries) = (0, !alpha, retry);
+    let mut starts = Vec::new();
+    for (success, takes) in answers {
+        let started = now;
+        now += takes;
+        if !success && is_up && retries < retry {
+            retries += 1;
+            now += delay_before_retry;
+        } else {
+            (is_up, retries) = (*success, 0);
+            now += delay_loop;
+        }
+        starts.push((started, is_up));
+    }
+    starts
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// The settings of the table in `docs/configuration.md`: the same probes at the same millisecond, and the same
+    /// verdicts after them, for probes of any length and any result.
+    #[test]
+    fn settings_that_say_what_keepalived_is_told_probe_when_it_would(
+        answers in prop::collection::vec((any::<bool>(), 0u64..900), 1..40),
+        delay_loop in 100u64..9000, retry in 0u32..5, delay_before_retry in 100u64..9000, alpha: bool,
+    ) {
+        let milliseconds = Duration::from_millis;
+        let mut config = config(vec![pool(200, &[11])]);
+        *Arc::make_mut(&mut config.virtual_servers[0].real_servers[0].checks[0]) = CheckSpec {
+            interval: milliseconds(delay_loop),
+            down_interval: milliseconds(delay_loop),
+            retry_interval: milliseconds(delay_before_retry),
+            interval_from: IntervalFrom::End,
+            timeout: milliseconds(900),
+            rise: 1,
+            fall: retry + 1,
+            first_fall: 1,
+            initial: if alpha { Initial::Down } else { Initial::Up },
+            ..check()
+        };
+        let wanted = keepalived(&answers, (delay_loop, retry, delay_before_retry, alpha));
+        let mut director = Director::new(Settings::default());
+        director.handle(Event::OwnedLoaded(Owned::default()), Instant::START);
+        let mut now = Instant::START;
+        let mut actions = director.handle(Event::ConfigLoaded(Arc::new(config)), now);
+        for ((success, takes), (start, is_up)) in answers.into_iter().zip(wanted) {
+            // What goes to the kernel is of no concern here, and never answered.
+            while !actions.iter().any(|action| matches!(action, Action::StartProbe { .. })) {
+                now = now.max(director.next_wake().expect("a probe will be due"));
+                actions = director.handle(Event::TimeReached, now);
+            }
+            prop_assert_eq!(now.since_start().as_millis(), u128::from(start));
+            let probe = actions.iter().find_map(|action| match action {
+                Action::StartProbe { probe, .. } => Some(*probe),
+                _ => None,
+            });
+            now = now + milliseconds(takes);
+            let outcome = match success {
+                true => ProbeOutcome::Success,
+                false => ProbeOutcome::Failure(FailureCause::Refused),
+            };
+            let event = Event::ProbeFinished {
+                probe: probe.expect("it was started"),
+                result: outcome.into(),
+            };
+            actions = director.handle(event, now);
+            prop_assert_eq!(director.pools().seats(0)[0].standing.state == ServerState::Up, is_up);
+            actions.clear();
+        }
+    }
 
     /// Whatever servers do: once they keep still, the table is a function of their states; and with a sorry server
     /// no write ever leaves a service that was serving without a server.

@@ -133,7 +133,8 @@ fn a_delayed_return_comes_at_its_time_though_nothing_happens() {
     let mut pool = with_sorry(pool(200, &[11]), 20);
     pool.policy.return_mode = ReturnMode::Delayed(seconds(100));
     // Between two probes nothing wakes the director but its own clock.
-    Arc::make_mut(&mut pool.real_servers[0].checks[0]).interval = seconds(1000);
+    let check = Arc::make_mut(&mut pool.real_servers[0].checks[0]);
+    (check.interval, check.down_interval) = (seconds(1000), seconds(1000));
     world.start(config(vec![pool]));
     world.run_for(seconds(5));
     world.answer(11, Answer::Refuses);

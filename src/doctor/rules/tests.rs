@@ -2,23 +2,12 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use crate::model::{
-    CheckSpec, DestinationSpec, Initial, IpvsSettings, ProbeKind, ProbeSpec, Protocol, RealServer, Scheduler,
-    ServiceKey, ServiceSpec,
+    CheckSpec, DestinationSpec, IpvsSettings, ProbeKind, ProbeSpec, Protocol, RealServer, Scheduler, ServiceKey,
+    ServiceSpec,
 };
 
 fn config(forwarding: Forwarding) -> Config {
-    let check = CheckSpec {
-        name: "tcp".to_owned(),
-        probe: std::sync::Arc::new(ProbeSpec::new(ProbeKind::Tcp(Vec::new()))),
-        connect_ip: None,
-        connect_port: None,
-        interval: std::time::Duration::from_secs(2),
-        retry_interval: std::time::Duration::from_secs(1),
-        timeout: std::time::Duration::from_secs(1),
-        rise: 2,
-        fall: 3,
-        initial: Initial::FirstResult,
-    };
+    let check = CheckSpec::new("tcp", ProbeSpec::new(ProbeKind::Tcp(Vec::new())));
     let server = RealServer {
         address: Ipv4Addr::new(192, 0, 2, 11).into(),
         port: None,
@@ -152,4 +141,54 @@ fn a_setting_this_kernel_does_not_have_is_no_finding() {
 fn connection_reuse_is_looked_at_where_conntrack_is_on() {
     let sysctls = [("net.ipv4.vs.conntrack", "1"), ("net.ipv4.vs.conn_reuse_mode", "0")];
     assert_eq!(rules(&config(Forwarding::Dr), &facts(&sysctls)), ["REUSE0"]);
+}
+
+#[test]
+fn answers_in_the_path_need_accept_local_and_no_strict_source_validation() {
+    let devices = BTreeSet::from(["eth0".to_owned()]);
+    let found = |sysctls: &[(&str, &str)]| {
+        let sysctls: Vec<_> = sysctls
+            .iter()
+            .map(|(name, value)| (format!("net.ipv4.conf.{name}"), *value))
+            .collect();
+        let sysctls: Vec<_> = sysctls.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let settings = path_settings(&devices, &facts(&sysctls));
+        let shown = settings
+            .iter()
+            .map(|sysctl| format!("{}={}", sysctl.name, sysctl.value));
+        shown.collect::<Vec<_>>().join(" ")
+    };
+    let both = "net.ipv4.conf.eth0.accept_local=1 net.ipv4.conf.eth0.rp_filter=2";
+    assert_eq!(
+        found(&[
+            ("eth0.accept_local", "0"),
+            ("all.rp_filter", "1"),
+            ("eth0.rp_filter", "0")
+        ]),
+        both
+    );
+    assert_eq!(
+        found(&[
+            ("eth0.accept_local", "0"),
+            ("all.rp_filter", "0"),
+            ("eth0.rp_filter", "1")
+        ]),
+        both
+    );
+    assert_eq!(
+        found(&[
+            ("all.accept_local", "1"),
+            ("all.rp_filter", "1"),
+            ("eth0.rp_filter", "2")
+        ]),
+        ""
+    );
+    assert_eq!(
+        found(&[
+            ("eth0.accept_local", "1"),
+            ("all.rp_filter", "0"),
+            ("eth0.rp_filter", "0")
+        ]),
+        ""
+    );
 }

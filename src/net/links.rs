@@ -1,0 +1,70 @@
+//! Watches this host's interfaces: told is when one starts to work or ceases to.
+
+use std::collections::HashMap;
+
+use futures_util::{StreamExt, TryStreamExt};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::MulticastGroup;
+use rtnetlink::packet_core::NetlinkPayload;
+
+use super::NetError;
+
+/// Tells of every interface that comes up or gets its carrier, or loses either: its name, and whether it works now.
+/// Returns only where watching is no longer possible.
+///
+/// # Errors
+/// [`NetError::Kernel`] where no netlink socket can be had, or the kernel closes it.
+pub async fn watch(mut tell: impl FnMut(String, bool)) -> Result<(), NetError> {
+    let problem = |cause: std::io::Error| NetError::Kernel {
+        action: "watch the interfaces".to_owned(),
+        cause,
+    };
+    let (connection, handle, mut messages) =
+        rtnetlink::new_multicast_connection(&[MulticastGroup::Link]).map_err(problem)?;
+    let connection = Connection(tokio::spawn(connection));
+    let mut links = HashMap::new();
+    let mut found = handle.link().get().execute();
+    while let Ok(Some(message)) = found.try_next().await {
+        links.insert(message.header.index, works(&message));
+    }
+    while let Some((message, _)) = messages.next().await {
+        let (message, works) = match message.payload {
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => {
+                let works = works(&message);
+                (message, works)
+            }
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(message)) => (message, false),
+            _ => continue,
+        };
+        let before = links.insert(message.header.index, works).unwrap_or(false);
+        if before != works
+            && let Some(name) = name_of(&message)
+        {
+            tell(name, works);
+        }
+    }
+    drop(connection);
+    Err(problem(std::io::ErrorKind::ConnectionAborted.into()))
+}
+
+/// The task that reads the socket; it ends with its reader.
+struct Connection(tokio::task::JoinHandle<()>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Up, and with a carrier or whatever stands for one.
+fn works(message: &LinkMessage) -> bool {
+    message.header.flags.contains(LinkFlags::Up | LinkFlags::Running)
+}
+
+fn name_of(message: &LinkMessage) -> Option<String> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    })
+}
