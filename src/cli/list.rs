@@ -237,7 +237,7 @@ pub(super) fn named(numeric: bool, needed: impl FnOnce() -> NeededNames) -> Name
     if numeric {
         Names::none()
     } else {
-        names::look_up(needed(), names::LIMIT)
+        names::look_up(needed(), names::SILENCE)
     }
 }
 

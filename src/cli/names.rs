@@ -3,7 +3,7 @@
 //!
 //! The system's name service is asked, as ipvsadm(8) does: `/etc/hosts`, DNS and `/etc/services`, as nsswitch.conf(5)
 //! says. Unlike there each address is asked for once, several at a time, and a name server that does not answer costs
-//! [`LIMIT`], not some seconds an address: what has no name by then is shown as a number.
+//! [`SILENCE`], not some seconds an address: what has no name by then is shown as a number.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -11,21 +11,26 @@ use std::time::{Duration, Instant};
 use crate::ipvsadm::{self, NameService};
 use crate::listing::{Names, NeededNames};
 use crate::model::{Protocol, ServiceKey};
-use crate::net;
+use crate::net::names::{self, Patience};
 
-/// How long a listing waits for names.
-pub(super) const LIMIT: Duration = Duration::from_secs(5);
+/// How long a listing waits for the next name.
+pub(super) const SILENCE: Duration = Duration::from_secs(5);
+/// How long it waits for all of them.
+const ALL: Duration = Duration::from_secs(30);
 /// How long the name that somebody has typed may take: as libc's own resolver with two dead name servers.
 const TYPED_LIMIT: Duration = Duration::from_secs(20);
 
-/// Looks up what is needed, and comes back after `limit` with what was found by then.
-pub(super) fn look_up(needed: NeededNames, limit: Duration) -> Names {
-    let deadline = Instant::now() + limit;
-    let mut names = Names::none();
+/// Looks up what is needed, and comes back with what was found when nobody has answered for the time of `silence`.
+pub(super) fn look_up(needed: NeededNames, silence: Duration) -> Names {
+    let patience = Patience {
+        silence,
+        end: Instant::now() + ALL,
+    };
+    let mut found = Names::none();
     // Ports first: they come from a file, and must not wait behind hosts.
-    names.ports.extend(net::names::ports(needed.ports, deadline));
-    names.hosts.extend(net::names::hosts(needed.hosts, deadline));
-    names
+    found.ports.extend(names::ports(needed.ports, patience));
+    found.hosts.extend(names::hosts(needed.hosts, patience));
+    found
 }
 
 /// The service that `text` names for this protocol: `192.0.2.1:80`, `[2001:db8::1]:80`, `www.example.com:http`, or an
@@ -53,7 +58,7 @@ pub(super) struct HostNames;
 
 impl NameService for HostNames {
     fn host(&self, name: &str) -> Option<Ipv4Addr> {
-        net::names::address_of(name, Instant::now() + TYPED_LIMIT).ok()?
+        names::address_of(name, Patience::for_one(TYPED_LIMIT)).ok()?
     }
 
     fn port(&self, protocol: Protocol, name: &str) -> Option<u16> {
@@ -65,7 +70,7 @@ impl NameService for HostNames {
         if is_number {
             return None;
         }
-        net::names::port_of(name, protocol, Instant::now() + TYPED_LIMIT).ok()?
+        names::port_of(name, protocol, Patience::for_one(TYPED_LIMIT)).ok()?
     }
 }
 
@@ -91,6 +96,7 @@ mod tests {
         look_up(needed, Duration::ZERO);
         assert!(start.elapsed() < Duration::from_secs(1));
     }
+
     #[test]
     fn services_are_found_by_what_people_type() {
         for (text, expected) in [

@@ -21,14 +21,40 @@ const PARALLEL: usize = 16;
 /// With more hosts than this, some share a process and so wait for each other.
 const MOST_PROCESSES: usize = 512;
 
-/// The names of hosts that have one, as far as they are known at the deadline.
-pub fn hosts(addresses: impl IntoIterator<Item = IpAddr>, deadline: Instant) -> BTreeMap<IpAddr, String> {
+/// How long to wait for answers.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// How long nobody may answer anything. A slow host still answers something in it; a dead name server does not.
+    pub silence: Duration,
+    /// When to end in any case.
+    pub end: Instant,
+}
+
+impl Patience {
+    /// Waits until `limit` is over, whoever has answered meanwhile.
+    pub fn for_one(limit: Duration) -> Self {
+        Self {
+            silence: limit,
+            end: Instant::now() + limit,
+        }
+    }
+
+    /// What is left of it after an answer at `heard`.
+    fn left(&self, heard: Instant) -> Duration {
+        self.end
+            .min(heard + self.silence)
+            .saturating_duration_since(Instant::now())
+    }
+}
+
+/// The names of hosts that have one, as far as they are known when patience ends.
+pub fn hosts(addresses: impl IntoIterator<Item = IpAddr>, patience: Patience) -> BTreeMap<IpAddr, String> {
     let addresses: Vec<String> = addresses.into_iter().map(|address| address.to_string()).collect();
     let together = addresses.len().div_ceil(MOST_PROCESSES).max(1);
     let mut found = BTreeMap::new();
     let questions = addresses.chunks(together).map(|some| ("hosts", some));
     // What stays unanswered is shown as a number, as if it had no name.
-    let _ = ask(&[], questions, deadline, |line| {
+    let _ = ask(&[], questions, patience, |line| {
         let mut words = line.split_whitespace();
         if let (Some(Ok(address)), Some(name)) = (words.next().map(str::parse), words.next()) {
             found.insert(address, name.to_owned());
@@ -38,7 +64,10 @@ pub fn hosts(addresses: impl IntoIterator<Item = IpAddr>, deadline: Instant) -> 
 }
 
 /// The names of ports that have one.
-pub fn ports(ports: impl IntoIterator<Item = (Protocol, u16)>, deadline: Instant) -> BTreeMap<(Protocol, u16), String> {
+pub fn ports(
+    ports: impl IntoIterator<Item = (Protocol, u16)>,
+    patience: Patience,
+) -> BTreeMap<(Protocol, u16), String> {
     let wanted = ports
         .into_iter()
         .filter_map(|(protocol, port)| Some(format!("{port}/{}", protocol_word(protocol)?)));
@@ -46,7 +75,7 @@ pub fn ports(ports: impl IntoIterator<Item = (Protocol, u16)>, deadline: Instant
     let mut found = BTreeMap::new();
     // Some thousand to a command line.
     let questions = wanted.chunks(4096).map(|some| ("services", some));
-    let _ = ask(&[], questions, deadline, |line| {
+    let _ = ask(&[], questions, patience, |line| {
         if let Some((name, port, protocol)) = service_line(line) {
             found.insert((protocol, port), name.to_owned());
         }
@@ -57,13 +86,13 @@ pub fn ports(ports: impl IntoIterator<Item = (Protocol, u16)>, deadline: Instant
 /// The first IPv4 address of a host; `None` where it has none.
 ///
 /// # Errors
-/// getent cannot be run, or has no answer at the deadline ([`ErrorKind::TimedOut`]).
-pub fn address_of(host: &str, deadline: Instant) -> io::Result<Option<Ipv4Addr>> {
+/// getent cannot be run, or has no answer when patience ends ([`ErrorKind::TimedOut`]).
+pub fn address_of(host: &str, patience: Patience) -> io::Result<Option<Ipv4Addr>> {
     // On a host whose only IPv4 address is the loopback's nobody has an IPv4 address unless the option says otherwise; an
     // older getent does not know the option and says nothing at all.
     for options in [&["--no-addrconfig"][..], &[]] {
         let mut found = None;
-        ask(options, [("ahostsv4", [host.to_owned()])], deadline, |line| {
+        ask(options, [("ahostsv4", [host.to_owned()])], patience, |line| {
             let address = line.split_whitespace().next().and_then(|word| word.parse().ok());
             found = found.or(address);
         })?;
@@ -78,12 +107,12 @@ pub fn address_of(host: &str, deadline: Instant) -> io::Result<Option<Ipv4Addr>>
 ///
 /// # Errors
 /// As [`address_of`].
-pub fn port_of(name: &str, protocol: Protocol, deadline: Instant) -> io::Result<Option<u16>> {
+pub fn port_of(name: &str, protocol: Protocol, patience: Patience) -> io::Result<Option<u16>> {
     let Some(word) = protocol_word(protocol) else {
         return Ok(None);
     };
     let mut found = None;
-    ask(&[], [("services", [format!("{name}/{word}")])], deadline, |line| {
+    ask(&[], [("services", [format!("{name}/{word}")])], patience, |line| {
         found = found.or(service_line(line).map(|(_, port, _)| port));
     })?;
     Ok(found)
@@ -130,11 +159,12 @@ impl Drop for Asked {
 fn ask<K: AsRef<[String]>>(
     options: &[&str],
     questions: impl IntoIterator<Item = (&'static str, K)>,
-    deadline: Instant,
+    patience: Patience,
     mut answered: impl FnMut(&str),
 ) -> io::Result<()> {
     let mut questions = questions.into_iter();
     let mut asked: Vec<Asked> = Vec::new();
+    let mut heard = Instant::now();
     loop {
         while asked.len() < PARALLEL
             && let Some((database, keys)) = questions.next()
@@ -155,7 +185,7 @@ fn ask<K: AsRef<[String]>>(
         if asked.is_empty() {
             return Ok(());
         }
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = patience.left(heard);
         if left.is_zero() || !wait_for_words(&mut asked, left)? {
             return Err(ErrorKind::TimedOut.into());
         }
@@ -166,6 +196,7 @@ fn ask<K: AsRef<[String]>>(
             } else {
                 String::from_utf8_lossy(&one.said).lines().for_each(&mut answered);
                 drop(asked.swap_remove(index));
+                heard = Instant::now();
             }
         }
     }
@@ -202,8 +233,8 @@ fn wait_for_words(asked: &mut [Asked], left: Duration) -> io::Result<bool> {
 mod tests {
     use super::*;
 
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(30)
+    fn soon() -> Patience {
+        Patience::for_one(Duration::from_secs(30))
     }
 
     #[test]
@@ -237,10 +268,24 @@ mod tests {
     #[test]
     fn without_time_nobody_waits() {
         let start = Instant::now();
-        assert!(hosts([IpAddr::from(Ipv4Addr::LOCALHOST)], start).is_empty());
-        let refused = address_of("localhost", start).unwrap_err();
+        let none = Patience::for_one(Duration::ZERO);
+        assert!(hosts([IpAddr::from(Ipv4Addr::LOCALHOST)], none).is_empty());
+        let refused = address_of("localhost", none).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::TimedOut);
         assert!(start.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn patience_starts_again_with_every_answer_and_ends_in_time() {
+        let now = Instant::now();
+        let patience = Patience {
+            silence: Duration::from_secs(100),
+            end: now + Duration::from_secs(1000),
+        };
+        for (heard, least, most) in [(0, 90, 100), (500, 590, 600), (950, 990, 1000)] {
+            let left = patience.left(now + Duration::from_secs(heard)).as_secs();
+            assert!((least..=most).contains(&left), "{heard}: {left}");
+        }
     }
 
     #[test]

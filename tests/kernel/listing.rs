@@ -362,7 +362,8 @@ fn a_dead_name_server_costs_a_listing_seconds_and_no_line() {
     let our = with_names(director, "files dns", &format!("{IPVSD} list"));
     let took = start.elapsed();
     assert_eq!(our.code(), 0, "{}", our.stderr);
-    assert!(took < Duration::from_secs(9), "{took:?}");
+    // One after the other they would take some minutes.
+    assert!(took < Duration::from_secs(45), "{took:?}");
     assert!(
         took > Duration::from_secs(2),
         "the name server was not asked at all: {took:?}"
