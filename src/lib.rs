@@ -16,6 +16,7 @@
 //! | hands | [`ipvs`] | the kernel's tables over netlink |
 //! | thinking, hands | [`realserver`] | what a host needs to be a real server |
 //! | hands | [`checkers`] | the probes |
+//! | hands | [`control`] | the socket by which verbs talk to the daemon |
 //! | hands | [`net`] | interfaces, addresses, neighbours and settings of this host |
 //! | wiring | [`daemon`] | tasks, signals, reload |
 //! | wiring | [`cli`] | the verbs |
@@ -26,6 +27,7 @@
 pub mod checkers;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod director;
 pub mod doctor;

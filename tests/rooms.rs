@@ -28,6 +28,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("net/packet", Kind::Words),
     ("checkers", Kind::Hands),
     ("checkers/packet", Kind::Words),
+    ("control", Kind::Hands),
     ("doctor", Kind::Thinking),
     ("doctor/gather", Kind::Hands),
     ("realserver", Kind::Thinking),

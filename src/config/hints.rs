@@ -13,6 +13,8 @@ pub(super) enum Scope {
     Timeouts,
     /// `[host]`.
     Host,
+    /// `[control]`.
+    Control,
     /// A check, named or inline: the keys that all have.
     Check,
     /// A check of one type; its keys are those of groups.
@@ -60,11 +62,12 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    const ALL: [Self; 25] = [
+    const ALL: [Self; 26] = [
         Self::Top,
         Self::Ipvs,
         Self::Timeouts,
         Self::Host,
+        Self::Control,
         Self::Check,
         Self::TalkKeys,
         Self::TlsKeys,
@@ -91,10 +94,11 @@ impl Scope {
     /// The keys it has.
     pub(super) const fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Top => &["check", "host", "include", "ipvs", "virtual_server"],
+            Self::Top => &["check", "control", "host", "include", "ipvs", "virtual_server"],
             Self::Ipvs => &["sysctl", "timeouts"],
             Self::Timeouts => &["tcp", "tcpfin", "udp"],
             Self::Host => &["prepare"],
+            Self::Control => &["group"],
             Self::Check => &[
                 "type",
                 "interval",
@@ -198,6 +202,7 @@ impl Scope {
             Self::Ipvs => "[ipvs]",
             Self::Timeouts => "timeouts of [ipvs]",
             Self::Host => "[host]",
+            Self::Control => "[control]",
             Self::Check => "a check",
             Self::Probe(probe_type) => match probe_type {
                 ProbeType::Tcp => "a check of type \"tcp\"",

@@ -11,13 +11,16 @@
 //! | `addresses` | keeping virtual addresses on their devices |
 //! | `instance` | one daemon a network namespace |
 //! | `memory` | giving back what parsing leaves behind |
+//! | `control`, `journal` | what callers of the control socket ask, what they follow |
 //! | `record` | what ipvsd owns, under the run directory |
 //! | `report` | the log |
 
 mod addresses;
+mod control;
 pub mod files;
 mod host;
 pub mod instance;
+mod journal;
 pub mod memory;
 pub mod once;
 pub mod record;

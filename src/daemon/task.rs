@@ -11,16 +11,21 @@ use std::time::Duration;
 use anyhow::Context;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::watch;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
+use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
 use super::files::{self, Loaded};
 use super::instance::Instance;
+use super::journal::Journal;
 use super::record::Record;
-use super::{addresses, host, memory, report};
-use crate::director::{Director, Settings};
-use crate::model::{Action, Config, Event, Instant, Owned, StepOutcome, VirtualAddress};
+use super::{addresses, control, host, memory, report};
+use crate::control::{Answer, Call, Caller, Listener, Patience, SOCKET_NAME};
+use crate::director::{self, Director, Now, Settings};
+use crate::model::control::{
+    EventKind, EventRecord, Level, Refused, Reloaded, Reply, Request, SCHEMA, Status, Trouble,
+};
+use crate::model::{Action, Config, Event, Instant, Owned, StepOutcome, UnixTime, VirtualAddress};
 use crate::{checkers, ipvs};
 
 /// What `ipvsd run` was asked to do.
@@ -34,12 +39,18 @@ pub struct Options {
     pub observe: bool,
 }
 
+/// Calls that wait for the loop; each caller has one at a time.
+const WAITING_CALLS: usize = 16;
+
 /// What reaches the loop from its helpers.
 enum Message {
     Event(Event),
-    /// A reload has read the files and prepared this host: the new configuration, or why it is refused.
-    Reloaded(Result<Arc<Config>, String>),
+    /// A reload has read the files and prepared this host: the new configuration with its warnings, or every problem.
+    Reloaded(Result<(Arc<Config>, Vec<String>), Vec<String>>),
 }
+
+/// Those who wait for the outcome of a reload.
+type Waiters = Vec<oneshot::Sender<Answer>>;
 
 /// Which addresses have to be on devices and which no longer.
 pub(super) type AddressOrder = (BTreeSet<VirtualAddress>, BTreeSet<VirtualAddress>);
@@ -77,6 +88,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         },
         false => settings,
     };
+    // One that only watches leaves the socket to the daemon that it may run beside.
+    let socket = match options.observe {
+        true => None,
+        false => control::listen(&record.beside(SOCKET_NAME), loaded.config.control.group.as_deref()),
+    };
     let shell = Shell {
         options: options.clone(),
         director: Director::new(settings),
@@ -88,6 +104,12 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         ready: false,
         reloading: false,
         reload_again: false,
+        waiters: Waiters::new(),
+        waiters_again: Waiters::new(),
+        socket,
+        journal: Journal::new(),
+        started_at: control::unix_time(),
+        configured: Instant::START,
     };
     runtime.block_on(shell.run(loaded, receiver, taken))
 }
@@ -103,8 +125,17 @@ struct Shell {
     /// The table has been as the configuration wants it once.
     ready: bool,
     reloading: bool,
-    /// A second SIGHUP came while the first one's files were read.
+    /// A second reload was asked for while the first one's files were read.
     reload_again: bool,
+    /// Who waits for the reload that is under way.
+    waiters: Waiters,
+    /// Who waits for the one after it.
+    waiters_again: Waiters,
+    socket: Option<Listener>,
+    journal: Journal,
+    started_at: UnixTime,
+    /// When the configuration was taken over.
+    configured: Instant,
 }
 
 impl Shell {
@@ -122,6 +153,12 @@ impl Shell {
             // The loop has ended where nobody listens any more.
             let _ = released.send(Message::Event(Event::AddressesReleased(addresses)));
         }));
+        let (calls, mut called) = channel(WAITING_CALLS);
+        if let Some(socket) = &mut self.socket {
+            socket
+                .serve(calls, Patience::default())
+                .context("cannot watch the control socket")?;
+        }
         self.remember();
         let config = prepare(loaded, &self.kernel, self.options.observe).await;
         self.adopt(config);
@@ -138,8 +175,9 @@ impl Shell {
                         self.take(message);
                     }
                 }
+                Some(call) = called.recv() => self.answer(call),
                 () = sleep_until(wake) => self.tell(Event::TimeReached),
-                _ = hangup.recv() => self.reload(),
+                _ = hangup.recv() => self.reload(None),
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = pulse.tick() => self.pulse(),
@@ -157,26 +195,115 @@ impl Shell {
     fn take(&mut self, message: Message) {
         match message {
             Message::Event(event) => self.tell(event),
-            Message::Reloaded(Ok(config)) => {
+            Message::Reloaded(Ok((config, warnings))) => {
+                let (virtual_servers, real_servers) = (config.virtual_servers.len(), config.real_server_count());
+                if let Some(socket) = &self.socket {
+                    control::allow(socket, config.control.group.as_deref());
+                }
                 self.adopt(config);
                 info!("configuration reloaded");
-                self.reload_done();
+                let text =
+                    format!("configuration reloaded: {virtual_servers} virtual servers, {real_servers} real servers");
+                self.note(EventKind::Configuration, Level::Info, text);
+                self.reload_done(&Reply::Reloaded(Reloaded {
+                    schema: SCHEMA,
+                    virtual_servers,
+                    real_servers,
+                    warnings,
+                }));
             }
             Message::Reloaded(Err(problems)) => {
-                error!("configuration refused, the running one stays: {problems}");
-                self.reload_done();
+                error!("configuration refused, the running one stays: {}", problems.join("\n"));
+                let text = format!("configuration refused, the running one stays: {}", first_of(&problems));
+                self.note(EventKind::Configuration, Level::Error, text);
+                let message = "the configuration cannot be used, the running one stays";
+                self.reload_done(&Reply::Refused(Refused {
+                    problems,
+                    ..Refused::new(Trouble::BadConfiguration, message)
+                }));
             }
         }
     }
 
-    fn reload_done(&mut self) {
+    /// Answers a caller of the control socket.
+    fn answer(&mut self, call: Call) {
+        let Call {
+            request,
+            caller,
+            answer,
+        } = call;
+        if request.is_change() {
+            info!(user = control::name_of(caller), pid = caller.pid, "asked for {request}");
+        }
+        let now = self.both_nows();
+        let reply = match request {
+            Request::Status { virtual_server } => match self.director.status(virtual_server.as_deref(), now) {
+                Ok(virtual_servers) => Reply::Status(Status {
+                    schema: SCHEMA,
+                    time: now.time,
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                    started: self.started_at,
+                    configured: now.time_of(self.configured),
+                    kernel_trouble: self.director.kernel_trouble().map(str::to_owned),
+                    virtual_servers,
+                }),
+                Err(refused) => Reply::Refused(refused),
+            },
+            Request::Why { server } => match self.director.why(&server, now) {
+                Ok(servers) => {
+                    let journal = self.journal.clone();
+                    tokio::spawn(async move {
+                        // A caller that has gone wants no answer.
+                        let _ = answer.send(Answer::One(Box::new(control::why(servers, journal).await)));
+                    });
+                    return;
+                }
+                Err(refused) => Reply::Refused(refused),
+            },
+            Request::Events { last, follow } => {
+                let _ = answer.send(control::events(&self.journal, last, follow));
+                return;
+            }
+            Request::Reload => return self.reload(Some(answer)),
+            Request::Drain { .. } | Request::Maint { .. } | Request::Ready { .. } | Request::Weight { .. } => {
+                self.change(&request, caller)
+            }
+        };
+        let _ = answer.send(Answer::One(Box::new(reply)));
+    }
+
+    fn change(&mut self, request: &Request, _caller: Caller) -> Reply {
+        Reply::Refused(Refused::new(
+            Trouble::BadRequest,
+            format!("{} is not there yet", request.command()),
+        ))
+    }
+
+    fn both_nows(&self) -> Now {
+        Now {
+            instant: self.now(),
+            time: control::unix_time(),
+        }
+    }
+
+    /// Puts down what the director does not report.
+    fn note(&self, kind: EventKind, level: Level, text: String) {
+        self.journal
+            .push(EventRecord::new(control::unix_time(), kind, level, text));
+    }
+
+    fn reload_done(&mut self, reply: &Reply) {
         self.reloading = false;
+        for waiter in self.waiters.drain(..) {
+            let _ = waiter.send(Answer::One(Box::new(reply.clone())));
+        }
         // A reload before the first readiness leaves it to that one.
         if self.ready {
             notify(&[NotifyState::Ready]);
         }
         if std::mem::take(&mut self.reload_again) {
-            self.reload();
+            let waiters = std::mem::take(&mut self.waiters_again);
+            self.reload(waiters);
         }
     }
 
@@ -191,16 +318,21 @@ impl Shell {
 
     /// Takes over a good configuration.
     fn adopt(&mut self, config: Arc<Config>) {
+        self.configured = self.now();
         self.tell(Event::ConfigLoaded(config));
         memory::give_back();
     }
 
-    fn reload(&mut self) {
+    /// Reads the configuration again; whoever asked gets the outcome. One that is under way may have read the files
+    /// before they were changed, so another one follows it.
+    fn reload(&mut self, waiters: impl IntoIterator<Item = oneshot::Sender<Answer>>) {
         if self.reloading {
             self.reload_again = true;
+            self.waiters_again.extend(waiters);
             return;
         }
         self.reloading = true;
+        self.waiters.extend(waiters);
         match NotifyState::monotonic_usec_now() {
             Ok(at) => notify(&[NotifyState::Reloading, at]),
             Err(_) => notify(&[NotifyState::Reloading]),
@@ -210,9 +342,14 @@ impl Shell {
         // Beside the loop: the netlink thread may be busy for seconds, and probes and the watchdog do not wait for it.
         tokio::spawn(async move {
             let reloaded = match tokio::task::spawn_blocking(move || files::load(&path)).await {
-                Ok(Ok(loaded)) => Ok(prepare(loaded, &kernel, observe).await),
-                Ok(Err(problems)) => Err(problems.to_string()),
-                Err(ended) => Err(format!("reading it ended early (a bug; please report it): {ended}")),
+                Ok(Ok(loaded)) => {
+                    let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+                    Ok((prepare(loaded, &kernel, observe).await, warnings))
+                }
+                Ok(Err(problems)) => Err(problems.0.to_string().lines().map(str::to_owned).collect()),
+                Err(ended) => Err(vec![format!(
+                    "reading it ended early (a bug; please report it): {ended}"
+                )]),
             };
             let _ = sender.send(Message::Reloaded(reloaded));
         });
@@ -272,7 +409,10 @@ impl Shell {
             Action::HoldAddresses { hold, release } => {
                 self.orders.send_replace((hold, release));
             }
-            Action::Report(transition) => report::report(&transition),
+            Action::Report(transition) => {
+                report::report(&transition);
+                self.journal.push(director::event_of(&transition, control::unix_time()));
+            }
             Action::AnnounceReady => {
                 info!("ready: the kernel's table is as the configuration wants it");
                 self.ready = true;
@@ -297,6 +437,14 @@ async fn prepare(loaded: Loaded, kernel: &ipvs::Handle, observe: bool) -> Arc<Co
     }
     host::prepare(&loaded.config, kernel, observe).await;
     Arc::new(loaded.config)
+}
+
+fn first_of(problems: &[String]) -> String {
+    match problems {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first, more @ ..] => format!("{first} (and {} more)", more.len()),
+    }
 }
 
 async fn sleep_until(at: Option<std::time::Instant>) {

@@ -11,10 +11,16 @@
 //! | `desired` | the table that the configuration and the states of all servers ask for |
 //! | `pools` | the members of every pool, and what survives a new configuration |
 //! | `schedule` | which probe is due when |
+//! | `history` | the last results of every check, the last events of all |
+//! | `view` | what is shown of all this over the control socket |
+//! | `select` | which servers an operator means |
 
 mod desired;
+mod history;
 mod pools;
 mod schedule;
+mod select;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,6 +34,9 @@ use crate::plan;
 use desired::{desired, desired_services};
 use pools::Pools;
 use schedule::Schedule;
+
+pub use history::{EVENTS, EventRing};
+pub use view::{Now, event_of};
 
 pub use desired::{may_have_thresholds, services_with_thresholds, table_without_checks};
 
@@ -310,6 +319,7 @@ impl Director {
         let Some(slot) = self.pools.check_mut(finished.check) else {
             return;
         };
+        slot.history.keep(&result, now);
         let late = now.since(finished.started) > slot.spec.timeout * 2 + Duration::from_millis(500);
         let (success, cause) = match result.outcome {
             ProbeOutcome::Success => (true, None),
@@ -327,7 +337,10 @@ impl Director {
             .clone()
             .filter(|warning| slot.warning.as_ref() != Some(warning));
         slot.warning.clone_from(&result.warning);
-        slot.machine.observe(success, &slot.spec);
+        let before = slot.machine.state();
+        if slot.machine.observe(success, &slot.spec) != before {
+            slot.history.since = now;
+        }
         let due = (finished.due + slot.machine.next_interval(&slot.spec)).max(now);
         let (pool, server, check_name) = (slot.pool, slot.server, slot.spec.name.clone());
         self.schedule.set(finished.check, due);

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::history::History;
 use crate::health::{self, Check, Tier};
 use crate::model::{
     Action, CheckSpec, CheckState, Config, FailureCause, Instant, LocalTrouble, ProbeId, ProbeWarning, RealServer,
@@ -26,7 +27,8 @@ pub(super) struct CheckSlot {
     pub(super) trouble: Option<LocalTrouble>,
     /// What the last probe that passed warned of.
     pub(super) warning: Option<ProbeWarning>,
-    target: SocketAddr,
+    pub(super) history: History,
+    pub(super) target: SocketAddr,
 }
 
 /// A probe that has ended.
@@ -40,21 +42,21 @@ pub(super) struct Finished {
 }
 
 #[derive(Debug)]
-struct Member {
-    id: ServerId,
-    checks: Vec<CheckId>,
+pub(super) struct Member {
+    pub(super) id: ServerId,
+    pub(super) checks: Vec<CheckId>,
     /// Nobody probes it, so its state means nothing once it is enabled again.
     disabled: bool,
-    state: ServerState,
-    since: Instant,
+    pub(super) state: ServerState,
+    pub(super) since: Instant,
 }
 
 #[derive(Debug)]
-struct Pool {
+pub(super) struct Pool {
     name: String,
-    members: Vec<Member>,
-    tier: Option<Tier>,
-    tier_since: Instant,
+    pub(super) members: Vec<Member>,
+    pub(super) tier: Option<Tier>,
+    pub(super) tier_since: Instant,
 }
 
 /// All pools, in the order of the configuration.
@@ -116,7 +118,7 @@ impl Pools {
                             },
                             None => {
                                 added.push((check, spec.interval));
-                                new_slot(spec, target, state, (pool_index, server_index))
+                                new_slot(spec, target, state, (pool_index, server_index), now)
                             }
                         };
                         self.checks.insert(check, slot);
@@ -163,6 +165,11 @@ impl Pools {
 
     pub(super) fn check_mut(&mut self, check: CheckId) -> Option<&mut CheckSlot> {
         self.checks.get_mut(&check)
+    }
+
+    /// One pool, by its place in the configuration.
+    pub(super) fn pool(&self, pool: usize) -> Option<&Pool> {
+        self.pools.get(pool)
     }
 
     /// The names of a member.
@@ -282,6 +289,7 @@ fn new_slot(
     target: SocketAddr,
     server_state: Option<ServerState>,
     (pool, server): (usize, usize),
+    now: Instant,
 ) -> CheckSlot {
     let machine = match server_state {
         None | Some(ServerState::Unknown) => Check::new(spec.initial),
@@ -295,22 +303,23 @@ fn new_slot(
         server,
         trouble: None,
         warning: None,
+        history: History::new(now),
         target,
     }
 }
 
 fn name_of(server: &VirtualServer, real_server: &RealServer) -> ServerId {
-    let server_name = match real_server.port {
-        Some(port) => SocketAddr::new(real_server.address, port).to_string(),
-        None => server.services.first().map_or_else(
-            || real_server.address.to_string(),
-            |service| real_server.destination(service).to_string(),
-        ),
-    };
     ServerId {
         virtual_server: server.name.clone(),
-        server: server_name,
+        server: address_of(server, real_server).to_string(),
     }
+}
+
+/// The address and port that a member is known by: its own port, else that of the pool's first service, else 0.
+pub(super) fn address_of(server: &VirtualServer, real_server: &RealServer) -> SocketAddr {
+    let service_port = || server.services.first().and_then(crate::model::ServiceKey::port);
+    let port = real_server.port.or_else(service_port).unwrap_or(0);
+    SocketAddr::new(real_server.address, port)
 }
 
 /// Where a check connects: its own address, else the real server's; its own port, else the real server's, else that of
@@ -325,7 +334,7 @@ fn target_of(server: &VirtualServer, real_server: &RealServer, spec: &CheckSpec)
     SocketAddr::new(spec.connect_ip.unwrap_or(real_server.address), port)
 }
 
-fn tier_name(server: &VirtualServer, tier: Tier) -> Option<String> {
+pub(super) fn tier_name(server: &VirtualServer, tier: Tier) -> Option<String> {
     match tier {
         Tier::Servers(0) => Some("the pool".to_owned()),
         Tier::Servers(tier) => Some(format!("backup tier {tier}")),

@@ -69,6 +69,18 @@ impl Check {
         self.state
     }
 
+    /// How many results in a row speak against the state, and how many of them change it.
+    pub fn progress(&self, spec: &CheckSpec) -> (u32, u32) {
+        let needed = match self.state {
+            CheckState::Up if self.seen_up => spec.fall,
+            CheckState::Up => 1,
+            CheckState::Down => spec.rise,
+            CheckState::Unknown if spec.initial == Initial::Down => spec.rise,
+            CheckState::Unknown => 1,
+        };
+        (self.against, needed)
+    }
+
     /// How long after the start of the last probe the next one starts.
     pub fn next_interval(&self, spec: &CheckSpec) -> Duration {
         if self.against > 0 || self.state == CheckState::Unknown {

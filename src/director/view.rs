@@ -1,0 +1,358 @@
+//! What is shown of the director over the control socket: documents made of its state, and events of its transitions.
+//!
+//! Pure, and nothing here changes anything. Times are told by the calendar, from how long ago they were.
+
+use crate::health::Tier;
+use crate::model::control::{
+    CheckReport, EventKind, EventRecord, KernelDestination, Level, PoolStatus, ProbeReport, Refused, ServerReport,
+    ServerStatus, SorryStatus,
+};
+use crate::model::{
+    CheckState, DestinationKey, Instant, RealServer, ServerState, ServiceKey, Transition, UnixTime, VirtualServer,
+};
+
+use super::Director;
+use super::pools::{CheckSlot, Member, Pool, tier_name};
+use super::select;
+
+/// Now, by both of our clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// What decides.
+    pub instant: Instant,
+    /// What is shown.
+    pub time: UnixTime,
+}
+
+impl Now {
+    /// When that was by the calendar.
+    pub fn time_of(self, at: Instant) -> UnixTime {
+        self.time.before(self.instant.since(at))
+    }
+}
+
+impl Director {
+    /// The pools with their members, or the one that is asked for.
+    ///
+    /// # Errors
+    /// No virtual server has that name.
+    pub fn status(&self, only: Option<&str>, now: Now) -> Result<Vec<PoolStatus>, Refused> {
+        let wanted = |server: &VirtualServer| only.is_none_or(|name| server.name == name);
+        let shown: Vec<_> = (self.config.virtual_servers.iter().enumerate())
+            .filter(|(_, server)| wanted(server))
+            .filter_map(|(index, server)| Some(self.pool_status(server, self.pools.pool(index)?, now)))
+            .collect();
+        match only {
+            Some(name) if shown.is_empty() => Err(select::unknown_virtual_server(&self.config, name)),
+            Some(_) | None => Ok(shown),
+        }
+    }
+
+    /// Everything about the servers that a text names, once for each pool; connections and events are left out.
+    ///
+    /// # Errors
+    /// Nobody or several servers could be meant.
+    pub fn why(&self, server: &str, now: Now) -> Result<Vec<ServerReport>, Refused> {
+        let found = select::select(&self.config, server)?;
+        let reports = found.into_iter().filter_map(|(pool, server)| {
+            let virtual_server = self.config.virtual_servers.get(pool)?;
+            let pool = self.pools.pool(pool)?;
+            let (real_server, member) = (virtual_server.real_servers.get(server)?, pool.members.get(server)?);
+            Some(self.server_report(virtual_server, pool, real_server, member, now))
+        });
+        Ok(reports.collect())
+    }
+
+    /// Why the kernel's table cannot be read, where it cannot.
+    pub fn kernel_trouble(&self) -> Option<&str> {
+        self.unreadable.as_deref()
+    }
+
+    fn kernel_weight(&self, service: &ServiceKey, destination: &DestinationKey) -> Option<u32> {
+        let service = self.believed.as_ref()?.services.get(service)?;
+        Some(service.destinations.get(destination)?.weight)
+    }
+
+    fn pool_status(&self, server: &VirtualServer, pool: &Pool, now: Now) -> PoolStatus {
+        let first = server.services.first();
+        let weight_of = |destination: &dyn Fn(&ServiceKey) -> DestinationKey| {
+            first.and_then(|service| self.kernel_weight(service, &destination(service)))
+        };
+        let members = server.real_servers.iter().zip(&pool.members);
+        PoolStatus {
+            name: server.name.clone(),
+            services: server.services.clone(),
+            serving: pool.tier.and_then(|tier| tier_name(server, tier)),
+            serving_since: now.time_of(pool.tier_since),
+            pending: matches!(pool.tier, None | Some(Tier::Pending)),
+            real_servers: members
+                .map(|(real_server, member)| {
+                    let (check, cause) = self.failed_check(member).unzip();
+                    ServerStatus {
+                        server: member.id.server.clone(),
+                        tier: real_server.tier,
+                        state: state_name(real_server, member).to_owned(),
+                        since: now.time_of(member.since),
+                        admin: "ready".to_owned(),
+                        configured_weight: real_server.spec.weight,
+                        effective_weight: None,
+                        kernel_weight: weight_of(&|service| real_server.destination(service)),
+                        check,
+                        cause: cause.flatten(),
+                    }
+                })
+                .collect(),
+            sorry_server: server.sorry_server.as_ref().map(|sorry| SorryStatus {
+                server: first.map_or_else(
+                    || sorry.address.to_string(),
+                    |service| sorry.destination(service).to_string(),
+                ),
+                serving: pool.tier == Some(Tier::Sorry),
+                kernel_weight: weight_of(&|service| sorry.destination(service)),
+            }),
+        }
+    }
+
+    /// The first check of a member that says it is down, and how its last probe failed.
+    fn failed_check(&self, member: &Member) -> Option<(String, Option<String>)> {
+        let slots = member.checks.iter().filter_map(|check| self.pools.check(*check));
+        let failed = slots
+            .into_iter()
+            .find(|slot| slot.machine.state() == CheckState::Down)?;
+        let cause = failed.history.last_failure().and_then(|kept| kept.cause.as_deref());
+        Some((failed.spec.name.clone(), cause.map(str::to_owned)))
+    }
+
+    fn server_report(
+        &self,
+        server: &VirtualServer,
+        pool: &Pool,
+        real_server: &RealServer,
+        member: &Member,
+        now: Now,
+    ) -> ServerReport {
+        let slots: Vec<_> = member
+            .checks
+            .iter()
+            .filter_map(|check| self.pools.check(*check))
+            .collect();
+        ServerReport {
+            virtual_server: server.name.clone(),
+            server: member.id.server.clone(),
+            state: state_name(real_server, member).to_owned(),
+            since: now.time_of(member.since),
+            reasons: reasons(server, pool, real_server, member, &slots),
+            tier: real_server.tier,
+            serving: pool.tier.and_then(|tier| tier_name(server, tier)),
+            admin: "ready".to_owned(),
+            admin_since: None,
+            admin_by: None,
+            drain_until: None,
+            configured_weight: real_server.spec.weight,
+            operator_weight: None,
+            advised_weight: None,
+            effective_weight: None,
+            checks: slots.iter().map(|slot| check_report(slot, now)).collect(),
+            kernel: server
+                .services
+                .iter()
+                .map(|service| KernelDestination {
+                    service: *service,
+                    weight: self.kernel_weight(service, &real_server.destination(service)),
+                    active_connections: None,
+                    inactive_connections: None,
+                })
+                .collect(),
+            events: Vec::new(),
+        }
+    }
+}
+
+fn state_name(real_server: &RealServer, member: &Member) -> &'static str {
+    match (real_server.disabled, member.state) {
+        (true, _) => "disabled",
+        (false, ServerState::Up) => "up",
+        (false, ServerState::Down) => "down",
+        (false, ServerState::Unknown) => "unknown",
+    }
+}
+
+fn check_name(state: CheckState) -> &'static str {
+    match state {
+        CheckState::Up => "up",
+        CheckState::Down => "down",
+        CheckState::Unknown => "unknown",
+    }
+}
+
+fn check_report(slot: &CheckSlot, now: Now) -> CheckReport {
+    let (against, needed) = slot.machine.progress(&slot.spec);
+    CheckReport {
+        name: slot.spec.name.clone(),
+        probe_type: slot.spec.probe.kind.to_string(),
+        target: slot.target,
+        state: check_name(slot.machine.state()).to_owned(),
+        since: now.time_of(slot.history.since),
+        against,
+        needed,
+        local_trouble: slot.trouble.as_ref().map(ToString::to_string),
+        warning: slot.warning.as_ref().map(ToString::to_string),
+        results: slot
+            .history
+            .results()
+            .map(|kept| ProbeReport {
+                time: now.time_of(kept.at()),
+                outcome: kept.verdict.name().to_owned(),
+                latency_us: u64::try_from(kept.latency().as_micros()).unwrap_or(u64::MAX),
+                cause: kept.cause.as_deref().map(str::to_owned),
+            })
+            .collect(),
+    }
+}
+
+/// Why the server stands where it stands, the weightiest reason first.
+fn reasons(
+    server: &VirtualServer,
+    pool: &Pool,
+    real_server: &RealServer,
+    member: &Member,
+    slots: &[&CheckSlot],
+) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if real_server.disabled {
+        reasons.push("the configuration has it disabled: it is not in the pool, and nobody probes it".to_owned());
+        return reasons;
+    }
+    for slot in slots {
+        let name = &slot.spec.name;
+        match slot.machine.state() {
+            CheckState::Down => {
+                let cause = slot.history.last_failure().and_then(|kept| kept.cause.as_deref());
+                reasons.push(format!(
+                    "check {name} fails: {}",
+                    cause.unwrap_or("since before this daemon's start")
+                ));
+            }
+            CheckState::Unknown => reasons.push(format!("check {name} has no verdict yet")),
+            CheckState::Up => {}
+        }
+        if let Some(trouble) = &slot.trouble {
+            reasons.push(format!(
+                "check {name} cannot be carried out, its last verdict holds: {trouble}"
+            ));
+        }
+    }
+    if slots.is_empty() {
+        reasons.push("it has no check, so it is taken as up".to_owned());
+    } else if member.state == ServerState::Up {
+        reasons.push(match slots {
+            [one] => format!("check {} passes", one.spec.name),
+            all => format!("all of its {} checks pass", all.len()),
+        });
+    }
+    if member.state == ServerState::Unknown {
+        reasons.push("it stays in the kernel's table as it was found until its first verdict".to_owned());
+    }
+    match pool.tier {
+        Some(Tier::Servers(active)) if member.state == ServerState::Up && real_server.tier > active => {
+            reasons.push(format!(
+                "it is in backup tier {} and waits, for {} serves",
+                real_server.tier,
+                tier_name(server, Tier::Servers(active)).unwrap_or_default()
+            ))
+        }
+        None | Some(Tier::Pending) if member.state == ServerState::Up => {
+            reasons.push("who serves in the pool waits for the first verdicts of others".to_owned());
+        }
+        Some(Tier::Sorry | Tier::Nobody) if member.state == ServerState::Up && real_server.spec.weight == 0 => {}
+        None | Some(_) => {}
+    }
+    if real_server.spec.weight == 0 {
+        reasons.push("the configuration gives it weight 0, so it gets no new connections".to_owned());
+    }
+    reasons
+}
+
+/// The event that a transition is, without a number.
+pub fn event_of(transition: &Transition, time: UnixTime) -> EventRecord {
+    let plain = |kind, level, text| EventRecord::new(time, kind, level, text);
+    match transition {
+        Transition::ServerChanged {
+            server,
+            from,
+            to,
+            check,
+            cause,
+            lasted,
+        } => {
+            let (name, pool) = (&server.server, &server.virtual_server);
+            let (level, why) = match cause {
+                Some(cause) => (Level::Warning, format!(": {check}: {cause}")),
+                None => (Level::Info, String::new()),
+            };
+            EventRecord {
+                virtual_server: Some(pool.clone()),
+                server: Some(name.clone()),
+                from: Some(from.to_string()),
+                to: Some(to.to_string()),
+                check: Some(check.clone()),
+                cause: cause.as_ref().map(ToString::to_string),
+                lasted_ms: u64::try_from(lasted.as_millis()).ok(),
+                ..plain(EventKind::Server, level, format!("{pool}/{name} is {to}{why}"))
+            }
+        }
+        Transition::TierChanged {
+            virtual_server,
+            from,
+            to,
+            lasted,
+        } => {
+            let (level, text) = match to {
+                Some(to) => (Level::Info, format!("{virtual_server} is now served by {to}")),
+                None => (Level::Error, format!("{virtual_server}: nobody is left to serve")),
+            };
+            EventRecord {
+                virtual_server: Some(virtual_server.clone()),
+                from: from.clone(),
+                to: to.clone(),
+                lasted_ms: u64::try_from(lasted.as_millis()).ok(),
+                ..plain(EventKind::Tier, level, text)
+            }
+        }
+        Transition::LocalTrouble { server, trouble } => {
+            let (name, pool) = (&server.server, &server.virtual_server);
+            let text = format!("this host cannot probe {pool}/{name}, states stay as they are: {trouble}");
+            EventRecord {
+                virtual_server: Some(pool.clone()),
+                server: Some(name.clone()),
+                cause: Some(trouble.to_string()),
+                ..plain(EventKind::Probe, Level::Error, text)
+            }
+        }
+        Transition::ProbeWarned { server, check, warning } => {
+            let (name, pool) = (&server.server, &server.virtual_server);
+            EventRecord {
+                virtual_server: Some(pool.clone()),
+                server: Some(name.clone()),
+                check: Some(check.clone()),
+                cause: Some(warning.to_string()),
+                ..plain(
+                    EventKind::Probe,
+                    Level::Warning,
+                    format!("{pool}/{name}: check {check} passed with a warning: {warning}"),
+                )
+            }
+        }
+        Transition::StepRefused { message } => plain(EventKind::Table, Level::Error, message.clone()),
+        Transition::TableDrifted { steps } => {
+            let more = match steps.len() {
+                0 | 1 => String::new(),
+                many => format!(" and {} more", many - 1),
+            };
+            let first = steps.first().map(ToString::to_string).unwrap_or_default();
+            let text = format!("somebody else changed the kernel's table; repair: {first}{more}");
+            plain(EventKind::Table, Level::Warning, text)
+        }
+        Transition::TableUnreadable { message } => plain(EventKind::Table, Level::Error, message.clone()),
+    }
+}
