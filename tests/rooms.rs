@@ -29,6 +29,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("checkers", Kind::Hands),
     ("checkers/packet", Kind::Words),
     ("control", Kind::Hands),
+    ("control/render", Kind::Thinking),
     ("doctor", Kind::Thinking),
     ("doctor/gather", Kind::Hands),
     ("realserver", Kind::Thinking),

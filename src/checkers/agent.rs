@@ -5,7 +5,7 @@
 use super::attempt::Attempt;
 use super::packet::advice::{self, Advised, BareNumber};
 use super::{Findings, Verdict};
-use crate::model::{Advice, AgentProbe, Excerpt, FailureCause, ProbeOutcome, Stage, StateAdvice};
+use crate::model::{Advice, AgentProbe, Excerpt, FailureCause, ProbeOutcome, Stage};
 
 /// The longest line.
 const LIMIT: usize = 1024;
@@ -48,11 +48,9 @@ async fn line(attempt: &Attempt<'_>, settings: &AgentProbe) -> Result<Vec<u8>, P
 /// The verdict that lies in advice.
 pub(super) fn verdict(advised: Advised) -> Verdict {
     let said = |word: &str| FailureCause::Said(Excerpt::of(advised.reason.as_deref().unwrap_or(word)));
-    match (advised.up, advised.advice.state) {
-        (Some(false), _) => Err(ProbeOutcome::Failure(said("down"))),
-        (_, Some(StateAdvice::Drain)) => Err(ProbeOutcome::Drain(said("drain"))),
-        (_, Some(StateAdvice::Maint)) => Err(ProbeOutcome::Drain(said("maint"))),
-        (Some(true) | None, Some(StateAdvice::Ready) | None) => Ok(Findings {
+    match advised.up {
+        Some(false) => Err(ProbeOutcome::Failure(said("down"))),
+        Some(true) | None => Ok(Findings {
             advice: Some(advised.advice).filter(|advice| *advice != Advice::default()),
             ..Findings::default()
         }),
@@ -62,24 +60,19 @@ pub(super) fn verdict(advised: Advised) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::StateAdvice;
 
     #[test]
     fn what_an_agent_says_is_a_verdict() {
         let told = |line| verdict(advice::parse(line, BareNumber::IsNothing).expect("good"));
         assert_eq!(told("up"), Ok(Findings::default()));
         assert!(told("ready 50%").expect("well").advice.is_some());
-        let outcome = |line| told(line).expect_err("not well");
         assert_eq!(
-            outcome("down # full"),
-            ProbeOutcome::Failure(FailureCause::Said(Excerpt::of("full")))
+            told("down # full"),
+            Err(ProbeOutcome::Failure(FailureCause::Said(Excerpt::of("full"))))
         );
-        assert_eq!(
-            outcome("drain"),
-            ProbeOutcome::Drain(FailureCause::Said(Excerpt::of("drain")))
-        );
-        assert_eq!(
-            outcome("up maint"),
-            ProbeOutcome::Drain(FailureCause::Said(Excerpt::of("maint")))
-        );
+        let state = |line| told(line).expect("well").advice.expect("advice").state;
+        assert_eq!(state("drain"), Some(StateAdvice::Drain));
+        assert_eq!(state("up maint"), Some(StateAdvice::Maint));
     }
 }

@@ -9,10 +9,11 @@ use nix::fcntl::OFlag;
 use super::attempt::Attempt;
 use super::packet::advice::{self, BareNumber};
 use super::{Verdict, agent};
-use crate::model::{Excerpt, FailureCause, FileProbe, LocalTrouble, ProbeOutcome, Stage};
+use crate::model::{Excerpt, FailureCause, FileProbe, LocalTrouble, ProbeOutcome, Stage, StateAdvice, WeightAdvice};
 
 /// The most that is read.
 const LIMIT: usize = 4096;
+const AS_CONFIGURED: WeightAdvice = WeightAdvice::Percent(100);
 
 pub(super) async fn probe(attempt: &Attempt<'_>, settings: &FileProbe) -> Verdict {
     attempt.await_stage(Stage::File);
@@ -23,7 +24,7 @@ pub(super) async fn probe(attempt: &Attempt<'_>, settings: &FileProbe) -> Verdic
         Ok(Ok(content)) => content,
         Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
             return match settings.missing_is_up {
-                true => Ok(super::Findings::default()),
+                true => judge(b""),
                 false => Err(ProbeOutcome::Failure(FailureCause::NoFile)),
             };
         }
@@ -57,26 +58,31 @@ fn judge(content: &[u8]) -> Verdict {
         .map(str::trim)
         .find(|line| !line.is_empty())
         .unwrap_or_default();
-    match advice::parse(line, BareNumber::IsWeight) {
-        Ok(advised) => agent::verdict(advised),
-        Err(word) => Err(ProbeOutcome::Failure(FailureCause::Malformed {
+    let mut advised = advice::parse(line, BareNumber::IsWeight).map_err(|word| {
+        ProbeOutcome::Failure(FailureCause::Malformed {
             protocol: "weight or state",
             why: format!("{} means nothing", Excerpt::of(word)).into(),
-        })),
-    }
+        })
+    })?;
+    // An agent adds to what it said before; a file says all there is, and what it no longer says no longer holds.
+    advised.advice.weight.get_or_insert(AS_CONFIGURED);
+    advised.advice.state.get_or_insert(StateAdvice::Ready);
+    agent::verdict(advised)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::WeightAdvice;
 
     #[test]
     fn the_first_line_counts() {
         let weight = |content: &[u8]| judge(content).expect("well").advice.and_then(|advice| advice.weight);
         assert_eq!(weight(b"\n 7 \nnonsense"), Some(WeightAdvice::Absolute(7)));
         assert_eq!(weight(b"up 50%"), Some(WeightAdvice::Percent(50)));
-        assert_eq!(weight(b""), None);
+        assert_eq!(weight(b""), Some(AS_CONFIGURED));
+        let state = |content: &[u8]| judge(content).expect("well").advice.and_then(|advice| advice.state);
+        assert_eq!(state(b"7"), Some(StateAdvice::Ready));
+        assert_eq!(state(b"drain"), Some(StateAdvice::Drain));
         assert!(judge(b"down # disk").is_err());
         assert!(judge(b"\xff\xfe").is_err());
         assert!(judge(&[b'\n'; LIMIT + 1]).is_err());

@@ -134,6 +134,11 @@ pub fn parse(sources: &Sources) -> Outcome {
     }
 }
 
+/// A duration as the configuration has it, for those who type one elsewhere: `"300ms"`, `"2s"`, `"5m"`, `"1h"`, `"1d"`.
+pub fn parse_duration(text: &str) -> Option<std::time::Duration> {
+    duration::parse(text)
+}
+
 /// One file while it is read.
 struct File<'s> {
     name: &'s str,

@@ -13,6 +13,7 @@
 //! | `memory` | giving back what parsing leaves behind |
 //! | `control`, `journal` | what callers of the control socket ask, what they follow |
 //! | `record` | what ipvsd owns, under the run directory |
+//! | `wishes` | what operators want of servers, beside the record |
 //! | `report` | the log |
 
 mod addresses;
@@ -26,5 +27,6 @@ pub mod once;
 pub mod record;
 mod report;
 mod task;
+pub mod wishes;
 
 pub use task::{Options, run};

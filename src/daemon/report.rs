@@ -72,6 +72,18 @@ pub(super) fn report(transition: &Transition) {
                 }
             }
         }
+        Transition::AdminChanged { server, from, to } => {
+            info!(service = server.virtual_server, server = server.server, %from, %to, "real server is set to {to}");
+        }
+        Transition::WeightChanged {
+            server,
+            from,
+            to,
+            source,
+        } => {
+            let (service, server) = (&server.virtual_server, &server.server);
+            info!(service, server, from, to, "weight is {to} now, by {source}");
+        }
         Transition::TierChanged {
             virtual_server,
             from,

@@ -19,13 +19,16 @@ use super::files::{self, Loaded};
 use super::instance::Instance;
 use super::journal::Journal;
 use super::record::Record;
+use super::wishes::{self, WishesFile};
 use super::{addresses, control, host, memory, report};
 use crate::control::{Answer, Call, Caller, Listener, Patience, SOCKET_NAME};
-use crate::director::{self, Director, Now, Settings};
+use crate::director::{self, Director, Now, Settings, Wish, Wishlist};
 use crate::model::control::{
-    EventKind, EventRecord, Level, Refused, Reloaded, Reply, Request, SCHEMA, Status, Trouble,
+    Changed, EventKind, EventRecord, Level, Refused, Reloaded, Reply, Request, SCHEMA, Status, Trouble,
 };
-use crate::model::{Action, Config, Event, Instant, Owned, StepOutcome, UnixTime, VirtualAddress};
+use crate::model::{
+    Action, AdminState, Config, Event, Instant, OperatorOrder, Owned, StepOutcome, UnixTime, VirtualAddress,
+};
 use crate::{checkers, ipvs};
 
 /// What `ipvsd run` was asked to do.
@@ -47,6 +50,13 @@ enum Message {
     Event(Event),
     /// A reload has read the files and prepared this host: the new configuration with its warnings, or every problem.
     Reloaded(Result<(Arc<Config>, Vec<String>), Vec<String>>),
+}
+
+/// What an operator asks of servers.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    State(AdminState, Option<Duration>),
+    Weight(Option<u32>),
 }
 
 /// Those who wait for the outcome of a reload.
@@ -98,7 +108,6 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         director: Director::new(settings),
         started: std::time::Instant::now(),
         kernel,
-        record,
         sender,
         orders,
         ready: false,
@@ -108,8 +117,12 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         waiters_again: Waiters::new(),
         socket,
         journal: Journal::new(),
+        wishlist: Wishlist::default(),
+        wishes: WishesFile::beside(&record),
+        wishes_saved: Instant::START,
         started_at: control::unix_time(),
         configured: Instant::START,
+        record,
     };
     runtime.block_on(shell.run(loaded, receiver, taken))
 }
@@ -133,6 +146,10 @@ struct Shell {
     waiters_again: Waiters,
     socket: Option<Listener>,
     journal: Journal,
+    /// What operators want, and where that is kept.
+    wishlist: Wishlist,
+    wishes: WishesFile,
+    wishes_saved: Instant,
     started_at: UnixTime,
     /// When the configuration was taken over.
     configured: Instant,
@@ -166,7 +183,13 @@ impl Shell {
         let mut pulse = tokio::time::interval(watchdog.unwrap_or(Duration::from_secs(5)));
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let wake = self.director.next_wake().map(|at| self.started + at.since_start());
+            let next = self
+                .director
+                .next_wake()
+                .into_iter()
+                .chain(self.wishlist.next_deadline())
+                .min();
+            let wake = next.map(|at| self.started + at.since_start());
             tokio::select! {
                 Some(message) = receiver.recv() => {
                     self.take(message);
@@ -176,12 +199,19 @@ impl Shell {
                     }
                 }
                 Some(call) = called.recv() => self.answer(call),
-                () = sleep_until(wake) => self.tell(Event::TimeReached),
+                () = sleep_until(wake) => {
+                    self.tell(Event::TimeReached);
+                    self.pass_deadlines();
+                }
                 _ = hangup.recv() => self.reload(None),
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = pulse.tick() => self.pulse(),
             }
+        }
+        if self.wishlist.wishes().next().is_some() {
+            // It is logged where it fails.
+            let _ = self.save_wishes();
         }
         notify(&[NotifyState::Stopping]);
         info!("stopping; the kernel's table and the virtual addresses stay as they are");
@@ -233,7 +263,9 @@ impl Shell {
             answer,
         } = call;
         if request.is_change() {
-            info!(user = control::name_of(caller), pid = caller.pid, "asked for {request}");
+            let user = control::name_of(caller);
+            info!(user, pid = caller.pid, "asked for {request}");
+            self.note(EventKind::Admin, Level::Info, format!("{user} asks for {request}"));
         }
         let now = self.both_nows();
         let reply = match request {
@@ -250,7 +282,11 @@ impl Shell {
                 Err(refused) => Reply::Refused(refused),
             },
             Request::Why { server } => match self.director.why(&server, now) {
-                Ok(servers) => {
+                Ok(mut servers) => {
+                    for server in &mut servers {
+                        let wish = self.wishlist.of(&server.virtual_server, &server.server);
+                        server.operator = wish.map(Wish::report);
+                    }
                     let journal = self.journal.clone();
                     tokio::spawn(async move {
                         // A caller that has gone wants no answer.
@@ -265,18 +301,107 @@ impl Shell {
                 return;
             }
             Request::Reload => return self.reload(Some(answer)),
-            Request::Drain { .. } | Request::Maint { .. } | Request::Ready { .. } | Request::Weight { .. } => {
-                self.change(&request, caller)
+            Request::Drain { server, deadline } => {
+                self.change(&server, Change::State(AdminState::Drain, deadline), caller)
             }
+            Request::Maint { server } => self.change(&server, Change::State(AdminState::Maint, None), caller),
+            Request::Ready { server } => self.change(&server, Change::State(AdminState::Ready, None), caller),
+            Request::Weight { server, weight } => self.change(&server, Change::Weight(weight), caller),
         };
         let _ = answer.send(Answer::One(Box::new(reply)));
     }
 
-    fn change(&mut self, request: &Request, _caller: Caller) -> Reply {
-        Reply::Refused(Refused::new(
-            Trouble::BadRequest,
-            format!("{} is not there yet", request.command()),
-        ))
+    /// Does what an operator asks of servers, and puts it down for a restart.
+    fn change(&mut self, wanted: &str, change: Change, caller: Caller) -> Reply {
+        let servers = match self.director.select(wanted) {
+            Ok(servers) => servers,
+            Err(refused) => return Reply::Refused(refused),
+        };
+        let (by, now) = (control::name_of(caller), self.both_nows());
+        let mut news = Vec::with_capacity(servers.len());
+        for server in servers {
+            let (is_news, order) = match change {
+                Change::State(state, deadline) => {
+                    let is_news = self.wishlist.set_state(&server, state, deadline, &by, now);
+                    (
+                        is_news,
+                        OperatorOrder::SetState {
+                            server: server.clone(),
+                            state,
+                        },
+                    )
+                }
+                Change::Weight(weight) => {
+                    let is_news = self.wishlist.set_weight(&server, weight, &by, now);
+                    (
+                        is_news,
+                        OperatorOrder::SetWeight {
+                            server: server.clone(),
+                            weight,
+                        },
+                    )
+                }
+            };
+            self.tell(Event::Operator(order));
+            news.push((server, is_news));
+        }
+        let mut warnings = BTreeSet::new();
+        if let Err(problem) = self.save_wishes() {
+            warnings.insert(format!(
+                "done, but a restart of ipvsd would not know of it: {problem:#}"
+            ));
+        }
+        let mut changed = Vec::with_capacity(news.len());
+        for (server, is_news) in news {
+            if let Some((server, warning)) = self.director.changed(&server, is_news) {
+                changed.push(server);
+                warnings.extend(warning);
+            }
+        }
+        Reply::Changed(Changed {
+            schema: SCHEMA,
+            servers: changed,
+            warnings: warnings.into_iter().collect(),
+        })
+    }
+
+    /// What operators wanted of an earlier process, and of servers that a reload brings back.
+    fn repeat_wishes(&mut self) {
+        for order in self.wishlist.orders() {
+            self.tell(Event::Operator(order));
+        }
+    }
+
+    fn save_wishes(&mut self) -> anyhow::Result<()> {
+        let now = self.both_nows();
+        self.wishes_saved = now.instant;
+        if self.options.observe {
+            return Ok(());
+        }
+        let saved = self.wishes.save(&self.wishlist, now.time);
+        if let Err(problem) = &saved {
+            error!("{problem:#}");
+        }
+        saved
+    }
+
+    /// Drains whose deadline has come become maintenance.
+    fn pass_deadlines(&mut self) {
+        let passed = self.wishlist.pass_deadlines(self.both_nows());
+        if passed.is_empty() {
+            return;
+        }
+        for server in passed {
+            info!(
+                service = server.virtual_server,
+                server = server.server,
+                "the deadline of its drain has come"
+            );
+            let state = AdminState::Maint;
+            self.tell(Event::Operator(OperatorOrder::SetState { server, state }));
+        }
+        // It is logged where it fails.
+        let _ = self.save_wishes();
     }
 
     fn both_nows(&self) -> Now {
@@ -314,12 +439,18 @@ impl Shell {
             Owned::default()
         });
         self.tell(Event::OwnedLoaded(owned));
+        let now = self.both_nows();
+        match self.wishes.load(now.time) {
+            Ok(wishes) => self.wishlist = Wishlist::restored(wishes, now),
+            Err(problem) => warn!("{problem:#}"),
+        }
     }
 
     /// Takes over a good configuration.
     fn adopt(&mut self, config: Arc<Config>) {
         self.configured = self.now();
         self.tell(Event::ConfigLoaded(config));
+        self.repeat_wishes();
         memory::give_back();
     }
 
@@ -355,8 +486,12 @@ impl Shell {
         });
     }
 
-    fn pulse(&self) {
+    fn pulse(&mut self) {
         let (up, down, unknown) = self.director.pools().counts();
+        if self.wishlist.wishes().next().is_some() && self.now().since(self.wishes_saved) >= wishes::KEPT_FRESH {
+            // It is logged where it fails.
+            let _ = self.save_wishes();
+        }
         let status = format!("real servers: {up} up, {down} down, {unknown} without a verdict");
         notify(&[NotifyState::Watchdog, NotifyState::Status(&status)]);
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::pools::Pools;
-use crate::health;
-use crate::model::{Config, Owned, ServerState, Service, ServiceKey, Table, VirtualServer};
+use crate::health::{self, Standing};
+use crate::model::{Config, Owned, RealServer, ServerState, Service, ServiceKey, Table, VirtualServer};
 
 /// The table that the configuration and the states of all servers ask for.
 pub(super) fn desired(config: &Config, pools: &Pools, believed: &Table) -> Table {
@@ -21,9 +21,9 @@ pub(super) fn desired_services<'a>(
     believed: &'a Table,
 ) -> impl Iterator<Item = (ServiceKey, Service)> + 'a {
     let server = &config.virtual_servers[pool];
-    let states = pools.states(pool);
+    let standings = pools.standings(pool);
     server.services.iter().map(move |key| {
-        let destinations = health::destinations(server, &states, key, believed.services.get(key));
+        let destinations = health::destinations(server, &standings, key, believed.services.get(key));
         (
             *key,
             Service {
@@ -61,9 +61,10 @@ pub fn may_have_thresholds(service: &ServiceKey, owned: &Owned) -> bool {
 /// The table that a configuration asks for where nobody probes: every server taken as up.
 pub fn table_without_checks(config: &Config, current: &Table) -> Table {
     let services = config.virtual_servers.iter().flat_map(|server| {
-        let states = vec![ServerState::Up; server.real_servers.len()];
+        let up = |real: &RealServer| Standing::plain(real.spec.weight, ServerState::Up);
+        let standings: Vec<_> = server.real_servers.iter().map(up).collect();
         server.services.iter().map(move |key| {
-            let destinations = health::destinations(server, &states, key, current.services.get(key));
+            let destinations = health::destinations(server, &standings, key, current.services.get(key));
             (
                 *key,
                 Service {

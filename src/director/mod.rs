@@ -8,19 +8,23 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `operator` | what an operator asks for |
 //! | `desired` | the table that the configuration and the states of all servers ask for |
 //! | `pools` | the members of every pool, and what survives a new configuration |
 //! | `schedule` | which probe is due when |
 //! | `history` | the last results of every check, the last events of all |
 //! | `view` | what is shown of all this over the control socket |
 //! | `select` | which servers an operator means |
+//! | `wishlist` | what operators want of servers, who said so and when, for a restart to keep |
 
 mod desired;
 mod history;
+mod operator;
 mod pools;
 mod schedule;
 mod select;
 mod view;
+mod wishlist;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -37,6 +41,7 @@ use schedule::Schedule;
 
 pub use history::{EVENTS, EventRing};
 pub use view::{Now, event_of};
+pub use wishlist::{Wish, Wishlist};
 
 pub use desired::{may_have_thresholds, services_with_thresholds, table_without_checks};
 
@@ -174,6 +179,7 @@ impl Director {
             }
             Event::StepsApplied(outcomes) => self.absorb(outcomes, now, &mut actions),
             Event::ProbeFinished { probe, result } => self.judge(probe, result, now, &mut actions),
+            Event::Operator(order) => self.obey(order, now, &mut actions),
             Event::TimeReached => self.time_reached(now, &mut actions),
         }
         self.write(now, &mut actions);
@@ -321,10 +327,11 @@ impl Director {
         };
         slot.history.keep(&result, now);
         let late = now.since(finished.started) > slot.spec.timeout * 2 + Duration::from_millis(500);
+        let asks_drain = matches!(result.outcome, ProbeOutcome::Drain(_));
         let (success, cause) = match result.outcome {
-            ProbeOutcome::Success => (true, None),
+            ProbeOutcome::Success | ProbeOutcome::Drain(_) => (true, None),
             ProbeOutcome::Failure(_) if late => return self.excuse(&finished, LocalTrouble::LateTimer, now, actions),
-            ProbeOutcome::Failure(cause) | ProbeOutcome::Drain(cause) => (false, Some(cause)),
+            ProbeOutcome::Failure(cause) => (false, Some(cause)),
             ProbeOutcome::NoVerdict(_) => {
                 let due = (finished.due + slot.machine.next_interval(&slot.spec)).max(now);
                 return self.schedule.set(finished.check, due);
@@ -337,6 +344,11 @@ impl Director {
             .clone()
             .filter(|warning| slot.warning.as_ref() != Some(warning));
         slot.warning.clone_from(&result.warning);
+        // A server that fails says nothing about what it wants.
+        if success {
+            slot.asks_drain = asks_drain;
+            slot.advice.follow(result.advice.unwrap_or_default());
+        }
         let before = slot.machine.state();
         if slot.machine.observe(success, &slot.spec) != before {
             slot.history.since = now;
@@ -350,9 +362,8 @@ impl Director {
         }
         if let Some(change) = self.pools.update_server(pool, server, check_name, cause, now) {
             actions.push(Action::Report(change));
-            actions.extend(self.pools.update_tier(&self.config, pool, now).map(Action::Report));
-            self.dirty.insert(pool);
         }
+        self.restand(pool, server, now, actions);
     }
 
     /// A probe that says nothing about the server: the state stays, the next probe comes as if nothing had changed.

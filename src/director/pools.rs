@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::history::History;
-use crate::health::{self, Check, Tier};
+use crate::health::{self, Advised, Check, Inputs, Standing, Tier};
 use crate::model::{
-    Action, CheckSpec, CheckState, Config, FailureCause, Instant, LocalTrouble, ProbeId, ProbeWarning, RealServer,
-    ServerId, ServerState, Transition, VirtualServer,
+    Action, AdminState, Advice, CheckSpec, CheckState, Config, FailureCause, Instant, LocalTrouble, ProbeId,
+    ProbeWarning, RealServer, ServerId, ServerState, Transition, VirtualServer,
 };
 
 /// Names one check of one real server of one pool. Never used twice in one process.
@@ -27,6 +27,10 @@ pub(super) struct CheckSlot {
     pub(super) trouble: Option<LocalTrouble>,
     /// What the last probe that passed warned of.
     pub(super) warning: Option<ProbeWarning>,
+    /// What it has advised about the server so far.
+    pub(super) advice: Advice,
+    /// Its last probe that said anything found the server asking for no new connections.
+    pub(super) asks_drain: bool,
     pub(super) history: History,
     pub(super) target: SocketAddr,
 }
@@ -47,8 +51,19 @@ pub(super) struct Member {
     pub(super) checks: Vec<CheckId>,
     /// Nobody probes it, so its state means nothing once it is enabled again.
     disabled: bool,
+    /// As its checks have it.
     pub(super) state: ServerState,
     pub(super) since: Instant,
+    wishes: Wishes,
+    /// What counts, worked out anew whenever an input changes.
+    pub(super) standing: Standing,
+}
+
+/// What the operator wants of one member; kept over a reload.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wishes {
+    pub(super) state: AdminState,
+    pub(super) weight: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -94,9 +109,16 @@ impl Pools {
             let mut members = Vec::with_capacity(server.real_servers.len());
             for (server_index, real_server) in server.real_servers.iter().enumerate() {
                 let id = name_of(server, real_server);
-                let old = old_members.get(id.server.as_str()).filter(|member| !member.disabled);
+                let old = old_members.get(id.server.as_str());
+                let wishes = old.map(|member| member.wishes).unwrap_or_default();
+                let old = old.filter(|member| !member.disabled);
                 let (state, since) = old.map_or((None, now), |member| (Some(member.state), member.since));
                 let mut unclaimed = old.map(|member| member.checks.clone()).unwrap_or_default();
+                let advised: HashMap<String, (Advice, bool)> = unclaimed
+                    .iter()
+                    .filter_map(|check| old_checks.get(check))
+                    .map(|slot| (slot.spec.name.clone(), (slot.advice, slot.asks_drain)))
+                    .collect();
                 let mut checks = Vec::with_capacity(real_server.checks.len());
                 if !real_server.disabled {
                     for spec in &real_server.checks {
@@ -118,7 +140,13 @@ impl Pools {
                             },
                             None => {
                                 added.push((check, spec.interval));
-                                new_slot(spec, target, state, (pool_index, server_index), now)
+                                // Changed settings are no reason to take back what it advised.
+                                let (advice, asks_drain) = advised.get(&spec.name).copied().unwrap_or_default();
+                                CheckSlot {
+                                    advice,
+                                    asks_drain,
+                                    ..new_slot(spec, target, state, (pool_index, server_index), now)
+                                }
                             }
                         };
                         self.checks.insert(check, slot);
@@ -132,6 +160,8 @@ impl Pools {
                     disabled,
                     state,
                     since,
+                    wishes,
+                    standing: Standing::plain(0, state),
                 });
             }
             self.pools.push(Pool {
@@ -147,6 +177,7 @@ impl Pools {
                     member.state = state;
                     member.since = now;
                 }
+                self.restand(config, pool_index, server_index);
             }
         }
         let checks = &self.checks;
@@ -177,9 +208,88 @@ impl Pools {
         self.pools[pool].members[server].id.clone()
     }
 
-    /// The states of a pool's members, in the order of the configuration.
-    pub fn states(&self, pool: usize) -> Vec<ServerState> {
-        self.pools[pool].members.iter().map(|member| member.state).collect()
+    /// What counts for each of a pool's members, in the order of the configuration.
+    pub fn standings(&self, pool: usize) -> Vec<Standing> {
+        self.pools[pool]
+            .members
+            .iter()
+            .map(|member| member.standing.clone())
+            .collect()
+    }
+
+    /// Where a member is: its pool and its place in it.
+    pub fn find(&self, server: &ServerId) -> Option<(usize, usize)> {
+        let pool = self.find_pool(&server.virtual_server)?;
+        let members = &self.pools[pool].members;
+        Some((
+            pool,
+            members.iter().position(|member| member.id.server == server.server)?,
+        ))
+    }
+
+    /// The place of the pool of this virtual server.
+    pub fn find_pool(&self, virtual_server: &str) -> Option<usize> {
+        self.pools.iter().position(|pool| pool.name == virtual_server)
+    }
+
+    /// The names of all pools.
+    pub fn pool_names(&self) -> impl Iterator<Item = &str> {
+        self.pools.iter().map(|pool| pool.name.as_str())
+    }
+
+    /// The names of a pool's members, in the order of the configuration.
+    pub fn member_names(&self, pool: usize) -> impl Iterator<Item = &ServerId> {
+        self.pools[pool].members.iter().map(|member| &member.id)
+    }
+
+    /// All that is said about one member; [`health::standing`] makes of it what counts.
+    pub fn inputs(&self, config: &Config, pool: usize, server: usize) -> Inputs {
+        let member = &self.pools[pool].members[server];
+        self.inputs_of(&config.virtual_servers[pool].real_servers[server], member)
+    }
+
+    pub(super) fn inputs_of(&self, real_server: &RealServer, member: &Member) -> Inputs {
+        let advised = |slot: &CheckSlot| {
+            let asked = match slot.asks_drain {
+                true => AdminState::Drain,
+                false => AdminState::Ready,
+            };
+            let state = slot.advice.state.map_or(asked, |state| asked.max(state.into()));
+            let weight = slot.advice.weight;
+            (weight.is_some() || state != AdminState::Ready).then(|| Advised {
+                check: slot.spec.name.clone(),
+                weight,
+                state,
+            })
+        };
+        Inputs {
+            configured_weight: real_server.spec.weight,
+            operator_weight: member.wishes.weight,
+            operator_state: member.wishes.state,
+            advised: self.slots(member).filter_map(advised).collect(),
+            checks: member.state,
+        }
+    }
+
+    /// What counts for one member.
+    pub fn standing(&self, pool: usize, server: usize) -> &Standing {
+        &self.pools[pool].members[server].standing
+    }
+
+    fn slots<'a>(&'a self, member: &'a Member) -> impl Iterator<Item = &'a CheckSlot> {
+        member.checks.iter().filter_map(|check| self.checks.get(check))
+    }
+
+    /// What the operator wants of a member, to be changed; [`Pools::restand`] makes it count.
+    pub(super) fn wishes_mut(&mut self, pool: usize, server: usize) -> &mut Wishes {
+        &mut self.pools[pool].members[server].wishes
+    }
+
+    /// Works out anew what counts for a member; answers with what counted before where that was something else.
+    pub(super) fn restand(&mut self, config: &Config, pool: usize, server: usize) -> Option<Standing> {
+        let standing = health::standing(&self.inputs(config, pool, server));
+        let member = &mut self.pools[pool].members[server];
+        (member.standing != standing).then(|| std::mem::replace(&mut member.standing, standing))
     }
 
     /// How many members of all pools are up, down, and without a verdict.
@@ -188,7 +298,7 @@ impl Pools {
             self.pools
                 .iter()
                 .flat_map(|pool| &pool.members)
-                .filter(|m| m.state == wanted)
+                .filter(|m| m.standing.state == wanted)
                 .count()
         };
         (
@@ -223,13 +333,8 @@ impl Pools {
     }
 
     fn judged(&self, pool: usize, server: usize) -> ServerState {
-        let checks = &self.pools[pool].members[server].checks;
-        health::server_state(
-            checks
-                .iter()
-                .filter_map(|check| self.checks.get(check))
-                .map(|slot| slot.machine.state()),
-        )
+        let member = &self.pools[pool].members[server];
+        health::server_state(self.slots(member).map(|slot| slot.machine.state()))
     }
 
     /// Renews a member's state from its checks; answers with the change, if there is one.
@@ -261,7 +366,7 @@ impl Pools {
     /// Renews a pool's active tier; answers with the change, if there is one worth telling.
     pub(super) fn update_tier(&mut self, config: &Config, pool: usize, now: Instant) -> Option<Transition> {
         let server = &config.virtual_servers[pool];
-        let tier = health::active_tier(server, &self.states(pool));
+        let tier = health::active_tier(server, &self.standings(pool));
         let found = &mut self.pools[pool];
         let from = found.tier.replace(tier);
         if tier == Tier::Pending || from == Some(tier) {
@@ -303,6 +408,8 @@ fn new_slot(
         server,
         trouble: None,
         warning: None,
+        advice: Advice::default(),
+        asks_drain: false,
         history: History::new(now),
         target,
     }

@@ -2,13 +2,14 @@
 //!
 //! Pure, and nothing here changes anything. Times are told by the calendar, from how long ago they were.
 
-use crate::health::Tier;
+use crate::health::{Inputs, Tier};
 use crate::model::control::{
-    CheckReport, EventKind, EventRecord, KernelDestination, Level, PoolStatus, ProbeReport, Refused, ServerReport,
-    ServerStatus, SorryStatus,
+    AdviceReport, ChangedServer, CheckReport, EventKind, EventRecord, KernelDestination, Level, PoolStatus,
+    ProbeReport, Refused, ServerReport, ServerStatus, SorryStatus,
 };
 use crate::model::{
-    CheckState, DestinationKey, Instant, RealServer, ServerState, ServiceKey, Transition, UnixTime, VirtualServer,
+    AdminState, CheckState, DestinationKey, Instant, RealServer, ServerId, ServerState, ServiceKey, Transition,
+    UnixTime, VirtualServer, WeightSource,
 };
 
 use super::Director;
@@ -63,6 +64,45 @@ impl Director {
         Ok(reports.collect())
     }
 
+    /// The members that a text names, at least one.
+    ///
+    /// # Errors
+    /// Nobody or several servers could be meant.
+    pub fn select(&self, server: &str) -> Result<Vec<ServerId>, Refused> {
+        let found = select::select(&self.config, server)?;
+        Ok(found
+            .into_iter()
+            .map(|(pool, server)| self.pools.name(pool, server))
+            .collect())
+    }
+
+    /// A server after an operator's word, and what somebody should look at; `None` where there is no such server.
+    pub fn changed(&self, id: &ServerId, changed: bool) -> Option<(ChangedServer, Option<String>)> {
+        let (pool_index, server) = self.pools.find(id)?;
+        let virtual_server = self.config.virtual_servers.get(pool_index)?;
+        let real_server = virtual_server.real_servers.get(server)?;
+        let pool = self.pools.pool(pool_index)?;
+        let member = pool.members.get(server)?;
+        let inputs = self.pools.inputs_of(real_server, member);
+        let name = &id.virtual_server;
+        let warning = match pool.tier {
+            _ if real_server.disabled => Some(format!("{} of {name} is disabled in the configuration", id.server)),
+            Some(Tier::Nobody) => Some(format!("nobody is left to serve {name}")),
+            Some(Tier::Sorry) => Some(format!("{name} is served by its sorry server")),
+            None | Some(Tier::Servers(_) | Tier::Pending) => None,
+        };
+        let changed = ChangedServer {
+            virtual_server: name.clone(),
+            server: id.server.clone(),
+            changed,
+            operator_state: inputs.operator_state.to_string(),
+            operator_weight: inputs.operator_weight,
+            admin: member.standing.admin.to_string(),
+            state: state_name(real_server, member).to_owned(),
+        };
+        Some((changed, warning))
+    }
+
     /// Why the kernel's table cannot be read, where it cannot.
     pub fn kernel_trouble(&self) -> Option<&str> {
         self.unreadable.as_deref()
@@ -93,9 +133,9 @@ impl Director {
                         tier: real_server.tier,
                         state: state_name(real_server, member).to_owned(),
                         since: now.time_of(member.since),
-                        admin: "ready".to_owned(),
+                        admin: member.standing.admin.to_string(),
                         configured_weight: real_server.spec.weight,
-                        effective_weight: None,
+                        effective_weight: effective_weight(member),
                         kernel_weight: weight_of(&|service| real_server.destination(service)),
                         check,
                         cause: cause.flatten(),
@@ -136,22 +176,29 @@ impl Director {
             .iter()
             .filter_map(|check| self.pools.check(*check))
             .collect();
+        let inputs = self.pools.inputs_of(real_server, member);
         ServerReport {
             virtual_server: server.name.clone(),
             server: member.id.server.clone(),
             state: state_name(real_server, member).to_owned(),
             since: now.time_of(member.since),
-            reasons: reasons(server, pool, real_server, member, &slots),
+            reasons: reasons(server, pool, real_server, member, &slots, &inputs),
             tier: real_server.tier,
             serving: pool.tier.and_then(|tier| tier_name(server, tier)),
-            admin: "ready".to_owned(),
-            admin_since: None,
-            admin_by: None,
-            drain_until: None,
+            admin: member.standing.admin.to_string(),
+            operator: None,
+            advised: inputs
+                .advised
+                .iter()
+                .map(|advised| AdviceReport {
+                    check: advised.check.clone(),
+                    state: advised.state.to_string(),
+                    weight: advised.weight.map(|weight| weight.to_string()),
+                })
+                .collect(),
             configured_weight: real_server.spec.weight,
-            operator_weight: None,
-            advised_weight: None,
-            effective_weight: None,
+            effective_weight: effective_weight(member),
+            weight_from: member.standing.weight_from.to_string(),
             checks: slots.iter().map(|slot| check_report(slot, now)).collect(),
             kernel: server
                 .services
@@ -174,6 +221,15 @@ fn state_name(real_server: &RealServer, member: &Member) -> &'static str {
         (false, ServerState::Up) => "up",
         (false, ServerState::Down) => "down",
         (false, ServerState::Unknown) => "unknown",
+    }
+}
+
+/// The weight that counts for it: none while it is down, and not known while it stays as it was found.
+fn effective_weight(member: &Member) -> Option<u32> {
+    match member.standing.state {
+        ServerState::Up => Some(member.standing.weight),
+        ServerState::Down => Some(0),
+        ServerState::Unknown => None,
     }
 }
 
@@ -217,21 +273,37 @@ fn reasons(
     real_server: &RealServer,
     member: &Member,
     slots: &[&CheckSlot],
+    inputs: &Inputs,
 ) -> Vec<String> {
-    let mut reasons = Vec::new();
     if real_server.disabled {
-        reasons.push("the configuration has it disabled: it is not in the pool, and nobody probes it".to_owned());
-        return reasons;
+        return vec!["the configuration has it disabled: it is not in the pool, and nobody probes it".to_owned()];
+    }
+    let mut reasons = Vec::new();
+    let wishes = inputs
+        .advised
+        .iter()
+        .map(|advised| (format!("check {}", advised.check), advised.state));
+    for (who, wish) in [("the operator".to_owned(), inputs.operator_state)]
+        .into_iter()
+        .chain(wishes)
+    {
+        match wish {
+            AdminState::Ready => {}
+            AdminState::Drain => reasons.push(format!(
+                "{who} drains it: it gets no new connections and keeps those it has"
+            )),
+            AdminState::Maint => reasons.push(format!(
+                "{who} has it in maintenance: it gets no traffic, whatever its checks say"
+            )),
+        }
     }
     for slot in slots {
         let name = &slot.spec.name;
         match slot.machine.state() {
             CheckState::Down => {
                 let cause = slot.history.last_failure().and_then(|kept| kept.cause.as_deref());
-                reasons.push(format!(
-                    "check {name} fails: {}",
-                    cause.unwrap_or("since before this daemon's start")
-                ));
+                let cause = cause.unwrap_or("a failure that is no longer kept");
+                reasons.push(format!("check {name} fails: {cause}"));
             }
             CheckState::Unknown => reasons.push(format!("check {name} has no verdict yet")),
             CheckState::Up => {}
@@ -242,33 +314,38 @@ fn reasons(
             ));
         }
     }
-    if slots.is_empty() {
-        reasons.push("it has no check, so it is taken as up".to_owned());
-    } else if member.state == ServerState::Up {
-        reasons.push(match slots {
-            [one] => format!("check {} passes", one.spec.name),
-            all => format!("all of its {} checks pass", all.len()),
-        });
-    }
-    if member.state == ServerState::Unknown {
-        reasons.push("it stays in the kernel's table as it was found until its first verdict".to_owned());
+    match (slots, member.state) {
+        ([], _) => reasons.push("it has no check, so it is taken as up".to_owned()),
+        ([one], ServerState::Up) => reasons.push(format!("check {} passes", one.spec.name)),
+        (all, ServerState::Up) => reasons.push(format!("all of its {} checks pass", all.len())),
+        (_, ServerState::Down) => {}
+        (_, ServerState::Unknown) => {
+            reasons.push("it stays in the kernel's table as it was found until its first verdict".to_owned());
+        }
     }
     match pool.tier {
-        Some(Tier::Servers(active)) if member.state == ServerState::Up && real_server.tier > active => {
+        Some(Tier::Servers(active)) if real_server.tier > active => {
+            let serving = tier_name(server, Tier::Servers(active)).unwrap_or_default();
             reasons.push(format!(
-                "it is in backup tier {} and waits, for {} serves",
-                real_server.tier,
-                tier_name(server, Tier::Servers(active)).unwrap_or_default()
-            ))
+                "it is in backup tier {} and waits, for {serving} serves",
+                real_server.tier
+            ));
         }
-        None | Some(Tier::Pending) if member.state == ServerState::Up => {
+        None | Some(Tier::Pending) if member.standing.can_serve() => {
             reasons.push("who serves in the pool waits for the first verdicts of others".to_owned());
         }
-        Some(Tier::Sorry | Tier::Nobody) if member.state == ServerState::Up && real_server.spec.weight == 0 => {}
-        None | Some(_) => {}
+        None | Some(Tier::Pending | Tier::Servers(_) | Tier::Sorry | Tier::Nobody) => {}
     }
-    if real_server.spec.weight == 0 {
-        reasons.push("the configuration gives it weight 0, so it gets no new connections".to_owned());
+    if member.standing.admin == AdminState::Ready && member.standing.state == ServerState::Up {
+        let (weight, from) = (member.standing.weight, &member.standing.weight_from);
+        match (weight, from) {
+            (0, _) => reasons.push(format!("its weight is 0 by {from}, so it gets no new connections")),
+            (_, WeightSource::Configuration) => {}
+            (_, WeightSource::Operator | WeightSource::Advice(_)) => reasons.push(format!(
+                "its weight is {weight} by {from}, in place of {} in the configuration",
+                inputs.configured_weight
+            )),
+        }
     }
     reasons
 }
@@ -299,6 +376,36 @@ pub fn event_of(transition: &Transition, time: UnixTime) -> EventRecord {
                 cause: cause.as_ref().map(ToString::to_string),
                 lasted_ms: u64::try_from(lasted.as_millis()).ok(),
                 ..plain(EventKind::Server, level, format!("{pool}/{name} is {to}{why}"))
+            }
+        }
+        Transition::AdminChanged { server, from, to } => {
+            let (name, pool) = (&server.server, &server.virtual_server);
+            EventRecord {
+                virtual_server: Some(pool.clone()),
+                server: Some(name.clone()),
+                from: Some(from.to_string()),
+                to: Some(to.to_string()),
+                ..plain(EventKind::Admin, Level::Info, format!("{pool}/{name} is set to {to}"))
+            }
+        }
+        Transition::WeightChanged {
+            server,
+            from,
+            to,
+            source,
+        } => {
+            let (name, pool) = (&server.server, &server.virtual_server);
+            EventRecord {
+                virtual_server: Some(pool.clone()),
+                server: Some(name.clone()),
+                from: Some(from.to_string()),
+                to: Some(to.to_string()),
+                cause: Some(source.to_string()),
+                ..plain(
+                    EventKind::Admin,
+                    Level::Info,
+                    format!("{pool}/{name} has weight {to} now, by {source}"),
+                )
             }
         }
         Transition::TierChanged {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::Standing;
 use crate::model::{
-    CheckState, DestinationKey, DestinationSpec, RealServer, ServerState, Service, ServiceKey, VirtualServer,
+    AdminState, DestinationKey, DestinationSpec, RealServer, ServerState, Service, ServiceKey, VirtualServer,
 };
 
 /// Which part of a pool serves.
@@ -19,30 +20,19 @@ pub enum Tier {
     Nobody,
 }
 
-/// The state of a real server: the worst of its checks; without checks it is taken as up.
-pub fn server_state(checks: impl IntoIterator<Item = CheckState>) -> ServerState {
-    checks
-        .into_iter()
-        .fold(ServerState::Up, |worst, check| match (worst, check) {
-            (ServerState::Down, _) | (_, CheckState::Down) => ServerState::Down,
-            (ServerState::Unknown, _) | (_, CheckState::Unknown) => ServerState::Unknown,
-            (ServerState::Up, CheckState::Up) => ServerState::Up,
-        })
-}
-
 /// The tier that serves: the lowest one in which somebody with a weight is up, else the sorry server.
 ///
-/// `states` runs parallel to the pool's real servers. A member without a verdict holds back the tiers above its own.
-pub fn active_tier(pool: &VirtualServer, states: &[ServerState]) -> Tier {
+/// `standings` runs parallel to the pool's real servers. A member without a verdict holds back the tiers above its own.
+pub fn active_tier(pool: &VirtualServer, standings: &[Standing]) -> Tier {
     let members = || {
         pool.real_servers
             .iter()
-            .zip(states)
+            .zip(standings)
             .filter(|(server, _)| !server.disabled)
     };
     let could_serve = |state: ServerState| {
         members()
-            .filter(move |(server, found)| **found == state && server.spec.weight > 0)
+            .filter(move |(_, standing)| standing.state == state && standing.weight > 0)
             .map(|(server, _)| server.tier)
             .min()
     };
@@ -55,34 +45,41 @@ pub fn active_tier(pool: &VirtualServer, states: &[ServerState]) -> Tier {
     }
 }
 
-/// The destinations that one service of the pool should have, given its members' states and what the table holds.
+/// The destinations that one service of the pool should have, given its members' standings and what the table
+/// holds.
 ///
-/// Who is up in the active tier has its weight. Who is down, or waits in a higher tier, is absent, or has weight 0
+/// Who is up in the active tier has its weight, which is 0 for the drained. Who is down, or waits in a higher tier, is absent, or has weight 0
 /// with `inhibit_on_failure`. Who has no verdict yet stays as `current` has it.
 pub fn destinations(
     pool: &VirtualServer,
-    states: &[ServerState],
+    standings: &[Standing],
     service: &ServiceKey,
     current: Option<&Service>,
 ) -> BTreeMap<DestinationKey, DestinationSpec> {
-    let tier = active_tier(pool, states);
+    let tier = active_tier(pool, standings);
     let found = |key: &DestinationKey| current.and_then(|service| service.destinations.get(key)).copied();
     let mut wanted = BTreeMap::new();
-    for (server, state) in pool
+    for (server, standing) in pool
         .real_servers
         .iter()
-        .zip(states)
+        .zip(standings)
         .filter(|(server, _)| !server.disabled)
     {
         let key = server.destination(service);
         let as_found = || {
             found(&key).map(|found| DestinationSpec {
-                weight: found.weight,
+                weight: match standing.admin {
+                    AdminState::Ready => found.weight,
+                    AdminState::Drain | AdminState::Maint => 0,
+                },
                 ..server.spec
             })
         };
-        let spec = match (state, serves(server, tier)) {
-            (ServerState::Up, Some(true)) => Some(server.spec),
+        let spec = match (standing.state, serves(server, tier)) {
+            (ServerState::Up, Some(true)) => Some(DestinationSpec {
+                weight: standing.weight,
+                ..server.spec
+            }),
             (ServerState::Up | ServerState::Down, Some(false)) | (ServerState::Down, Some(true)) => {
                 standby(server.spec, pool.inhibit_on_failure)
             }

@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{FailureCause, LocalTrouble, Owned, ProbeId, ProbeSpec, ProbeWarning, ServiceKey, Step, VirtualAddress};
+use super::{
+    AdminState, FailureCause, LocalTrouble, Owned, ProbeId, ProbeSpec, ProbeWarning, ServiceKey, Step, VirtualAddress,
+    WeightSource,
+};
 
 /// Something the director wants done, in the imperative.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +106,26 @@ pub enum Transition {
         cause: Option<FailureCause>,
         /// How long the state before had lasted.
         lasted: Duration,
+    },
+    /// Somebody wants a server used in another way than before: the operator, or an agent, script or file.
+    AdminChanged {
+        /// Which.
+        server: ServerId,
+        /// Before.
+        from: AdminState,
+        /// Now: the worst of all wishes.
+        to: AdminState,
+    },
+    /// The weight of a server was changed by an operator or by advice.
+    WeightChanged {
+        /// Which.
+        server: ServerId,
+        /// Before.
+        from: u32,
+        /// Now.
+        to: u32,
+        /// Whose it is.
+        source: WeightSource,
     },
     /// Another tier of a pool serves now; `None` where nobody is left.
     TierChanged {

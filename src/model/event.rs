@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Config, Owned, ProbeResult, StepOutcome, Table, VirtualAddress};
+use super::{Config, OperatorOrder, Owned, ProbeResult, StepOutcome, Table, VirtualAddress};
 
 /// Names one running probe, so that its result finds its way back. Never used twice in one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +31,9 @@ pub enum Event {
         /// What it found.
         result: ProbeResult,
     },
+    /// An operator has asked for something; what it is about was found to be there
+    /// ([`crate::director::Director::check_order`]).
+    Operator(OperatorOrder),
     /// The time has come that the director had asked to be woken at.
     TimeReached,
 }

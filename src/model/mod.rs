@@ -13,6 +13,7 @@
 //! | `sync` | sync daemons, kernel timeouts, kernel information |
 //! | `check` | check settings |
 //! | `probe`, `*_probe` | what is tried, and from where; the settings of one type |
+//! | `admin` | what an operator wants of servers and pools |
 //! | `outcome`, `advice` | what a probe found: causes, latency, warnings |
 //! | `pattern` | a regular expression over bytes |
 //! | `connection` | one entry of the kernel's connection table |
@@ -26,6 +27,7 @@
 //! | `control` | what is said over the control socket |
 
 mod action;
+mod admin;
 mod advice;
 mod check;
 mod config;
@@ -52,6 +54,7 @@ mod tls_probe;
 mod unix_time;
 
 pub use action::{Action, CheckState, ServerId, ServerState, Transition};
+pub use admin::{AdminState, OperatorOrder, OrderRefused, WeightSource};
 pub use advice::{Advice, StateAdvice, WeightAdvice};
 pub use check::{CheckSpec, Initial};
 pub use config::{

@@ -15,7 +15,7 @@ pub struct ProbeResult {
     pub latency: Duration,
     /// Something that is no failure yet.
     pub warning: Option<ProbeWarning>,
-    /// What was advised about the server's weight and state. Nobody follows it yet.
+    /// What was advised about the server's weight and state; the advised number of connections is not followed.
     pub advice: Option<Advice>,
 }
 
@@ -37,7 +37,7 @@ pub enum ProbeOutcome {
     Success,
     /// The server is at fault.
     Failure(FailureCause),
-    /// The server asks for no new connections. Until there is such a state it counts as a failure.
+    /// The server is well and asks for no new connections, for as long as it goes on to say so.
     Drain(FailureCause),
     /// Nobody said anything about the server, as when an agent is not there.
     NoVerdict(FailureCause),

@@ -60,6 +60,11 @@ fn states(text: &str) -> Vec<ServerState> {
     text.chars().map(state).collect()
 }
 
+fn standings(pool: &VirtualServer, states: &[ServerState]) -> Vec<Standing> {
+    let one = |(server, state): (&RealServer, &ServerState)| Standing::plain(server.spec.weight, *state);
+    pool.real_servers.iter().zip(states).map(one).collect()
+}
+
 /// Destinations in short: `last octet=weight`.
 fn shown(destinations: &BTreeMap<DestinationKey, DestinationSpec>) -> String {
     let one = |(key, spec): (&DestinationKey, &DestinationSpec)| {
@@ -88,7 +93,12 @@ fn run(pool: &VirtualServer, text: &str, found: &[(u8, u32)]) -> String {
             })
             .collect(),
     };
-    shown(&destinations(pool, &states(text), &service(), Some(&current)))
+    shown(&destinations(
+        pool,
+        &standings(pool, &states(text)),
+        &service(),
+        Some(&current),
+    ))
 }
 
 #[test]
@@ -177,19 +187,6 @@ fn a_disabled_server_is_as_if_it_were_not_there() {
     assert_eq!(run(&pool, "uu", &[(1, 1)]), "2=1");
 }
 
-#[test]
-fn a_server_without_checks_is_up_and_the_worst_check_decides() {
-    assert_eq!(server_state([]), ServerState::Up);
-    assert_eq!(
-        server_state([CheckState::Up, CheckState::Unknown]),
-        ServerState::Unknown
-    );
-    assert_eq!(
-        server_state([CheckState::Unknown, CheckState::Down, CheckState::Up]),
-        ServerState::Down
-    );
-}
-
 proptest! {
     /// Whoever is up: somebody serves, and nobody who is known to be down does (but the sorry server in its own role).
     #[test]
@@ -209,7 +206,7 @@ proptest! {
             spec: pool.spec.clone(),
             destinations: found.iter().map(|(n, weight)| (DestinationKey::new(address(*n), 80), DestinationSpec::new(Forwarding::Dr, *weight))).collect(),
         };
-        let wanted = destinations(&pool, &states, &service(), Some(&current));
+        let wanted = destinations(&pool, &standings(&pool, &states), &service(), Some(&current));
         let weight_of = |n: u8| wanted.get(&DestinationKey::new(address(n), 80)).map_or(0, |spec| spec.weight);
         let undecided = states.contains(&ServerState::Unknown);
         let somebody = pool.real_servers.iter().zip(&states).any(|(server, state)| *state == ServerState::Up && server.spec.weight > 0);

@@ -19,7 +19,7 @@ pub use event::{EventKind, EventRecord, Level};
 pub use reply::{Changed, ChangedServer, Refused, Reloaded, Reply, Trouble};
 pub use request::{BadRequest, LONGEST_REQUEST, Request, VERSION};
 pub use status::{PoolStatus, ServerStatus, SorryStatus, Status};
-pub use why::{CheckReport, KernelDestination, ProbeReport, ServerReport, Why};
+pub use why::{AdviceReport, CheckReport, KernelDestination, OperatorReport, ProbeReport, ServerReport, Why};
 
 /// The number of the schema of every document here. Members are added without a new number; one that changes its meaning
 /// or goes makes it one more.

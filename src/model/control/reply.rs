@@ -60,6 +60,8 @@ pub struct Changed {
     pub schema: u32,
     /// The servers that were meant, one entry a pool.
     pub servers: Vec<ChangedServer>,
+    /// What somebody should look at, one line each.
+    pub warnings: Vec<String>,
 }
 
 /// One server that was meant, as it is now.
@@ -71,10 +73,14 @@ pub struct ChangedServer {
     pub server: String,
     /// Whether it was otherwise before.
     pub changed: bool,
-    /// `ready`, `drain` or `maint`.
-    pub admin: String,
+    /// What the operator wants of it now: `ready`, `drain` or `maint`.
+    pub operator_state: String,
     /// The weight that the operator has given it; null for none.
     pub operator_weight: Option<u32>,
+    /// What counts of all wishes, the worst: its checks may advise otherwise.
+    pub admin: String,
+    /// What its checks say: `up`, `down`, `unknown`, `disabled`.
+    pub state: String,
 }
 
 /// The kinds of refusal.
@@ -93,8 +99,6 @@ pub enum Trouble {
     BadConfiguration,
     /// Too many callers, or the daemon is stopping.
     Busy,
-    /// It is done, and is lost with a restart of ipvsd.
-    NotKept,
 }
 
 /// Something was not done.

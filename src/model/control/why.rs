@@ -35,28 +35,50 @@ pub struct ServerReport {
     pub tier: u32,
     /// Who serves in the pool, as in the status.
     pub serving: Option<String>,
-    /// What the operator says: `ready`, `drain`, `maint`.
+    /// What counts of all wishes, the worst: `ready`, `drain`, `maint`.
     pub admin: String,
-    /// Since when; null where nobody has said anything.
-    pub admin_since: Option<UnixTime>,
-    /// Who said it: a user's name or number.
-    pub admin_by: Option<String>,
-    /// When a drain gives up the connections that are left.
-    pub drain_until: Option<UnixTime>,
+    /// What operators want of it; null where that is nothing.
+    pub operator: Option<OperatorReport>,
+    /// What its checks advise.
+    pub advised: Vec<AdviceReport>,
     /// The weight of the configuration.
     pub configured_weight: u32,
-    /// The operator's weight.
-    pub operator_weight: Option<u32>,
-    /// What its checks advise: `30`, `50%`.
-    pub advised_weight: Option<String>,
-    /// What comes of it; null where the server stays as it was found.
+    /// What comes of all that; null where the server stays as it was found.
     pub effective_weight: Option<u32>,
+    /// Whose weight that is: `the configuration`, `the operator`, `check agent`.
+    pub weight_from: String,
     /// Its checks in the order of the configuration.
     pub checks: Vec<CheckReport>,
     /// What the kernel has, a service each.
     pub kernel: Vec<KernelDestination>,
     /// What has happened to it of late, the oldest first.
     pub events: Vec<EventRecord>,
+}
+
+/// What operators want of a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorReport {
+    /// `ready`, `drain`, `maint`.
+    pub state: String,
+    /// The weight that they have given it; null for none.
+    pub weight: Option<u32>,
+    /// Who said the last of it: `root`, `uid 1000`.
+    pub by: String,
+    /// When.
+    pub since: UnixTime,
+    /// When a drain becomes maintenance.
+    pub drain_until: Option<UnixTime>,
+}
+
+/// What one check advises.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdviceReport {
+    /// The check's name.
+    pub check: String,
+    /// `ready`, `drain`, `maint`.
+    pub state: String,
+    /// `30`, `50%`; null for none.
+    pub weight: Option<String>,
 }
 
 /// One check of a server.

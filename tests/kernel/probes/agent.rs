@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use ipvsd::model::{ProbeOutcome, ProbeType, StateAdvice, WeightAdvice};
+use ipvsd::model::{ProbeType, StateAdvice, WeightAdvice};
 
 use super::servers::{Odd, start};
 use super::{Form, Stand};
@@ -39,7 +39,8 @@ fn the_forms_of_a_server_are_told_apart() {
     let _down = Odd::saying(server, 93, b"down # disk full\r\n");
     stand.fails(Form::WrongAnswer, "", 93, "it says \"disk full\"");
     let _drain = Odd::saying(server, 94, b"drain\n");
-    assert!(matches!(stand.probe("", 94).outcome, ProbeOutcome::Drain(_)));
+    let drained = stand.passes(Form::Healthy, "", 94).advice.expect("advice");
+    assert_eq!(drained.state, Some(StateAdvice::Drain));
     let _nonsense = Odd::saying(server, 95, b"<html>404</html>\n");
     stand.silent(
         Form::HalfBroken,

@@ -1,6 +1,6 @@
 //! The file probe.
 
-use ipvsd::model::{ProbeOutcome, ProbeType, WeightAdvice};
+use ipvsd::model::{ProbeType, StateAdvice, WeightAdvice};
 
 use super::{Form, Stand};
 
@@ -18,7 +18,8 @@ fn the_forms_of_a_server_are_told_apart() {
     write(b"down # database is being restored\n");
     stand.fails(Form::WrongAnswer, &keys, 80, "it says \"database is being restored\"");
     write(b"drain\n");
-    assert!(matches!(stand.probe(&keys, 80).outcome, ProbeOutcome::Drain(_)));
+    let drained = stand.passes(Form::Healthy, &keys, 80).advice.expect("advice");
+    assert_eq!(drained.state, Some(StateAdvice::Drain));
     write(b"nonsense\n");
     stand.fails(
         Form::HalfBroken,

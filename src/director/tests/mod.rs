@@ -1,5 +1,7 @@
 //! The director in a simulated world: a kernel, servers and a clock of our own. Nothing sleeps.
 
+mod operator;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -19,6 +21,7 @@ enum Answer {
     Refuses,
     Hangs,
     LocalTrouble,
+    Drains,
 }
 
 /// How the simulated kernel treats one step.
@@ -30,6 +33,7 @@ struct World {
     kernel: Table,
     verdict: Verdict,
     answers: HashMap<IpAddr, Answer>,
+    advice: HashMap<IpAddr, crate::model::Advice>,
     /// What will happen, in the order of its time.
     coming: BTreeMap<(Instant, u64), Event>,
     sequence: u64,
@@ -55,6 +59,7 @@ impl World {
             kernel: Table::default(),
             verdict: |_| Ok(()),
             answers: HashMap::new(),
+            advice: HashMap::new(),
             coming: BTreeMap::new(),
             sequence: 0,
             log: Vec::new(),
@@ -94,13 +99,17 @@ impl World {
                     Answer::Accepts => (Duration::from_millis(1), ProbeOutcome::Success),
                     Answer::Refuses => (Duration::from_millis(1), ProbeOutcome::Failure(FailureCause::Refused)),
                     Answer::Hangs => (timeout, ProbeOutcome::Failure(FailureCause::TimedOut)),
+                    Answer::Drains => (Duration::from_millis(1), ProbeOutcome::Drain(FailureCause::Refused)),
                     Answer::LocalTrouble => (Duration::ZERO, ProbeOutcome::Local(LocalTrouble::FileDescriptors)),
                 };
                 self.later(
                     delay,
                     Event::ProbeFinished {
                         probe,
-                        result: outcome.into(),
+                        result: ProbeResult {
+                            advice: self.advice.get(&target.ip()).copied(),
+                            ..outcome.into()
+                        },
                     },
                 );
             }
@@ -146,6 +155,15 @@ impl World {
                 let cause = cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
                 self.say(&format!("{} {from} -> {to}{cause}", server.server));
             }
+            Action::Report(Transition::AdminChanged { server, from, to }) => {
+                self.say(&format!("{} {from} -> {to}", server.server));
+            }
+            Action::Report(Transition::WeightChanged {
+                server,
+                from,
+                to,
+                source,
+            }) => self.say(&format!("{} weight {from} -> {to} by {source}", server.server)),
             Action::Report(Transition::TierChanged { to, .. }) => {
                 self.say(&format!("serving: {}", to.as_deref().unwrap_or("nobody")));
             }
@@ -834,7 +852,13 @@ fn the_states_can_be_counted() {
     world.run_for(seconds(1));
     assert_eq!(world.director.pools().counts(), (1, 1, 1));
     assert_eq!(
-        world.director.pools().states(0),
+        world
+            .director
+            .pools()
+            .standings(0)
+            .iter()
+            .map(|standing| standing.state)
+            .collect::<Vec<_>>(),
         [ServerState::Up, ServerState::Down, ServerState::Unknown]
     );
 }
