@@ -12,6 +12,7 @@ use super::running::{RunDir, Server, print_change, unexpected};
 use crate::config;
 use crate::control::Client;
 use crate::model::control::{Changed, Reply, Request, ServerReport};
+use crate::model::{Protocol, ServiceKey};
 
 /// How often the connections are counted.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -24,7 +25,8 @@ pub(super) struct DrainArgs {
     /// After so long (`90s`, `5m`, `1h`) the server is put in maintenance, and connections that are left are given up
     #[arg(long, value_name = "TIME", value_parser = parse)]
     deadline: Option<Duration>,
-    /// Return when the kernel has no connection to the server any more, or at the deadline
+    /// Return when no connection to the server is active any more (of UDP and firewall marks: when none is left), or at
+    /// the deadline
     #[arg(long)]
     wait: bool,
     /// Print JSON
@@ -88,13 +90,23 @@ fn wait(client: &mut Client, changed: &Changed) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// How many connections of any state the kernel has to a server that gets no new ones; `None` while it may get some.
+/// How many connections go on of a server that gets no new ones; `None` while it may get some.
+///
+/// The kernel remembers TCP connections for two minutes after their end, so that only active ones count there; of the
+/// others nobody can tell.
 fn connections(report: &ServerReport) -> Option<u64> {
     let mut sum = 0;
     for found in &report.kernel {
+        let is_remembered = match found.service {
+            ServiceKey::Address { protocol, .. } => matches!(protocol, Protocol::Tcp | Protocol::Sctp),
+            ServiceKey::Fwmark { .. } => false,
+        };
         match found.weight {
             None => {}
-            Some(0) => sum += u64::from(found.active_connections?) + u64::from(found.inactive_connections?),
+            Some(0) => {
+                let (active, inactive) = (found.active_connections?, found.inactive_connections?);
+                sum += u64::from(active) + if is_remembered { 0 } else { u64::from(inactive) };
+            }
             Some(_) => return None,
         }
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::unistd::{Gid, chown};
+use nix::unistd::{Gid, chown, getegid};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -92,14 +92,12 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Makes the socket at a path, for root and for a group where one is given. A file that an earlier daemon left
-    /// there is replaced.
-    ///
-    /// Nobody can connect before owner and mode are as they should be: it listens only then.
+    /// Makes the socket at a path, for root and the daemon's own user alone. A file that an earlier daemon left there is
+    /// replaced. Nobody can connect before the mode is as it should be: it listens only then.
     ///
     /// # Errors
     /// The folder cannot be written, or the path is longer than a socket's may be (107 bytes).
-    pub fn bind(path: &Path, group: Option<u32>) -> io::Result<Self> {
+    pub fn bind(path: &Path) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
@@ -109,29 +107,29 @@ impl Listener {
         }
         let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
         socket.bind(&SockAddr::unix(path)?)?;
-        let mut listener = Self {
-            path: path.to_owned(),
-            socket: None,
-        };
-        listener.allow(group)?;
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o600))?;
         socket.listen(BACKLOG)?;
-        listener.socket = Some(socket.into());
-        Ok(listener)
+        Ok(Self {
+            path: path.to_owned(),
+            socket: Some(socket.into()),
+        })
     }
 
-    /// Lets root in, and the members of a group where one is given.
+    /// Lets the members of a group in as well, or no group any more.
     ///
     /// # Errors
-    /// The file is gone or may not be changed.
+    /// The file is gone, or its group may not be changed (without `CAP_CHOWN` only to one of the process's own); then
+    /// no group is let in.
     pub fn allow(&self, group: Option<u32>) -> io::Result<()> {
         // Never wider than it will be: the mode is narrowed before the group changes.
         let set_mode = |mode| std::fs::set_permissions(&self.path, PermissionsExt::from_mode(mode));
         set_mode(0o600)?;
-        chown(&self.path, None, Some(Gid::from_raw(group.unwrap_or(0))))?;
-        if group.is_some() {
-            set_mode(0o660)?;
+        let own = getegid();
+        chown(&self.path, None, Some(group.map_or(own, Gid::from_raw)))?;
+        match group {
+            Some(_) => set_mode(0o660),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Takes callers until nobody takes their calls any more; called once, inside the event loop.

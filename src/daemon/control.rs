@@ -39,8 +39,13 @@ pub(super) fn name_of(caller: Caller) -> String {
 
 /// Makes the socket. A daemon that nobody can talk to forwards as well as any, so trouble is only said.
 pub(super) fn listen(path: &Path, group: Option<&str>) -> Option<Listener> {
-    match Listener::bind(path, gid_of(group)) {
-        Ok(listener) => Some(listener),
+    match Listener::bind(path) {
+        Ok(listener) => {
+            if group.is_some() {
+                allow(&listener, group);
+            }
+            Some(listener)
+        }
         Err(problem) => {
             error!(
                 "cannot listen on {}, so nobody can talk to this daemon: {problem} (is the run directory there and \
@@ -55,7 +60,11 @@ pub(super) fn listen(path: &Path, group: Option<&str>) -> Option<Listener> {
 /// Lets the group of a new configuration in.
 pub(super) fn allow(listener: &Listener, group: Option<&str>) {
     if let Err(problem) = listener.allow(gid_of(group)) {
-        error!("cannot change who may use the control socket: {problem}");
+        error!(
+            "cannot give the control socket to group {}, so only root may use it: {problem} (add the group to the \
+             daemon's own: SupplementaryGroups= in the unit)",
+            group.unwrap_or("0")
+        );
     }
 }
 

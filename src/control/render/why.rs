@@ -60,9 +60,12 @@ fn report(out: &mut String, server: &ServerReport, now: UnixTime) {
             format!("{}{weight}, by check {}", advice.state, advice.check),
         );
     }
-    let effective = match server.effective_weight {
-        Some(weight) => format!("{weight}, by {}", server.weight_from),
-        None => "as it was found".to_owned(),
+    let effective = match (server.effective_weight, server.admin.as_str(), server.state.as_str()) {
+        (_, "maint", _) => "0 in maintenance".to_owned(),
+        (_, "drain", _) => "0 while it is drained".to_owned(),
+        (_, _, "down") => "0 while it is down".to_owned(),
+        (Some(weight), _, _) => format!("{weight}, by {}", server.weight_from),
+        (None, _, _) => "as it was found".to_owned(),
     };
     row(
         "weight",
