@@ -17,6 +17,7 @@
 //! | thinking, hands | [`realserver`] | what a host needs to be a real server |
 //! | hands | [`checkers`] | the probes |
 //! | hands | [`control`] | the socket by which verbs talk to the daemon |
+//! | hands | [`process`] | programs of the user's, run as an unprivileged user |
 //! | hands | [`net`] | interfaces, addresses, neighbours and settings of this host |
 //! | wiring | [`daemon`] | tasks, signals, reload |
 //! | wiring | [`cli`] | the verbs |
@@ -38,4 +39,5 @@ pub mod listing;
 pub mod model;
 pub mod net;
 pub mod plan;
+pub mod process;
 pub mod realserver;

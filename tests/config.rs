@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ipvsd::config::{Outcome, Problems, Source, Sources, has_wildcard, name_matches, parse};
-use ipvsd::model::{CheckSpec, Config, Origin, ProbeKind, ServiceFlags};
+use ipvsd::model::{CheckSpec, Config, Notify, Origin, PoolPolicy, ProbeKind, ReturnMode, ServiceFlags};
 use proptest::prelude::*;
 
 fn toml_files(directory: &str) -> Vec<PathBuf> {
@@ -93,6 +93,44 @@ fn show_checks(out: &mut String, checks: &[Arc<CheckSpec>]) {
     }
 }
 
+fn show_notify(out: &mut String, name: &str, notify: &Notify) {
+    for (word, command) in [("up", &notify.up), ("down", &notify.down)] {
+        if let Some(command) = command {
+            writeln!(
+                out,
+                "{name}_{word} {:?} as {} for at most {:?}",
+                command.argv, command.user, command.timeout
+            )
+            .unwrap();
+        }
+    }
+}
+
+fn show_policy(out: &mut String, policy: &PoolPolicy) {
+    let PoolPolicy {
+        quorum,
+        hysteresis,
+        quorum_notify,
+        return_mode,
+        panic_threshold,
+        slow_start,
+        drain_timeout,
+        ha_suspend,
+    } = policy;
+    let mut line = |is_default: bool, text: String| {
+        if !is_default {
+            writeln!(out, "  {text}").unwrap();
+        }
+    };
+    line(*quorum == 1, format!("quorum {quorum} hysteresis {hysteresis}"));
+    line(*return_mode == ReturnMode::Auto, format!("return {return_mode:?}"));
+    line(*panic_threshold == 0, format!("panic_threshold {panic_threshold} %"));
+    line(slow_start.is_none(), format!("slow_start {slow_start:?}"));
+    line(drain_timeout.is_none(), format!("drain_timeout {drain_timeout:?}"));
+    line(!ha_suspend, "ha_suspend".to_owned());
+    show_notify(out, "  quorum", quorum_notify);
+}
+
 fn show_config(out: &mut String, config: &Config) {
     if *config == Config::default() {
         writeln!(out, "(nothing)").unwrap();
@@ -116,6 +154,7 @@ fn show_config(out: &mut String, config: &Config) {
         if server.inhibit_on_failure {
             writeln!(out, "  inhibit_on_failure").unwrap();
         }
+        show_policy(out, &server.policy);
         if let Some(device) = &server.device {
             writeln!(out, "  device {device}").unwrap();
         }
@@ -141,6 +180,7 @@ fn show_config(out: &mut String, config: &Config) {
                 real.address, real.port, real.spec
             )
             .unwrap();
+            show_notify(out, "    notify", &real.notify);
             show_checks(out, &real.checks);
         }
     }

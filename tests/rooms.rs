@@ -30,6 +30,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("checkers/packet", Kind::Words),
     ("control", Kind::Hands),
     ("control/render", Kind::Thinking),
+    ("process", Kind::Hands),
     ("doctor", Kind::Thinking),
     ("doctor/gather", Kind::Hands),
     ("realserver", Kind::Thinking),

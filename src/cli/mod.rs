@@ -15,7 +15,9 @@ mod names;
 mod plan;
 mod ready;
 mod realserver;
+mod rebuild;
 mod reload;
+mod r#return;
 mod run;
 mod running;
 mod status;
@@ -64,6 +66,10 @@ enum Verb {
     Ready(ready::ReadyArgs),
     /// Give a real server another weight than the configured one
     Weight(weight::WeightArgs),
+    /// Bring a pool back from a backup tier or the sorry server to the best tier that can serve
+    Return(r#return::ReturnArgs),
+    /// Take a pool's real servers out and put them in again in the order that every director has, for hash schedulers
+    Rebuild(rebuild::RebuildArgs),
     /// Have the running daemon read its configuration again, and say what came of it
     Reload(reload::ReloadArgs),
     /// Show what has happened to servers, pools and the kernel's table
@@ -93,6 +99,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Maint(args) => maint::run(args),
         Verb::Ready(args) => ready::run(args),
         Verb::Weight(args) => weight::run(args),
+        Verb::Return(args) => r#return::run(args),
+        Verb::Rebuild(args) => rebuild::run(args),
         Verb::Reload(args) => reload::run(&args),
         Verb::Events(args) => events::run(&args),
         Verb::Realserver(args) => realserver::run(&args),

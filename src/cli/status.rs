@@ -27,10 +27,15 @@ pub(super) fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
     let reply = args.run_dir.ask(&Request::Status {
         virtual_server: args.virtual_server,
     })?;
-    if args.json {
-        return print_json(&reply);
+    show(&reply, args.json)
+}
+
+/// Prints a status, or why there is none.
+pub(super) fn show(reply: &Reply, json: bool) -> anyhow::Result<ExitCode> {
+    if json {
+        return print_json(reply);
     }
-    match &reply {
+    match reply {
         Reply::Status(status) => {
             let mut out = String::new();
             render::status(&mut out, status);

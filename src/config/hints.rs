@@ -53,8 +53,12 @@ pub(super) enum Scope {
     Talk,
     /// `[[virtual_server]]`.
     VirtualServer,
+    /// `[[virtual_server]]`: how its pool behaves as a whole.
+    PoolKeys,
     /// `[[virtual_server.real_server]]`.
     RealServer,
+    /// A command that is run when something changes.
+    Command,
     /// `sorry_server` as a table.
     SorryServer,
     /// `tun`.
@@ -62,7 +66,7 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    const ALL: [Self; 26] = [
+    const ALL: [Self; 28] = [
         Self::Top,
         Self::Ipvs,
         Self::Timeouts,
@@ -86,7 +90,9 @@ impl Scope {
         Self::GrpcKeys,
         Self::Talk,
         Self::VirtualServer,
+        Self::PoolKeys,
         Self::RealServer,
+        Self::Command,
         Self::SorryServer,
         Self::Tun,
     ];
@@ -171,6 +177,22 @@ impl Scope {
                 "device",
                 "real_server",
             ],
+            Self::PoolKeys => &[
+                "quorum",
+                "hysteresis",
+                "quorum_up",
+                "quorum_down",
+                "notify_up",
+                "notify_down",
+                "return_mode",
+                "return_after",
+                "panic_threshold",
+                "slow_start",
+                "on_down",
+                "drain_timeout",
+                "ha_suspend",
+            ],
+            Self::Command => &["argv", "user", "timeout"],
             Self::RealServer => &[
                 "address",
                 "weight",
@@ -182,6 +204,8 @@ impl Scope {
                 "disabled",
                 "check_port",
                 "check",
+                "notify_up",
+                "notify_down",
             ],
             Self::SorryServer => &["address", "forward", "tun", "inhibit"],
             Self::Tun => &["type", "port", "csum"],
@@ -238,7 +262,8 @@ impl Scope {
             Self::SmtpKeys => "a check of type \"smtp\"",
             Self::GrpcKeys => "a check of type \"grpc\"",
             Self::Talk => "a step of `talk`",
-            Self::VirtualServer => "a virtual_server",
+            Self::VirtualServer | Self::PoolKeys => "a virtual_server",
+            Self::Command => "a command",
             Self::RealServer => "a real_server",
             Self::SorryServer => "a sorry_server",
             Self::Tun => "tun",
@@ -277,7 +302,7 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
     ("alpha", "here it is `initial = \"down\"`, in a check"),
     (
         "omega",
-        "here it will be `notify_on_stop`; this version runs no notify scripts",
+        "here it will be `notify_on_stop`; this version runs no command when it stops",
     ),
     ("virtualhost", "here it is `host`, in a check of type \"http\""),
     ("status_code", "here it is `status`, in a check of type \"http\""),
@@ -328,6 +353,11 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
     ("ip", "here it is `address`, with the port: \"192.0.2.11:80\""),
     ("ip_port", "here it is `address`, with the port: \"192.0.2.11:80\""),
     ("ip_address", "here it is `address`, with the port: \"192.0.2.11:80\""),
+    (
+        "return_delay",
+        "here it is `return_after`, with return_mode = \"delayed\"",
+    ),
+    ("slowstart", "here it is `slow_start`, with a unit: \"60s\""),
     ("lvs_flush", "ipvsd leaves services alone that it does not own"),
     ("u_threshold", "here it is `uthreshold`"),
     ("l_threshold", "here it is `lthreshold`"),
@@ -339,16 +369,8 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
     ("sched_flags", "here it is `flags`"),
     ("timeout_tcp", "here it is `tcp`"),
     ("tcp_fin", "here it is `tcpfin`"),
-    ("quorum", NOT_YET),
-    ("hysteresis", NOT_YET),
-    ("quorum_up", NOT_YET),
-    ("quorum_down", NOT_YET),
-    ("notify_up", NOT_YET),
-    ("notify_down", NOT_YET),
     ("vrrp_instance", NOT_YET),
-    ("slow_start", NOT_YET),
     ("warmup", NOT_YET),
-    ("ha_suspend", NOT_YET),
     ("tun_type", "here: tun = { type = \"gue\", port = 6080 }"),
     ("tun_port", "here: tun = { type = \"gue\", port = 6080 }"),
 ];
@@ -363,7 +385,7 @@ pub(super) fn unknown_key(scopes: &[Scope], key: &str) -> String {
     {
         return (*hint).to_owned();
     }
-    if key == "port" && matches!(scope, Scope::VirtualServer | Scope::RealServer | Scope::SorryServer) {
+    if key == "port" && matches!(scope, Scope::PoolKeys | Scope::RealServer | Scope::SorryServer) {
         return "here it is part of `address`: \"192.0.2.11:80\"".to_owned();
     }
     if key == "port" && matches!(scope, Scope::Check | Scope::Probe(_)) {

@@ -10,13 +10,15 @@
 //! | `problem` | problems as values |
 //! | `reader`, `hints` | typed access to values, what an unknown word most likely means |
 //! | `address`, `duration` | the small grammars inside strings |
-//! | `checks`, `virtual_server`, `service`, `pool`, `forwarding`, `settings` | the tables and their rules |
+//! | `checks`, `virtual_server`, `service`, `pool`, `policy`, `command`, `forwarding`, `settings` | the tables and their rules |
 
 mod address;
 mod checks;
+mod command;
 mod duration;
 mod forwarding;
 mod hints;
+mod policy;
 mod pool;
 mod probes;
 mod problem;

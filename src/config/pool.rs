@@ -8,11 +8,14 @@ use super::tree::{Table, Value};
 
 use super::address;
 use super::checks::NamedChecks;
+use super::command::read_command;
 use super::forwarding;
 use super::hints::Scope;
 use super::problem::Place;
 use super::reader::{Item, Reader, kind};
-use crate::model::{CheckSpec, DestinationSpec, Family, Forwarding, RealServer, ServiceKey, SorryServer};
+use crate::model::{
+    CheckSpec, Command, DestinationSpec, Family, Forwarding, Notify, RealServer, ServiceKey, SorryServer,
+};
 
 /// The highest weight and threshold: the kernel reads both as signed 32-bit numbers.
 const MOST: u32 = 2_147_483_647;
@@ -30,6 +33,8 @@ pub(super) struct Front<'f> {
     pub(super) forwarding: Forwarding,
     /// The checks of servers that say nothing else.
     pub(super) checks: &'f [CheckSpec],
+    /// The commands of servers that say nothing else.
+    pub(super) notify: &'f Notify,
 }
 
 impl Front<'_> {
@@ -126,12 +131,22 @@ fn read_real_server(
         disabled,
         check_port,
         check,
+        notify_up,
+        notify_down,
     ] = reader.fields(table, Scope::RealServer);
     let forwarding = forwarding::read(reader, forward, tun, front.forwarding);
     let weight = weight.map_or(Some(1), |item| reader.number(item, "weight", 0..=MOST));
     let tier = tier.map_or(Some(0), |item| reader.number(item, "tier", 0..=HIGHEST_TIER));
     let disabled = disabled.map_or(Some(false), |item| reader.boolean(item, "disabled"));
     let (upper, lower) = read_thresholds(reader, uthreshold, lthreshold);
+    let mut command = |item: Option<&Item<'_>>, key, default: &Option<Arc<Command>>| match item {
+        Some(item) => read_command(reader, item, key),
+        None => default.clone(),
+    };
+    let notify = Notify {
+        up: command(notify_up, "notify_up", &front.notify.up),
+        down: command(notify_down, "notify_down", &front.notify.down),
+    };
     let own_checks = check.map(|item| checks.list(reader, item));
     let check_at = check.map(|item| item.span().start);
     let wanted_port = check_port.map(|item| reader.port(item, "check_port"));
@@ -204,6 +219,7 @@ fn read_real_server(
         spec,
         tier: tier?,
         disabled: disabled?,
+        notify,
         checks,
     };
     Some((address_at, server))

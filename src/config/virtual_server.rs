@@ -8,6 +8,7 @@ use super::tree::Table;
 use super::checks::NamedChecks;
 use super::forwarding;
 use super::hints::Scope;
+use super::policy::{self, OnDown};
 use super::pool::{self, Front};
 use super::problem::Place;
 use super::reader::{Item, Reader, shorten};
@@ -74,7 +75,8 @@ impl<'t> Assembly<'t> {
             check,
             device,
             real_server,
-        ] = reader.fields(table, Scope::VirtualServer);
+        ] = reader.pick(table, Scope::VirtualServer);
+        reader.report_unknown(table, &[Scope::VirtualServer, Scope::PoolKeys]);
         let number = self.virtual_servers.len();
         let errors = reader.ledger.errors();
         let name = self.read_name(reader, at, name);
@@ -153,6 +155,8 @@ impl<'t> Assembly<'t> {
             }
             Some(inhibit)
         });
+        let policy = policy::read(reader, table, &spec.scheduler, by_mark, inhibit);
+        let inhibit = inhibit.unwrap_or(false) || policy.on_down == Some(OnDown::Keep);
         let default_checks = check.map(|item| checks.list(reader, item)).unwrap_or_default();
 
         let mut ports: Vec<u16> = services.iter().filter_map(ServiceKey::port).collect();
@@ -163,6 +167,7 @@ impl<'t> Assembly<'t> {
             ports: &ports,
             forwarding,
             checks: &default_checks,
+            notify: &policy.notify,
         };
         let sorry = sorry_server.and_then(|item| pool::read_sorry_server(reader, &front, item));
         let real = real_server
@@ -187,16 +192,18 @@ impl<'t> Assembly<'t> {
         // Where something was wrong, what is left of the pool says nothing.
         if reader.ledger.errors() == errors {
             warn_of_thin_pools(reader, at, &name, &real, sorry.is_some());
+            policy::warn_of_no_effect(reader, &policy, &real, sorry.is_some());
         }
         self.servers
             .extend(real.iter().map(|(place, server)| (server.address, *place, number)));
         self.virtual_servers.push(VirtualServer {
             name,
-            inhibit_on_failure: inhibit.unwrap_or(false) || spec.scheduler.hashes_the_client(),
+            inhibit_on_failure: inhibit || spec.scheduler.hashes_the_client(),
             services,
             spec,
             real_servers: real.into_iter().map(|(_, server)| server).collect(),
             sorry_server: sorry.map(|(_, server)| server),
+            policy: policy.policy,
             device,
         });
     }

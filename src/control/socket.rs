@@ -252,7 +252,7 @@ async fn converse(
 
 fn is_large(request: &Request) -> bool {
     match request {
-        Request::Status { .. } | Request::Why { .. } => true,
+        Request::Status { .. } | Request::Why { .. } | Request::Return { .. } | Request::Rebuild { .. } => true,
         Request::Events { .. }
         | Request::Reload
         | Request::Drain { .. }

@@ -9,6 +9,8 @@
 //! | `files` | reading the configuration |
 //! | `host` | this host's settings before the director starts |
 //! | `addresses` | keeping virtual addresses on their devices |
+//! | `commands` | running the user's commands, in order |
+//! | `presence` | which addresses are on this host |
 //! | `instance` | one daemon a network namespace |
 //! | `memory` | giving back what parsing leaves behind |
 //! | `control`, `journal` | what callers of the control socket ask, what they follow |
@@ -17,6 +19,7 @@
 //! | `report` | the log |
 
 mod addresses;
+mod commands;
 mod control;
 pub mod files;
 mod host;
@@ -24,6 +27,7 @@ pub mod instance;
 mod journal;
 pub mod memory;
 pub mod once;
+mod presence;
 pub mod record;
 mod report;
 mod task;

@@ -219,6 +219,7 @@ fn not_in_force(
     let wanted = touched.iter().filter_map(|key| wanted.services.get_key_value(key));
     let wanted = Table {
         services: wanted.map(|(key, service)| (*key, service.clone())).collect(),
+        ..Table::default()
     };
     Ok(plan::steps(&wanted, &found, owned))
 }

@@ -97,6 +97,56 @@ pub(super) fn report(transition: &Transition) {
                 None => error!(service = virtual_server, from, lasted, "nobody is left to serve"),
             }
         }
+        Transition::ReturnAwaited {
+            virtual_server,
+            better,
+            after,
+        } => match after {
+            Some(after) => info!(
+                service = virtual_server,
+                "{better} could serve again, and does in {}",
+                seconds(*after)
+            ),
+            None => warn!(
+                service = virtual_server,
+                "{better} could serve again, and waits for an operator (return_mode = \"manual\")"
+            ),
+        },
+        Transition::QuorumChanged {
+            virtual_server,
+            held,
+            weight,
+            needed,
+        } => match held {
+            true => info!(service = virtual_server, weight, quorum = needed, "quorum gained"),
+            false => error!(service = virtual_server, weight, quorum = needed, "quorum lost"),
+        },
+        Transition::PanicBegan {
+            virtual_server,
+            up,
+            of,
+            threshold,
+        } => error!(
+            service = virtual_server,
+            "PANIC: only {up} of {of} servers are up, fewer than {threshold} %: the failed ones that were in stay in"
+        ),
+        Transition::PanicEnded { virtual_server } => warn!(
+            service = virtual_server,
+            "panic is over: failed servers are taken out again"
+        ),
+        Transition::ChecksSuspended {
+            virtual_server,
+            suspended,
+        } => match suspended {
+            true => info!(
+                service = virtual_server,
+                "checks suspended: none of its addresses is on this host"
+            ),
+            false => info!(
+                service = virtual_server,
+                "checks go on: an address of it is on this host"
+            ),
+        },
         Transition::LocalTrouble { server, trouble } => {
             error!(
                 service = server.virtual_server,

@@ -15,12 +15,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, channel, unbounded_c
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
+use super::commands::Commands;
 use super::files::{self, Loaded};
 use super::instance::Instance;
 use super::journal::Journal;
 use super::record::Record;
 use super::wishes::{self, WishesFile};
-use super::{addresses, control, host, memory, report};
+use super::{addresses, control, host, memory, presence, report};
 use crate::control::{Answer, Call, Caller, Listener, Patience, SOCKET_NAME};
 use crate::director::{self, Director, Now, Settings, Wish, Wishlist};
 use crate::model::control::{
@@ -110,6 +111,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         kernel,
         sender,
         orders,
+        commands: Commands::default(),
+        presence: watch::Sender::new(false),
         ready: false,
         reloading: false,
         reload_again: false,
@@ -135,6 +138,9 @@ struct Shell {
     record: Record,
     sender: UnboundedSender<Message>,
     orders: watch::Sender<AddressOrder>,
+    commands: Commands,
+    /// Whether somebody wants to know of this host's addresses.
+    presence: watch::Sender<bool>,
     /// The table has been as the configuration wants it once.
     ready: bool,
     reloading: bool,
@@ -176,8 +182,18 @@ impl Shell {
                 .serve(calls, Patience::default())
                 .context("cannot watch the control socket")?;
         }
+        let found = self.sender.clone();
+        tokio::spawn(presence::watch(self.presence.subscribe(), move |addresses| {
+            let _ = found.send(Message::Event(Event::AddressesFound(addresses)));
+        }));
         self.remember();
         let config = prepare(loaded, &self.kernel, self.options.observe).await;
+        // Whoever is not to be probed yet is not probed even once.
+        if wants_presence(&config)
+            && let Ok(addresses) = presence::addresses().await
+        {
+            self.tell(Event::AddressesFound(addresses));
+        }
         self.adopt(config);
         let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 3);
         let mut pulse = tokio::time::interval(watchdog.unwrap_or(Duration::from_secs(5)));
@@ -269,18 +285,17 @@ impl Shell {
         }
         let now = self.both_nows();
         let reply = match request {
-            Request::Status { virtual_server } => match self.director.status(virtual_server.as_deref(), now) {
-                Ok(virtual_servers) => Reply::Status(Status {
-                    schema: SCHEMA,
-                    time: now.time,
-                    version: env!("CARGO_PKG_VERSION").to_owned(),
-                    started: self.started_at,
-                    configured: now.time_of(self.configured),
-                    kernel_trouble: self.director.kernel_trouble().map(str::to_owned),
-                    virtual_servers,
-                }),
-                Err(refused) => Reply::Refused(refused),
-            },
+            Request::Status { virtual_server } => self.status(virtual_server.as_deref(), now),
+            Request::Return { virtual_server } => {
+                let name = virtual_server.clone();
+                self.tell(Event::Operator(OperatorOrder::Return { virtual_server }));
+                self.status(Some(&name), now)
+            }
+            Request::Rebuild { virtual_server } => {
+                let name = virtual_server.clone();
+                self.tell(Event::Operator(OperatorOrder::Rebuild { virtual_server }));
+                self.status(Some(&name), now)
+            }
             Request::Why { server } => match self.director.why(&server, now) {
                 Ok(mut servers) => {
                     for server in &mut servers {
@@ -309,6 +324,22 @@ impl Shell {
             Request::Weight { server, weight } => self.change(&server, Change::Weight(weight), caller),
         };
         let _ = answer.send(Answer::One(Box::new(reply)));
+    }
+
+    /// All pools or one of them; a name that no pool has is refused here.
+    fn status(&self, only: Option<&str>, now: Now) -> Reply {
+        match self.director.status(only, now) {
+            Ok(virtual_servers) => Reply::Status(Status {
+                schema: SCHEMA,
+                time: now.time,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                started: self.started_at,
+                configured: now.time_of(self.configured),
+                kernel_trouble: self.director.kernel_trouble().map(str::to_owned),
+                virtual_servers,
+            }),
+            Err(refused) => Reply::Refused(refused),
+        }
     }
 
     /// Does what an operator asks of servers, and puts it down for a restart.
@@ -449,6 +480,7 @@ impl Shell {
     /// Takes over a good configuration.
     fn adopt(&mut self, config: Arc<Config>) {
         self.configured = self.now();
+        self.presence.send_replace(wants_presence(&config));
         self.tell(Event::ConfigLoaded(config));
         self.repeat_wishes();
         memory::give_back();
@@ -544,6 +576,14 @@ impl Shell {
             Action::HoldAddresses { hold, release } => {
                 self.orders.send_replace((hold, release));
             }
+            Action::RunCommand {
+                subject,
+                command,
+                environment,
+            } => match self.options.observe {
+                true => info!("{subject}: would run {}", command.argv.join(" ")),
+                false => self.commands.run(subject, command, environment),
+            },
             Action::Report(transition) => {
                 report::report(&transition);
                 self.journal.push(director::event_of(&transition, control::unix_time()));
@@ -563,6 +603,10 @@ impl Shell {
             let _ = sender.send(Message::Event(work.await));
         });
     }
+}
+
+fn wants_presence(config: &Config) -> bool {
+    config.virtual_servers.iter().any(|server| server.policy.ha_suspend)
 }
 
 /// Says what is doubtful in a configuration, and makes this host's settings as it wants them.

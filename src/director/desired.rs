@@ -3,17 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::pools::Pools;
-use crate::health::{self, Standing};
-use crate::model::{Config, Owned, RealServer, ServerState, Service, ServiceKey, Table, VirtualServer};
+use crate::health::{self, Found, Seat, Standing};
+use crate::model::{Config, Instant, Owned, RealServer, ServerState, Service, ServiceKey, Table, VirtualServer};
 
-/// The table that the configuration and the states of all servers ask for.
-pub(super) fn desired(config: &Config, pools: &Pools, believed: &Table) -> Table {
-    let all = (0..config.virtual_servers.len()).flat_map(|pool| desired_services(config, pools, pool, believed));
-    Table {
-        services: all.collect(),
-    }
-}
-
+/// What the services of one pool should hold, given the configuration, its members and the tier that serves.
 pub(super) fn desired_services<'a>(
     config: &'a Config,
     pools: &'a Pools,
@@ -21,9 +14,9 @@ pub(super) fn desired_services<'a>(
     believed: &'a Table,
 ) -> impl Iterator<Item = (ServiceKey, Service)> + 'a {
     let server = &config.virtual_servers[pool];
-    let standings = pools.standings(pool);
+    let (tier, seats) = (pools.machine(pool).tier(), pools.seats(pool));
     server.services.iter().map(move |key| {
-        let destinations = health::destinations(server, &standings, key, believed.services.get(key));
+        let destinations = health::destinations(server, tier, seats, key, believed.services.get(key));
         (
             *key,
             Service {
@@ -60,11 +53,18 @@ pub fn may_have_thresholds(service: &ServiceKey, owned: &Owned) -> bool {
 
 /// The table that a configuration asks for where nobody probes: every server taken as up.
 pub fn table_without_checks(config: &Config, current: &Table) -> Table {
+    let nobody = Found {
+        member: &|_| false,
+        sorry: false,
+    };
     let services = config.virtual_servers.iter().flat_map(|server| {
-        let up = |real: &RealServer| Standing::plain(real.spec.weight, ServerState::Up);
-        let standings: Vec<_> = server.real_servers.iter().map(up).collect();
+        let up = |real: &RealServer| Seat::new(Standing::plain(real.spec.weight, ServerState::Up));
+        let mut seats: Vec<_> = server.real_servers.iter().map(up).collect();
+        let mut machine = health::Pool::default();
+        machine.look(server, &mut seats, nobody, false, Instant::START);
         server.services.iter().map(move |key| {
-            let destinations = health::destinations(server, &standings, key, current.services.get(key));
+            let current = current.services.get(key);
+            let destinations = health::destinations(server, machine.tier(), &seats, key, current);
             (
                 *key,
                 Service {
@@ -76,5 +76,6 @@ pub fn table_without_checks(config: &Config, current: &Table) -> Table {
     });
     Table {
         services: services.collect(),
+        ..Table::default()
     }
 }

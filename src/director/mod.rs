@@ -9,6 +9,10 @@
 //! | file | what |
 //! |---|---|
 //! | `operator` | what an operator asks for |
+//! | `review` | looking at pools anew, and what is told of them |
+//! | `commands` | the user's commands that are run when something changes |
+//! | `drains` | destinations that leave slowly |
+//! | `suspended` | pools whose checks wait until this host holds an address of theirs |
 //! | `desired` | the table that the configuration and the states of all servers ask for |
 //! | `pools` | the members of every pool, and what survives a new configuration |
 //! | `schedule` | which probe is due when |
@@ -17,16 +21,21 @@
 //! | `select` | which servers an operator means |
 //! | `wishlist` | what operators want of servers, who said so and when, for a restart to keep |
 
+mod commands;
 mod desired;
+mod drains;
 mod history;
 mod operator;
 mod pools;
+mod review;
 mod schedule;
 mod select;
+mod suspended;
 mod view;
 mod wishlist;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +44,8 @@ use crate::model::{
     RefusalKind, ServiceKey, Step, StepOutcome, Table, Transition, VirtualServer,
 };
 use crate::plan;
-use desired::{desired, desired_services};
+use desired::desired_services;
+use drains::Drains;
 use pools::Pools;
 use schedule::Schedule;
 
@@ -107,6 +117,11 @@ pub struct Director {
     kernel: Kernel,
     /// Pools whose destinations may have to change.
     dirty: BTreeSet<usize>,
+    drains: Drains,
+    /// Pools whose destinations are to be put in anew, in order.
+    rebuild: BTreeSet<usize>,
+    /// The addresses on this host, where they are known.
+    addresses: Option<BTreeSet<IpAddr>>,
     /// The whole table has to be compared, not only the dirty pools.
     compare_all: bool,
     /// An answer of the kernel was lost, so `believed` is a guess and a difference is no drift.
@@ -136,6 +151,9 @@ impl Director {
             believed: None,
             kernel: Kernel::Idle,
             dirty: BTreeSet::new(),
+            drains: Drains::default(),
+            rebuild: BTreeSet::new(),
+            addresses: None,
             compare_all: false,
             uncertain: false,
             writes_in_a_row: 0,
@@ -155,7 +173,8 @@ impl Director {
         } else {
             None
         };
-        self.schedule.next_due().into_iter().chain(read).min()
+        let pools = self.pools.next_wake().into_iter().chain(self.drains.next());
+        self.schedule.next_due().into_iter().chain(read).chain(pools).min()
     }
 
     /// Takes an event in; answers with what is to be done, in this order.
@@ -179,6 +198,7 @@ impl Director {
             }
             Event::StepsApplied(outcomes) => self.absorb(outcomes, now, &mut actions),
             Event::ProbeFinished { probe, result } => self.judge(probe, result, now, &mut actions),
+            Event::AddressesFound(addresses) => self.addresses_found(addresses, now, &mut actions),
             Event::Operator(order) => self.obey(order, now, &mut actions),
             Event::TimeReached => self.time_reached(now, &mut actions),
         }
@@ -204,9 +224,8 @@ impl Director {
         self.schedule.retain(|check| self.pools.check(check).is_some());
         self.config = config;
         self.details = Arc::new(self.services_to_read_in_full());
-        for pool in 0..self.config.virtual_servers.len() {
-            actions.extend(self.pools.update_tier(&self.config, pool, now).map(Action::Report));
-        }
+        self.rebuild.clear();
+        self.suspend_checks(now, actions);
         self.refused.clear();
         self.dirty.clear();
         // A batch that is under way ends in a read as well; see `absorb`.
@@ -311,8 +330,16 @@ impl Director {
 
     fn time_reached(&mut self, now: Instant, actions: &mut Vec<Action>) {
         while let Some((check, due)) = self.schedule.pop_due(now) {
-            actions.extend(self.pools.start_probe(check, due, now));
+            match self.suspended_interval(check) {
+                Some(interval) => self.schedule.set(check, now + interval),
+                None => actions.extend(self.pools.start_probe(check, due, now)),
+            }
         }
+        for pool in self.pools.woken(now) {
+            self.review(pool, false, now, actions);
+        }
+        // What drains belongs to services here and there, and this is rare.
+        self.compare_all |= self.drains.came_due(now);
         self.refused.retain(|_, (_, until)| *until > now);
         self.read_if_due(now, actions);
     }
@@ -360,10 +387,11 @@ impl Director {
             let (server, check) = (self.pools.name(pool, server), check_name.clone());
             actions.push(Action::Report(Transition::ProbeWarned { server, check, warning }));
         }
+        let reason = cause.as_ref().map(ToString::to_string);
         if let Some(change) = self.pools.update_server(pool, server, check_name, cause, now) {
             actions.push(Action::Report(change));
         }
-        self.restand(pool, server, now, actions);
+        self.restand(pool, server, reason, now, actions);
     }
 
     /// A probe that says nothing about the server: the state stays, the next probe comes as if nothing had changed.
@@ -385,27 +413,49 @@ impl Director {
 
     /// Writes what differs, if the table is known and no other batch is under way.
     fn write(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let Some(believed) = &self.believed else { return };
-        if self.kernel != Kernel::Idle || (!self.compare_all && self.dirty.is_empty()) {
+        if self.believed.is_none() || self.kernel != Kernel::Idle || (!self.compare_all && self.dirty.is_empty()) {
             return;
         }
         let full = std::mem::take(&mut self.compare_all);
-        let dirty = std::mem::take(&mut self.dirty);
-        let mut steps = if full {
-            plan::steps(
-                &desired(&self.config, &self.pools, believed),
-                believed,
-                &self.owned.services,
-            )
-        } else {
-            let mut steps = Vec::new();
-            for pool in dirty {
-                for (key, service) in desired_services(&self.config, &self.pools, pool, believed) {
-                    plan::service_steps(key, &service, believed.services.get(&key), &mut steps);
-                }
+        if full {
+            // Servers without a verdict count by what the table has of them.
+            for pool in 0..self.config.virtual_servers.len() {
+                self.review(pool, false, now, actions);
             }
-            steps
+        }
+        let dirty = std::mem::take(&mut self.dirty);
+        let Some(believed) = &self.believed else { return };
+        let pools: Vec<_> = match full {
+            true => (0..self.config.virtual_servers.len()).collect(),
+            false => dirty.into_iter().collect(),
         };
+        let mut wanted = Table::default();
+        for pool in &pools {
+            let server = &self.config.virtual_servers[*pool];
+            for (key, mut service) in desired_services(&self.config, &self.pools, *pool, believed) {
+                self.drains.add(server, key, &mut service, believed, now);
+                wanted.services.insert(key, service);
+            }
+        }
+        let rebuild: BTreeSet<_> = std::mem::take(&mut self.rebuild)
+            .into_iter()
+            .flat_map(|pool| self.config.virtual_servers[pool].services.iter().copied())
+            .collect();
+        let mut steps = Vec::new();
+        for (key, service) in &wanted.services {
+            let actual = believed.services.get(key);
+            match rebuild.contains(key) {
+                true => plan::rebuild_steps(*key, service, actual, &mut steps),
+                false => plan::service_steps(*key, service, actual, &mut steps),
+            }
+        }
+        if full {
+            steps.extend(plan::removals(&wanted, believed, &self.owned.services));
+            let slow = |server: &&VirtualServer| server.policy.drain_timeout.is_some();
+            let draining = self.config.virtual_servers.iter().filter(slow);
+            let draining = draining.flat_map(|server| server.services.iter().copied()).collect();
+            self.drains.clean(believed, &draining);
+        }
         steps.retain(|step| !self.is_refused(step));
         if full {
             self.full_comparison(&steps, actions);

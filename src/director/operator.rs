@@ -46,25 +46,43 @@ impl Director {
             OperatorOrder::SetState { server, state } => {
                 if let Some((pool, server)) = self.pools.find(&server) {
                     self.pools.wishes_mut(pool, server).state = state;
-                    self.restand(pool, server, now, actions);
+                    self.restand(pool, server, None, now, actions);
                 }
             }
             OperatorOrder::SetWeight { server, weight } => {
                 if let Some((pool, server)) = self.pools.find(&server) {
                     self.pools.wishes_mut(pool, server).weight = weight;
-                    self.restand(pool, server, now, actions);
+                    self.restand(pool, server, None, now, actions);
                 }
             }
-            OperatorOrder::Return { .. } | OperatorOrder::Rebuild { .. } => {}
+            OperatorOrder::Return { virtual_server } => {
+                if let Some(pool) = self.pools.find_pool(&virtual_server) {
+                    self.review(pool, true, now, actions);
+                }
+            }
+            OperatorOrder::Rebuild { virtual_server } => {
+                if let Some(pool) = self.pools.find_pool(&virtual_server) {
+                    self.rebuild.insert(pool);
+                    self.dirty.insert(pool);
+                }
+            }
         }
     }
 
-    /// Works out anew what counts for a server, tells of it, and has its pool looked at where that changed.
-    pub(super) fn restand(&mut self, pool: usize, server: usize, now: Instant, actions: &mut Vec<Action>) {
+    /// Works out anew what counts for a server, tells of it, and has its pool looked at where that changed. `reason`: how
+    /// its last probe failed.
+    pub(super) fn restand(
+        &mut self,
+        pool: usize,
+        server: usize,
+        reason: Option<String>,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
         let Some(before) = self.pools.restand(&self.config, pool, server) else {
             return;
         };
-        let after = self.pools.standing(pool, server);
+        let after = self.pools.standing(pool, server).clone();
         if before.admin != after.admin {
             actions.push(Action::Report(Transition::AdminChanged {
                 server: self.pools.name(pool, server),
@@ -79,7 +97,7 @@ impl Director {
                 source: after.weight_from.clone(),
             }));
         }
-        actions.extend(self.pools.update_tier(&self.config, pool, now).map(Action::Report));
-        self.dirty.insert(pool);
+        self.notify_server(pool, server, &before, &after, reason, actions);
+        self.review(pool, false, now, actions);
     }
 }

@@ -1,15 +1,15 @@
 //! The members of every pool: their checks, their states, the tier that serves, and what a new configuration keeps.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::history::History;
-use crate::health::{self, Advised, Check, Inputs, Standing, Tier};
+use crate::health::{self, Advised, Check, Found, Inputs, PoolNews, Seat, Standing, Tier};
 use crate::model::{
-    Action, AdminState, Advice, CheckSpec, CheckState, Config, FailureCause, Instant, LocalTrouble, ProbeId,
-    ProbeWarning, RealServer, ServerId, ServerState, Transition, VirtualServer,
+    Action, AdminState, Advice, CheckSpec, CheckState, Config, DestinationKey, FailureCause, Instant, LocalTrouble,
+    ProbeId, ProbeWarning, RealServer, ServerId, ServerState, ServiceKey, Table, Transition, VirtualServer,
 };
 
 /// Names one check of one real server of one pool. Never used twice in one process.
@@ -55,8 +55,6 @@ pub(super) struct Member {
     pub(super) state: ServerState,
     pub(super) since: Instant,
     wishes: Wishes,
-    /// What counts, worked out anew whenever an input changes.
-    pub(super) standing: Standing,
 }
 
 /// What the operator wants of one member; kept over a reload.
@@ -70,8 +68,14 @@ pub(super) struct Wishes {
 pub(super) struct Pool {
     name: String,
     pub(super) members: Vec<Member>,
-    pub(super) tier: Option<Tier>,
-    pub(super) tier_since: Instant,
+    /// One for each member: what counts for it.
+    pub(super) seats: Vec<Seat>,
+    /// What decides which tier serves.
+    pub(super) machine: health::Pool,
+    /// When it has to be looked at again.
+    wake: Option<Instant>,
+    /// Its checks are suspended.
+    pub(super) suspended: bool,
 }
 
 /// All pools, in the order of the configuration.
@@ -80,6 +84,8 @@ pub struct Pools {
     pools: Vec<Pool>,
     checks: BTreeMap<CheckId, CheckSlot>,
     running: HashMap<ProbeId, Finished>,
+    /// When which pools have to be looked at again.
+    wakes: BTreeSet<(Instant, usize)>,
     last_check: u64,
     last_probe: u64,
 }
@@ -96,6 +102,7 @@ impl Pools {
             .collect();
         let mut old_checks = std::mem::take(&mut self.checks);
         let mut added = Vec::new();
+        self.wakes.clear();
         for (pool_index, server) in config.virtual_servers.iter().enumerate() {
             let old_pool = old_pools.get(&server.name);
             let old_members: HashMap<&str, &Member> = old_pool
@@ -106,7 +113,14 @@ impl Pools {
                         .collect()
                 })
                 .unwrap_or_default();
+            let old_seats: HashMap<&str, &Seat> = old_pool
+                .map(|pool| {
+                    let names = pool.members.iter().map(|member| member.id.server.as_str());
+                    names.zip(&pool.seats).collect()
+                })
+                .unwrap_or_default();
             let mut members = Vec::with_capacity(server.real_servers.len());
+            let mut seats = Vec::with_capacity(server.real_servers.len());
             for (server_index, real_server) in server.real_servers.iter().enumerate() {
                 let id = name_of(server, real_server);
                 let old = old_members.get(id.server.as_str());
@@ -154,6 +168,8 @@ impl Pools {
                     }
                 }
                 let (state, disabled) = (state.unwrap_or(ServerState::Unknown), real_server.disabled);
+                let seat = old.and_then(|_| old_seats.get(id.server.as_str()).copied()).cloned();
+                seats.push(seat.unwrap_or_else(|| Seat::new(Standing::plain(0, state))));
                 members.push(Member {
                     id,
                     checks,
@@ -161,14 +177,15 @@ impl Pools {
                     state,
                     since,
                     wishes,
-                    standing: Standing::plain(0, state),
                 });
             }
             self.pools.push(Pool {
                 name: server.name.clone(),
                 members,
-                tier: old_pool.and_then(|pool| pool.tier),
-                tier_since: old_pool.map_or(now, |pool| pool.tier_since),
+                seats,
+                machine: old_pool.map(|pool| pool.machine.clone()).unwrap_or_default(),
+                wake: None,
+                suspended: old_pool.is_some_and(|pool| pool.suspended),
             });
             for server_index in 0..self.pools[pool_index].members.len() {
                 let state = self.judged(pool_index, server_index);
@@ -208,13 +225,14 @@ impl Pools {
         self.pools[pool].members[server].id.clone()
     }
 
-    /// What counts for each of a pool's members, in the order of the configuration.
-    pub fn standings(&self, pool: usize) -> Vec<Standing> {
-        self.pools[pool]
-            .members
-            .iter()
-            .map(|member| member.standing.clone())
-            .collect()
+    /// What counts for each of a pool's members, in the order of the configuration, and what the pool remembers of it.
+    pub fn seats(&self, pool: usize) -> &[Seat] {
+        &self.pools[pool].seats
+    }
+
+    /// What decides which tier of a pool serves.
+    pub fn machine(&self, pool: usize) -> &health::Pool {
+        &self.pools[pool].machine
     }
 
     /// Where a member is: its pool and its place in it.
@@ -273,7 +291,7 @@ impl Pools {
 
     /// What counts for one member.
     pub fn standing(&self, pool: usize, server: usize) -> &Standing {
-        &self.pools[pool].members[server].standing
+        &self.pools[pool].seats[server].standing
     }
 
     fn slots<'a>(&'a self, member: &'a Member) -> impl Iterator<Item = &'a CheckSlot> {
@@ -288,8 +306,8 @@ impl Pools {
     /// Works out anew what counts for a member; answers with what counted before where that was something else.
     pub(super) fn restand(&mut self, config: &Config, pool: usize, server: usize) -> Option<Standing> {
         let standing = health::standing(&self.inputs(config, pool, server));
-        let member = &mut self.pools[pool].members[server];
-        (member.standing != standing).then(|| std::mem::replace(&mut member.standing, standing))
+        let seat = &mut self.pools[pool].seats[server];
+        (seat.standing != standing).then(|| std::mem::replace(&mut seat.standing, standing))
     }
 
     /// How many members of all pools are up, down, and without a verdict.
@@ -297,8 +315,8 @@ impl Pools {
         let count = |wanted| {
             self.pools
                 .iter()
-                .flat_map(|pool| &pool.members)
-                .filter(|m| m.standing.state == wanted)
+                .flat_map(|pool| &pool.seats)
+                .filter(|seat| seat.standing.state == wanted)
                 .count()
         };
         (
@@ -363,29 +381,73 @@ impl Pools {
         })
     }
 
-    /// Renews a pool's active tier; answers with the change, if there is one worth telling.
-    pub(super) fn update_tier(&mut self, config: &Config, pool: usize, now: Instant) -> Option<Transition> {
+    /// Looks at a pool anew, by what its members are and what the table holds; answers with what is to be told.
+    pub(super) fn look(
+        &mut self,
+        config: &Config,
+        pool: usize,
+        believed: &Table,
+        ordered_back: bool,
+        now: Instant,
+    ) -> Vec<PoolNews> {
         let server = &config.virtual_servers[pool];
-        let tier = health::active_tier(server, &self.standings(pool));
-        let found = &mut self.pools[pool];
-        let from = found.tier.replace(tier);
-        if tier == Tier::Pending || from == Some(tier) {
-            found.tier = from;
-            return None;
+        let weighs = |key: &ServiceKey, destination: DestinationKey| {
+            let service = believed.services.get(key);
+            let found = service.and_then(|service| service.destinations.get(&destination));
+            found.is_some_and(|spec| spec.weight > 0)
+        };
+        let services = || server.services.iter();
+        let found = Found {
+            member: &|index| services().any(|key| weighs(key, server.real_servers[index].destination(key))),
+            sorry: server
+                .sorry_server
+                .as_ref()
+                .is_some_and(|sorry| services().any(|key| weighs(key, sorry.destination(key)))),
+        };
+        let here = &mut self.pools[pool];
+        let news = here.machine.look(server, &mut here.seats, found, ordered_back, now);
+        if let Some(wake) = here.wake.take() {
+            self.wakes.remove(&(wake, pool));
         }
-        let lasted = now.since(std::mem::replace(&mut found.tier_since, now));
-        // A pool whose first tier serves from the start has nothing to tell.
-        if from.is_none() && tier == Tier::Servers(0) {
-            return None;
+        here.wake = here.machine.next_look(server, &here.seats, now);
+        self.wakes.extend(here.wake.map(|at| (at, pool)));
+        news
+    }
+
+    /// When a pool has to be looked at next.
+    pub(super) fn next_wake(&self) -> Option<Instant> {
+        self.wakes.first().map(|(at, _)| *at)
+    }
+
+    /// The pools that have to be looked at now.
+    pub(super) fn woken(&mut self, now: Instant) -> Vec<usize> {
+        let mut woken = Vec::new();
+        while let Some((at, pool)) = self.wakes.first().copied()
+            && at <= now
+        {
+            self.wakes.remove(&(at, pool));
+            self.pools[pool].wake = None;
+            woken.push(pool);
         }
-        let virtual_server = server.name.clone();
-        let (from, to) = (from.and_then(|tier| tier_name(server, tier)), tier_name(server, tier));
-        Some(Transition::TierChanged {
-            virtual_server,
-            from,
-            to,
-            lasted,
-        })
+        woken
+    }
+
+    /// Whether the checks of a pool are suspended.
+    pub fn is_suspended(&self, pool: usize) -> bool {
+        self.pools[pool].suspended
+    }
+
+    /// Suspends the checks of a pool or lets them go on; answers whether that is a change.
+    pub(super) fn suspend(&mut self, pool: usize, suspended: bool) -> bool {
+        std::mem::replace(&mut self.pools[pool].suspended, suspended) != suspended
+    }
+
+    /// The checks of all members of a pool.
+    pub(super) fn checks_of(&self, pool: usize) -> impl Iterator<Item = CheckId> {
+        self.pools[pool]
+            .members
+            .iter()
+            .flat_map(|member| member.checks.iter().copied())
     }
 }
 
@@ -424,7 +486,7 @@ fn name_of(server: &VirtualServer, real_server: &RealServer) -> ServerId {
 
 /// The address and port that a member is known by: its own port, else that of the pool's first service, else 0.
 pub(super) fn address_of(server: &VirtualServer, real_server: &RealServer) -> SocketAddr {
-    let service_port = || server.services.first().and_then(crate::model::ServiceKey::port);
+    let service_port = || server.services.first().and_then(ServiceKey::port);
     let port = real_server.port.or_else(service_port).unwrap_or(0);
     SocketAddr::new(real_server.address, port)
 }
@@ -432,7 +494,7 @@ pub(super) fn address_of(server: &VirtualServer, real_server: &RealServer) -> So
 /// Where a check connects: its own address, else the real server's; its own port, else the real server's, else that of
 /// the pool's first service.
 fn target_of(server: &VirtualServer, real_server: &RealServer, spec: &CheckSpec) -> SocketAddr {
-    let service_port = || server.services.first().and_then(crate::model::ServiceKey::port);
+    let service_port = || server.services.first().and_then(ServiceKey::port);
     let port = spec
         .connect_port
         .or(real_server.port)
@@ -441,6 +503,7 @@ fn target_of(server: &VirtualServer, real_server: &RealServer, spec: &CheckSpec)
     SocketAddr::new(spec.connect_ip.unwrap_or(real_server.address), port)
 }
 
+/// What a tier is called in reports.
 pub(super) fn tier_name(server: &VirtualServer, tier: Tier) -> Option<String> {
     match tier {
         Tier::Servers(0) => Some("the pool".to_owned()),

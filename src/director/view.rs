@@ -2,14 +2,14 @@
 //!
 //! Pure, and nothing here changes anything. Times are told by the calendar, from how long ago they were.
 
-use crate::health::{Inputs, Tier};
+use crate::health::{Inputs, Seat, Tier};
 use crate::model::control::{
     AdviceReport, ChangedServer, CheckReport, EventKind, EventRecord, KernelDestination, Level, PoolStatus,
     ProbeReport, Refused, ServerReport, ServerStatus, SorryStatus,
 };
 use crate::model::{
-    AdminState, CheckState, DestinationKey, Instant, RealServer, ServerId, ServerState, ServiceKey, Transition,
-    UnixTime, VirtualServer, WeightSource,
+    AdminState, CheckState, DestinationKey, Instant, RealServer, ReturnMode, ServerId, ServerState, ServiceKey,
+    Transition, UnixTime, VirtualServer, WeightSource,
 };
 
 use super::Director;
@@ -29,6 +29,36 @@ impl Now {
     /// When that was by the calendar.
     pub fn time_of(self, at: Instant) -> UnixTime {
         self.time.before(self.instant.since(at))
+    }
+}
+
+/// One member in its pool.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    virtual_server: &'a VirtualServer,
+    pool: &'a Pool,
+    real_server: &'a RealServer,
+    member: &'a Member,
+    seat: &'a Seat,
+}
+
+impl Place<'_> {
+    fn state_name(&self) -> &'static str {
+        match (self.real_server.disabled, self.member.state) {
+            (true, _) => "disabled",
+            (false, ServerState::Up) => "up",
+            (false, ServerState::Down) => "down",
+            (false, ServerState::Unknown) => "unknown",
+        }
+    }
+
+    /// The weight that counts for it: none while it is down, and not known while it stays as it was found.
+    fn effective_weight(&self) -> Option<u32> {
+        match self.seat.standing.state {
+            ServerState::Up => Some(self.seat.standing.weight),
+            ServerState::Down => Some(0),
+            ServerState::Unknown => None,
+        }
     }
 }
 
@@ -55,12 +85,9 @@ impl Director {
     /// Nobody or several servers could be meant.
     pub fn why(&self, server: &str, now: Now) -> Result<Vec<ServerReport>, Refused> {
         let found = select::select(&self.config, server)?;
-        let reports = found.into_iter().filter_map(|(pool, server)| {
-            let virtual_server = self.config.virtual_servers.get(pool)?;
-            let pool = self.pools.pool(pool)?;
-            let (real_server, member) = (virtual_server.real_servers.get(server)?, pool.members.get(server)?);
-            Some(self.server_report(virtual_server, pool, real_server, member, now))
-        });
+        let reports = found
+            .into_iter()
+            .filter_map(|(pool, server)| Some(self.server_report(self.place(pool, server)?, now)));
         Ok(reports.collect())
     }
 
@@ -79,17 +106,16 @@ impl Director {
     /// A server after an operator's word, and what somebody should look at; `None` where there is no such server.
     pub fn changed(&self, id: &ServerId, changed: bool) -> Option<(ChangedServer, Option<String>)> {
         let (pool_index, server) = self.pools.find(id)?;
-        let virtual_server = self.config.virtual_servers.get(pool_index)?;
-        let real_server = virtual_server.real_servers.get(server)?;
-        let pool = self.pools.pool(pool_index)?;
-        let member = pool.members.get(server)?;
-        let inputs = self.pools.inputs_of(real_server, member);
+        let place = self.place(pool_index, server)?;
+        let inputs = self.pools.inputs_of(place.real_server, place.member);
         let name = &id.virtual_server;
-        let warning = match pool.tier {
-            _ if real_server.disabled => Some(format!("{} of {name} is disabled in the configuration", id.server)),
-            Some(Tier::Nobody) => Some(format!("nobody is left to serve {name}")),
-            Some(Tier::Sorry) => Some(format!("{name} is served by its sorry server")),
-            None | Some(Tier::Servers(_) | Tier::Pending) => None,
+        let warning = match place.pool.machine.tier() {
+            _ if place.real_server.disabled => {
+                Some(format!("{} of {name} is disabled in the configuration", id.server))
+            }
+            Tier::Nobody => Some(format!("nobody is left to serve {name}")),
+            Tier::Sorry => Some(format!("{name} is served by its sorry server")),
+            Tier::Servers(_) | Tier::Pending => None,
         };
         let changed = ChangedServer {
             virtual_server: name.clone(),
@@ -97,10 +123,22 @@ impl Director {
             changed,
             operator_state: inputs.operator_state.to_string(),
             operator_weight: inputs.operator_weight,
-            admin: member.standing.admin.to_string(),
-            state: state_name(real_server, member).to_owned(),
+            admin: place.seat.standing.admin.to_string(),
+            state: place.state_name().to_owned(),
         };
         Some((changed, warning))
+    }
+
+    fn place(&self, pool: usize, server: usize) -> Option<Place<'_>> {
+        let virtual_server = self.config.virtual_servers.get(pool)?;
+        let pool = self.pools.pool(pool)?;
+        Some(Place {
+            virtual_server,
+            pool,
+            real_server: virtual_server.real_servers.get(server)?,
+            member: pool.members.get(server)?,
+            seat: pool.seats.get(server)?,
+        })
     }
 
     /// Why the kernel's table cannot be read, where it cannot.
@@ -118,25 +156,42 @@ impl Director {
         let weight_of = |destination: &dyn Fn(&ServiceKey) -> DestinationKey| {
             first.and_then(|service| self.kernel_weight(service, &destination(service)))
         };
-        let members = server.real_servers.iter().zip(&pool.members);
+        let machine = &pool.machine;
+        let places =
+            server
+                .real_servers
+                .iter()
+                .zip(&pool.members)
+                .zip(&pool.seats)
+                .map(|((real_server, member), seat)| Place {
+                    virtual_server: server,
+                    pool,
+                    real_server,
+                    member,
+                    seat,
+                });
         PoolStatus {
             name: server.name.clone(),
             services: server.services.clone(),
-            serving: pool.tier.and_then(|tier| tier_name(server, tier)),
-            serving_since: now.time_of(pool.tier_since),
-            pending: matches!(pool.tier, None | Some(Tier::Pending)),
-            real_servers: members
-                .map(|(real_server, member)| {
-                    let (check, cause) = self.failed_check(member).unzip();
+            serving: tier_name(server, machine.tier()),
+            serving_since: now.time_of(machine.since()),
+            pending: machine.tier() == Tier::Pending,
+            quorum: machine.has_quorum(),
+            panic: machine.is_panicking(),
+            suspended: pool.suspended,
+            awaited: machine.awaited().and_then(|tier| tier_name(server, tier)),
+            real_servers: places
+                .map(|place| {
+                    let (check, cause) = self.failed_check(place.member).unzip();
                     ServerStatus {
-                        server: member.id.server.clone(),
-                        tier: real_server.tier,
-                        state: state_name(real_server, member).to_owned(),
-                        since: now.time_of(member.since),
-                        admin: member.standing.admin.to_string(),
-                        configured_weight: real_server.spec.weight,
-                        effective_weight: effective_weight(member),
-                        kernel_weight: weight_of(&|service| real_server.destination(service)),
+                        server: place.member.id.server.clone(),
+                        tier: place.real_server.tier,
+                        state: place.state_name().to_owned(),
+                        since: now.time_of(place.member.since),
+                        admin: place.seat.standing.admin.to_string(),
+                        configured_weight: place.real_server.spec.weight,
+                        effective_weight: place.effective_weight(),
+                        kernel_weight: weight_of(&|service| place.real_server.destination(service)),
                         check,
                         cause: cause.flatten(),
                     }
@@ -147,7 +202,7 @@ impl Director {
                     || sorry.address.to_string(),
                     |service| sorry.destination(service).to_string(),
                 ),
-                serving: pool.tier == Some(Tier::Sorry),
+                serving: pool.machine.tier() == Tier::Sorry,
                 kernel_weight: weight_of(&|service| sorry.destination(service)),
             }),
         }
@@ -163,14 +218,14 @@ impl Director {
         Some((failed.spec.name.clone(), cause.map(str::to_owned)))
     }
 
-    fn server_report(
-        &self,
-        server: &VirtualServer,
-        pool: &Pool,
-        real_server: &RealServer,
-        member: &Member,
-        now: Now,
-    ) -> ServerReport {
+    fn server_report(&self, place: Place<'_>, now: Now) -> ServerReport {
+        let Place {
+            virtual_server: server,
+            pool,
+            real_server,
+            member,
+            seat,
+        } = place;
         let slots: Vec<_> = member
             .checks
             .iter()
@@ -180,12 +235,12 @@ impl Director {
         ServerReport {
             virtual_server: server.name.clone(),
             server: member.id.server.clone(),
-            state: state_name(real_server, member).to_owned(),
+            state: place.state_name().to_owned(),
             since: now.time_of(member.since),
-            reasons: reasons(server, pool, real_server, member, &slots, &inputs),
+            reasons: reasons(place, &slots, &inputs),
             tier: real_server.tier,
-            serving: pool.tier.and_then(|tier| tier_name(server, tier)),
-            admin: member.standing.admin.to_string(),
+            serving: tier_name(server, pool.machine.tier()),
+            admin: seat.standing.admin.to_string(),
             operator: None,
             advised: inputs
                 .advised
@@ -197,8 +252,8 @@ impl Director {
                 })
                 .collect(),
             configured_weight: real_server.spec.weight,
-            effective_weight: effective_weight(member),
-            weight_from: member.standing.weight_from.to_string(),
+            effective_weight: place.effective_weight(),
+            weight_from: seat.standing.weight_from.to_string(),
             checks: slots.iter().map(|slot| check_report(slot, now)).collect(),
             kernel: server
                 .services
@@ -212,24 +267,6 @@ impl Director {
                 .collect(),
             events: Vec::new(),
         }
-    }
-}
-
-fn state_name(real_server: &RealServer, member: &Member) -> &'static str {
-    match (real_server.disabled, member.state) {
-        (true, _) => "disabled",
-        (false, ServerState::Up) => "up",
-        (false, ServerState::Down) => "down",
-        (false, ServerState::Unknown) => "unknown",
-    }
-}
-
-/// The weight that counts for it: none while it is down, and not known while it stays as it was found.
-fn effective_weight(member: &Member) -> Option<u32> {
-    match member.standing.state {
-        ServerState::Up => Some(member.standing.weight),
-        ServerState::Down => Some(0),
-        ServerState::Unknown => None,
     }
 }
 
@@ -267,14 +304,15 @@ fn check_report(slot: &CheckSlot, now: Now) -> CheckReport {
 }
 
 /// Why the server stands where it stands, the weightiest reason first.
-fn reasons(
-    server: &VirtualServer,
-    pool: &Pool,
-    real_server: &RealServer,
-    member: &Member,
-    slots: &[&CheckSlot],
-    inputs: &Inputs,
-) -> Vec<String> {
+fn reasons(place: Place<'_>, slots: &[&CheckSlot], inputs: &Inputs) -> Vec<String> {
+    let Place {
+        virtual_server: server,
+        pool,
+        real_server,
+        member,
+        seat,
+    } = place;
+    let (standing, machine) = (&seat.standing, &pool.machine);
     if real_server.disabled {
         return vec!["the configuration has it disabled: it is not in the pool, and nobody probes it".to_owned()];
     }
@@ -323,21 +361,55 @@ fn reasons(
             reasons.push("it stays in the kernel's table as it was found until its first verdict".to_owned());
         }
     }
-    match pool.tier {
-        Some(Tier::Servers(active)) if real_server.tier > active => {
+    if pool.suspended {
+        reasons.push(
+            "its checks are suspended, for none of the virtual addresses is on this host (ha_suspend)".to_owned(),
+        );
+    }
+    if seat.is_kept() {
+        reasons.push(format!(
+            "PANIC: fewer than {} % of the servers would remain, so it is kept in although it failed",
+            server.policy.panic_threshold
+        ));
+    }
+    let can_serve = standing.state == ServerState::Up && standing.weight > 0;
+    match machine.tier() {
+        Tier::Servers(active) if real_server.tier != active => {
             let serving = tier_name(server, Tier::Servers(active)).unwrap_or_default();
-            reasons.push(format!(
-                "it is in backup tier {} and waits, for {serving} serves",
-                real_server.tier
-            ));
+            reasons.push(match real_server.tier > active {
+                true => format!(
+                    "it is in backup tier {} and waits, for {serving} serves",
+                    real_server.tier
+                ),
+                false => format!("its tier {} does not serve, {serving} does", real_server.tier),
+            });
         }
-        None | Some(Tier::Pending) if member.standing.can_serve() => {
+        Tier::Sorry | Tier::Nobody if can_serve => {
+            reasons.push("its tier does not serve, for its weights do not reach the quorum".to_owned());
+        }
+        Tier::Pending if can_serve => {
             reasons.push("who serves in the pool waits for the first verdicts of others".to_owned());
         }
-        None | Some(Tier::Pending | Tier::Servers(_) | Tier::Sorry | Tier::Nobody) => {}
+        Tier::Pending | Tier::Servers(_) | Tier::Sorry | Tier::Nobody => {}
     }
-    if member.standing.admin == AdminState::Ready && member.standing.state == ServerState::Up {
-        let (weight, from) = (member.standing.weight, &member.standing.weight_from);
+    if machine.awaited() == Some(Tier::Servers(real_server.tier)) {
+        reasons.push(match server.policy.return_mode {
+            ReturnMode::Manual => "its tier could serve again and waits for an operator (return_mode = \"manual\": \
+                                   `ipvsd return`)"
+                .to_owned(),
+            ReturnMode::Auto | ReturnMode::Delayed(_) => {
+                "its tier could serve again and will, if that lasts".to_owned()
+            }
+        });
+    }
+    if seat.tenths() < 10 && can_serve {
+        reasons.push(format!(
+            "it has {} tenths of its weight by now, for it came back of late (slow_start)",
+            seat.tenths()
+        ));
+    }
+    if standing.admin == AdminState::Ready && standing.state == ServerState::Up {
+        let (weight, from) = (standing.weight, &standing.weight_from);
         match (weight, from) {
             (0, _) => reasons.push(format!("its weight is 0 by {from}, so it gets no new connections")),
             (_, WeightSource::Configuration) => {}
@@ -424,6 +496,82 @@ pub fn event_of(transition: &Transition, time: UnixTime) -> EventRecord {
                 to: to.clone(),
                 lasted_ms: u64::try_from(lasted.as_millis()).ok(),
                 ..plain(EventKind::Tier, level, text)
+            }
+        }
+        Transition::ReturnAwaited {
+            virtual_server,
+            better,
+            after,
+        } => {
+            let (level, text) = match after {
+                Some(after) => (
+                    Level::Info,
+                    format!("{better} could serve again, and does in {after:?}"),
+                ),
+                None => (
+                    Level::Warning,
+                    format!("{better} could serve again, and waits for an operator"),
+                ),
+            };
+            EventRecord {
+                virtual_server: Some(virtual_server.clone()),
+                to: Some(better.clone()),
+                ..plain(EventKind::Tier, level, format!("{virtual_server}: {text}"))
+            }
+        }
+        Transition::QuorumChanged {
+            virtual_server,
+            held,
+            weight,
+            needed,
+        } => {
+            let (level, word) = match held {
+                true => (Level::Info, "gained"),
+                false => (Level::Error, "lost"),
+            };
+            let text = format!("{virtual_server}: quorum {word}: weight {weight} is up, {needed} is needed");
+            EventRecord {
+                virtual_server: Some(virtual_server.clone()),
+                to: Some(format!("quorum {word}")),
+                ..plain(EventKind::Tier, level, text)
+            }
+        }
+        Transition::PanicBegan {
+            virtual_server,
+            up,
+            of,
+            threshold,
+        } => {
+            let text = format!(
+                "{virtual_server}: PANIC: only {up} of {of} servers are up, fewer than {threshold} %: the failed ones \
+                 that were in stay in"
+            );
+            EventRecord {
+                virtual_server: Some(virtual_server.clone()),
+                to: Some("panic".to_owned()),
+                ..plain(EventKind::Tier, Level::Error, text)
+            }
+        }
+        Transition::PanicEnded { virtual_server } => EventRecord {
+            virtual_server: Some(virtual_server.clone()),
+            from: Some("panic".to_owned()),
+            ..plain(
+                EventKind::Tier,
+                Level::Warning,
+                format!("{virtual_server}: panic is over"),
+            )
+        },
+        Transition::ChecksSuspended {
+            virtual_server,
+            suspended,
+        } => {
+            let text = match suspended {
+                true => "checks suspended: none of its addresses is on this host",
+                false => "checks go on: an address of it is on this host",
+            };
+            EventRecord {
+                virtual_server: Some(virtual_server.clone()),
+                ..plain(EventKind::Probe, Level::Info, format!("{virtual_server}: {text}"))
             }
         }
         Transition::LocalTrouble { server, trouble } => {

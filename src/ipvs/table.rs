@@ -87,9 +87,9 @@ impl<T: Transport> Client<T> {
     /// As [`Client::services`].
     pub fn table(&mut self, needs_all: impl Fn(&ServiceKey) -> bool) -> Result<Table, IpvsError> {
         let listed = self.cheap_listing(needs_all)?;
-        Ok(Table {
-            services: listed.into_iter().map(comparable).collect(),
-        })
+        let mut table = Table::default();
+        take_in(&mut table, listed);
+        Ok(table)
     }
 
     /// Some services in full, as a value to compare; one that is not there is not in the result.
@@ -105,7 +105,7 @@ impl<T: Transport> Client<T> {
                 Err(error) => return Err(error),
             };
             listed.destinations = self.destinations(key)?;
-            table.services.extend([comparable(listed)]);
+            take_in(&mut table, [listed]);
         }
         Ok(table)
     }
@@ -165,6 +165,18 @@ fn read_proc(path: &'static str) -> Result<Vec<u8>, IpvsError> {
 
 fn is_tunnel(destination: &ListedDestination) -> bool {
     matches!(destination.spec.forwarding, Forwarding::Tun(_))
+}
+
+/// Puts services into a table to compare, and notes which destinations of weight 0 have no connection left.
+fn take_in(table: &mut Table, listed: impl IntoIterator<Item = ListedService>) {
+    for service in listed {
+        let is_idle = |found: &&ListedDestination| {
+            found.spec.weight == 0 && found.active_connections == 0 && found.inactive_connections == 0
+        };
+        let idle = service.destinations.iter().filter(is_idle).map(|found| found.key);
+        table.idle.extend(idle.map(|key| (service.key, key)));
+        table.services.extend([comparable(service)]);
+    }
 }
 
 /// A listed service as a value to compare.

@@ -1,14 +1,14 @@
 //! What the director wants done, and how it tells of changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    AdminState, FailureCause, LocalTrouble, Owned, ProbeId, ProbeSpec, ProbeWarning, ServiceKey, Step, VirtualAddress,
-    WeightSource,
+    AdminState, Command, FailureCause, LocalTrouble, Owned, ProbeId, ProbeSpec, ProbeWarning, ServiceKey, Step,
+    VirtualAddress, WeightSource,
 };
 
 /// Something the director wants done, in the imperative.
@@ -42,6 +42,16 @@ pub enum Action {
         /// The addresses that ipvsd had put there and that the configuration no longer has.
         release: BTreeSet<VirtualAddress>,
     },
+    /// Run a command of the user's. Commands of one subject run one after another, in this order; nothing waits for
+    /// them.
+    RunCommand {
+        /// What it is about: a virtual server, or one of its real servers.
+        subject: Subject,
+        /// The command.
+        command: Arc<Command>,
+        /// What it is told, as variables of its environment.
+        environment: BTreeMap<&'static str, String>,
+    },
     /// Tell the operator of a change.
     Report(Transition),
     /// The table is as wanted for the first time: tell the service manager that the daemon is ready.
@@ -55,6 +65,24 @@ pub struct ServerId {
     pub virtual_server: String,
     /// The real server's address and port as configured.
     pub server: String,
+}
+
+/// What a change is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// A pool as a whole, by its virtual server's name.
+    Pool(String),
+    /// One member of it.
+    Server(ServerId),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pool(name) => f.write_str(name),
+            Self::Server(id) => write!(f, "{} of {}", id.server, id.virtual_server),
+        }
+    }
 }
 
 /// The state of one check.
@@ -137,6 +165,49 @@ pub enum Transition {
         to: Option<String>,
         /// How long the state before had lasted.
         lasted: Duration,
+    },
+    /// A better tier of a pool could serve again, and the present one is kept as the configuration says.
+    ReturnAwaited {
+        /// The virtual server's name.
+        virtual_server: String,
+        /// The better one, as in [`Transition::TierChanged`].
+        better: String,
+        /// How long it has to be able to; `None` for until the operator says so.
+        after: Option<Duration>,
+    },
+    /// A pool has gained or lost its quorum.
+    QuorumChanged {
+        /// The virtual server's name.
+        virtual_server: String,
+        /// Gained.
+        held: bool,
+        /// The weights of those who are up.
+        weight: u64,
+        /// The quorum.
+        needed: u64,
+    },
+    /// So few servers of a pool would remain that those which failed last are kept in.
+    PanicBegan {
+        /// The virtual server's name.
+        virtual_server: String,
+        /// How many are up.
+        up: usize,
+        /// Of how many.
+        of: usize,
+        /// Fewer per cent than this would remain.
+        threshold: u32,
+    },
+    /// Enough servers are up again, or there is nobody to keep in.
+    PanicEnded {
+        /// The virtual server's name.
+        virtual_server: String,
+    },
+    /// The checks of a pool are suspended because none of its addresses is on this host, or go on again.
+    ChecksSuspended {
+        /// The virtual server's name.
+        virtual_server: String,
+        /// Suspended.
+        suspended: bool,
     },
     /// This host was at fault; the server's state is left as it is. Said once until a probe succeeds in starting, and
     /// for trouble of the whole host once for all servers.

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{CheckSpec, DestinationKey, DestinationSpec, ServiceKey, ServiceSpec, Timeouts};
+use super::{CheckSpec, DestinationKey, DestinationSpec, Notify, PoolPolicy, ServiceKey, ServiceSpec, Timeouts};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,6 +45,8 @@ pub struct VirtualServer {
     pub sorry_server: Option<SorryServer>,
     /// A failed server stays in the table with weight 0 instead of being removed.
     pub inhibit_on_failure: bool,
+    /// How the pool behaves as a whole.
+    pub policy: PoolPolicy,
     /// The virtual addresses that ipvsd itself puts on a device and keeps there.
     pub device: Option<String>,
 }
@@ -90,6 +92,8 @@ pub struct RealServer {
     pub tier: u32,
     /// Configured but kept out of the pool, as if it were not there.
     pub disabled: bool,
+    /// Run when it comes up or goes down.
+    pub notify: Notify,
     /// Its checks; all must pass. None at all: taken as up. Servers that are checked alike share them.
     pub checks: Vec<Arc<CheckSpec>>,
 }

@@ -1,6 +1,7 @@
 //! What happens to the director.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Config, OperatorOrder, Owned, ProbeResult, StepOutcome, Table, VirtualAddress};
@@ -31,6 +32,9 @@ pub enum Event {
         /// What it found.
         result: ProbeResult,
     },
+    /// The addresses on this host's interfaces; told before the first configuration and whenever they change, where a
+    /// pool's `ha_suspend` wants to know.
+    AddressesFound(BTreeSet<IpAddr>),
     /// An operator has asked for something; what it is about was found to be there
     /// ([`crate::director::Director::check_order`]).
     Operator(OperatorOrder),

@@ -18,6 +18,7 @@
 //! | `pattern` | a regular expression over bytes |
 //! | `connection` | one entry of the kernel's connection table |
 //! | `config` | a validated configuration |
+//! | `policy` | how a pool behaves as a whole, commands that are run at changes |
 //! | `host` | interfaces and addresses of this host |
 //! | `facts` | what is known of this host |
 //! | `owned` | what ipvsd has written and may remove |
@@ -44,6 +45,7 @@ mod network_probe;
 mod outcome;
 mod owned;
 mod pattern;
+mod policy;
 mod probe;
 mod scheduler;
 mod service;
@@ -53,7 +55,7 @@ mod table;
 mod tls_probe;
 mod unix_time;
 
-pub use action::{Action, CheckState, ServerId, ServerState, Transition};
+pub use action::{Action, CheckState, ServerId, ServerState, Subject, Transition};
 pub use admin::{AdminState, OperatorOrder, OrderRefused, WeightSource};
 pub use advice::{Advice, StateAdvice, WeightAdvice};
 pub use check::{CheckSpec, Initial};
@@ -73,6 +75,7 @@ pub use network_probe::{DnsProbe, GrpcProbe, LdapProbe, ReplyTest, SmtpProbe, Ud
 pub use outcome::{Excerpt, FailureCause, LocalTrouble, ProbeOutcome, ProbeResult, ProbeWarning, Stage};
 pub use owned::Owned;
 pub use pattern::Pattern;
+pub use policy::{Command, Notify, PoolPolicy, ReturnMode};
 pub use probe::{AgentProbe, Bytes, FileProbe, Origin, ProbeKind, ProbeSpec, ProbeType, ScriptProbe, TalkStep};
 pub use scheduler::{Scheduler, ServiceFlags};
 pub use service::{Family, Netmask, ParseKeyError, Protocol, ServiceKey, ServiceSpec};

@@ -1,6 +1,6 @@
 //! Snapshots of the kernel's tables: what is wanted or found, and what is shown with its figures.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{DestinationKey, DestinationSpec, ServiceKey, ServiceSpec};
 
@@ -9,6 +9,8 @@ use super::{DestinationKey, DestinationSpec, ServiceKey, ServiceSpec};
 pub struct Table {
     /// The services by key.
     pub services: BTreeMap<ServiceKey, Service>,
+    /// Destinations of weight 0 that had no connection any more when the table was read; empty in what is wanted.
+    pub idle: BTreeSet<(ServiceKey, DestinationKey)>,
 }
 
 impl Table {

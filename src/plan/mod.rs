@@ -18,12 +18,37 @@ pub fn steps(desired: &Table, actual: &Table, owned: &BTreeSet<ServiceKey>) -> V
     for (key, service) in &desired.services {
         service_steps(*key, service, actual.services.get(key), &mut steps);
     }
+    steps.extend(removals(desired, actual, owned));
+    steps
+}
+
+/// The steps that remove the owned services that are no longer desired.
+pub fn removals<'t>(
+    desired: &'t Table,
+    actual: &'t Table,
+    owned: &'t BTreeSet<ServiceKey>,
+) -> impl Iterator<Item = Step> + 't {
     let gone = actual
         .services
         .keys()
         .filter(|key| owned.contains(key) && !desired.services.contains_key(key));
-    steps.extend(gone.map(|key| Step::RemoveService { service: *key }));
-    steps
+    gone.map(|key| Step::RemoveService { service: *key })
+}
+
+/// Appends the steps that take all destinations of a service out and put the desired ones in, in the order of their
+/// addresses: the only way to change the order that hash schedulers go by. For that long nobody serves.
+pub fn rebuild_steps(key: ServiceKey, desired: &Service, actual: Option<&Service>, steps: &mut Vec<Step>) {
+    let empty = actual.map(|actual| {
+        steps.extend(actual.destinations.keys().map(|destination| Step::RemoveDestination {
+            service: key,
+            destination: *destination,
+        }));
+        Service {
+            spec: actual.spec.clone(),
+            destinations: std::collections::BTreeMap::new(),
+        }
+    });
+    service_steps(key, desired, empty.as_ref(), steps);
 }
 
 /// Appends the steps that make one service what it should be.
@@ -126,6 +151,8 @@ pub fn apply_to(table: &mut Table, step: &Step) {
             destination,
             spec,
         } => {
+            // What it gets from now on is only known once the table is read again.
+            table.idle.remove(&(*service, *destination));
             service_of(table, service, &mut |found| {
                 found.destinations.insert(*destination, *spec);
             });

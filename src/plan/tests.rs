@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::*;
@@ -35,6 +35,7 @@ fn table(services: &[(u8, &[(u8, u32)])]) -> Table {
             .iter()
             .map(|(n, destinations)| (service_key(*n), service(destinations)))
             .collect(),
+        ..Table::default()
     }
 }
 
@@ -110,7 +111,10 @@ fn any_table() -> impl Strategy<Value = Table> {
     let spec = prop_oneof![Just(Scheduler::Rr), Just(Scheduler::Wlc)]
         .prop_map(|scheduler| ServiceSpec::new(scheduler, Family::Inet));
     let service = (spec, destinations).prop_map(|(spec, destinations)| Service { spec, destinations });
-    prop::collection::btree_map((0u8..5).prop_map(service_key), service, 0..5).prop_map(|services| Table { services })
+    prop::collection::btree_map((0u8..5).prop_map(service_key), service, 0..5).prop_map(|services| Table {
+        services,
+        ..Table::default()
+    })
 }
 
 proptest! {
@@ -163,9 +167,7 @@ proptest! {
 
 #[test]
 fn absorbing_a_destination_of_an_unknown_service_is_harmless() {
-    let mut believed = Table {
-        services: BTreeMap::new(),
-    };
+    let mut believed = Table::default();
     apply_to(
         &mut believed,
         &Step::RemoveDestination {

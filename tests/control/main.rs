@@ -91,11 +91,13 @@ fn members(value: &Value, found: &mut Vec<String>) {
 fn the_description_names_every_member_and_command() {
     let description =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/control.md")).expect("docs/control.md");
-    let mut found: Vec<String> = ["status", "why", "events", "reload", "drain", "maint", "ready", "weight"]
-        .into_iter()
-        .chain(["version", "command", "deadline_seconds", "last", "follow"])
-        .map(str::to_owned)
-        .collect();
+    let mut found: Vec<String> = [
+        "status", "why", "events", "reload", "drain", "maint", "ready", "weight", "return", "rebuild",
+    ]
+    .into_iter()
+    .chain(["version", "command", "deadline_seconds", "last", "follow"])
+    .map(str::to_owned)
+    .collect();
     for case in cases() {
         members(
             &serde_json::from_slice(&fs::read(&case).expect("a case")).expect("JSON"),

@@ -1,14 +1,12 @@
 //! The `script` and `file` types: what is found out on this host.
 
+use super::super::command::{DEFAULT_USER, read_argv, read_user};
 use super::super::hints::Scope;
-use super::super::reader::{Item, Reader, shorten};
+use super::super::reader::Reader;
 use super::super::tree::Table;
 use super::{optional, path};
 use crate::model::{FileProbe, ProbeKind, ScriptProbe};
 
-/// Who runs scripts where nobody is named.
-const DEFAULT_USER: &str = "nobody";
-const MOST_ARGUMENTS: usize = 64;
 const MISSING: [(&str, bool); 2] = [("down", false), ("up", true)];
 
 pub(super) fn read_script(reader: &mut Reader, table: &Table<'_>, at: usize) -> Option<ProbeKind> {
@@ -26,38 +24,6 @@ pub(super) fn read_script(reader: &mut Reader, table: &Table<'_>, at: usize) -> 
         user: user?.unwrap_or_else(|| DEFAULT_USER.to_owned()),
         dynamic_weight: dynamic_weight?.unwrap_or(false),
     }))
-}
-
-fn read_argv(reader: &mut Reader, item: &Item<'_>) -> Option<Vec<String>> {
-    let elements: Vec<_> = reader.one_or_list(item).collect();
-    let mut argv = Vec::with_capacity(elements.len());
-    for element in elements {
-        argv.push(reader.string(element, "argv")?.to_owned());
-    }
-    let program = argv.first().map(String::as_str).unwrap_or_default();
-    let problem = if !program.starts_with('/') {
-        format!("`argv` cannot start with \"{}\"", shorten(program))
-    } else if argv.iter().any(|argument| argument.contains('\0')) {
-        "an argument in `argv` has a NUL in it".to_owned()
-    } else if argv.len() > MOST_ARGUMENTS {
-        format!("`argv` has {} words, at most {MOST_ARGUMENTS} are possible", argv.len())
-    } else {
-        return Some(argv);
-    };
-    let hint = "the program's absolute path, then each argument: [\"/usr/local/lib/check-it\", \"--fast\"]";
-    reader.error(item.span().start, problem, hint);
-    None
-}
-
-fn read_user(reader: &mut Reader, item: &Item<'_>) -> Option<String> {
-    let name = reader.string(item, "user")?;
-    if name.is_empty() || name.len() > 32 || name.contains(|letter: char| letter.is_control() || ": /".contains(letter))
-    {
-        let problem = format!("`user` cannot be \"{}\"", shorten(name));
-        reader.error(item.span().start, problem, "a user's name, as in passwd(5)");
-        return None;
-    }
-    Some(name.to_owned())
 }
 
 pub(super) fn read_file(reader: &mut Reader, table: &Table<'_>, at: usize) -> Option<ProbeKind> {

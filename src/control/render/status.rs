@@ -50,6 +50,20 @@ fn pool_status(out: &mut String, pool: &PoolStatus, now: UnixTime) {
         (None, false) => format!("NOBODY SERVES for {}", ago(pool.serving_since, now)),
     };
     out.push_str(&format!("{} ({}): {serving}\n", pool.name, services.join(", ")));
+    let mut remark = |holds: bool, text: &str| {
+        if holds {
+            out.push_str(&format!("  {text}\n"));
+        }
+    };
+    remark(pool.panic, "PANIC: so few servers are up that failed ones are kept in");
+    remark(pool.quorum == Some(false), "the quorum is lost");
+    remark(
+        pool.suspended,
+        "checks are suspended: none of its addresses is on this host",
+    );
+    if let Some(awaited) = &pool.awaited {
+        out.push_str(&format!("  {awaited} could serve again and is not gone back to yet\n"));
+    }
     let tiers = pool.real_servers.iter().any(|server| server.tier != 0);
     let mut headings = vec!["server", "state", "for", "admin", "weight", "kernel"];
     if tiers {

@@ -34,6 +34,8 @@ struct World {
     verdict: Verdict,
     answers: HashMap<IpAddr, Answer>,
     advice: HashMap<IpAddr, crate::model::Advice>,
+    /// The commands that were run, with what they were told.
+    commands: Vec<(String, BTreeMap<&'static str, String>)>,
     /// What will happen, in the order of its time.
     coming: BTreeMap<(Instant, u64), Event>,
     sequence: u64,
@@ -43,6 +45,7 @@ struct World {
     batches: usize,
     probes: BTreeMap<SocketAddr, Vec<Instant>>,
     ready: bool,
+    quorum: Option<bool>,
     /// Addresses were asked for.
     held: bool,
     /// Checked after every single step.
@@ -60,6 +63,7 @@ impl World {
             verdict: |_| Ok(()),
             answers: HashMap::new(),
             advice: HashMap::new(),
+            commands: Vec::new(),
             coming: BTreeMap::new(),
             sequence: 0,
             log: Vec::new(),
@@ -67,6 +71,7 @@ impl World {
             batches: 0,
             probes: BTreeMap::new(),
             ready: false,
+            quorum: None,
             held: false,
             invariant: |_| (),
         }
@@ -143,6 +148,15 @@ impl World {
                 }
                 self.later(WRITE_TIME, Event::StepsApplied(outcomes));
             }
+            Action::RunCommand {
+                subject,
+                command,
+                environment,
+            } => {
+                assert!(!command.argv.is_empty());
+                self.say(&format!("run {}", environment["IPVSD_EVENT"]));
+                self.commands.push((subject.to_string(), environment));
+            }
             Action::RecordOwned(owned) => self.owned = owned,
             Action::HoldAddresses { .. } => self.held = true,
             Action::Report(Transition::ServerChanged {
@@ -166,6 +180,15 @@ impl World {
             }) => self.say(&format!("{} weight {from} -> {to} by {source}", server.server)),
             Action::Report(Transition::TierChanged { to, .. }) => {
                 self.say(&format!("serving: {}", to.as_deref().unwrap_or("nobody")));
+            }
+            Action::Report(Transition::ReturnAwaited { better, .. }) => self.say(&format!("{better} awaited")),
+            Action::Report(Transition::QuorumChanged { held, .. }) => {
+                self.quorum = Some(held);
+            }
+            Action::Report(Transition::PanicBegan { up, of, .. }) => self.say(&format!("panic: {up} of {of}")),
+            Action::Report(Transition::PanicEnded { .. }) => self.say("panic is over"),
+            Action::Report(Transition::ChecksSuspended { suspended, .. }) => {
+                self.say(if suspended { "suspended" } else { "goes on" });
             }
             Action::Report(Transition::ProbeWarned { server, warning, .. }) => {
                 self.say(&format!("{} warns: {warning}", server.server));
@@ -264,6 +287,7 @@ fn server(n: u8) -> RealServer {
         spec,
         tier: 0,
         disabled: false,
+        notify: Default::default(),
         checks: vec![check().into()],
     }
 }
@@ -276,6 +300,7 @@ fn pool(vip: u8, servers: &[u8]) -> VirtualServer {
         real_servers: servers.iter().map(|n| server(*n)).collect(),
         sorry_server: None,
         inhibit_on_failure: false,
+        policy: Default::default(),
         device: None,
     }
 }
@@ -855,9 +880,9 @@ fn the_states_can_be_counted() {
         world
             .director
             .pools()
-            .standings(0)
+            .seats(0)
             .iter()
-            .map(|standing| standing.state)
+            .map(|seat| seat.standing.state)
             .collect::<Vec<_>>(),
         [ServerState::Up, ServerState::Down, ServerState::Unknown]
     );

@@ -25,6 +25,7 @@ fn config(forwarding: Forwarding) -> Config {
         spec: DestinationSpec::new(forwarding, 1),
         tier: 0,
         disabled: false,
+        notify: Default::default(),
         checks: vec![check.into()],
     };
     let vip = Ipv4Addr::new(192, 0, 2, 200).into();
@@ -39,6 +40,7 @@ fn config(forwarding: Forwarding) -> Config {
         real_servers: vec![server],
         sorry_server: None,
         inhibit_on_failure: false,
+        policy: Default::default(),
         device: None,
     };
     Config {

@@ -2,8 +2,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::*;
 
+use super::super::{Found, Pool, Standing};
 use super::*;
-use crate::model::{Family, Forwarding, Protocol, Scheduler, ServiceSpec, SorryServer};
+use crate::model::{Family, Forwarding, Instant, Protocol, Scheduler, ServiceSpec, SorryServer};
 
 fn service() -> ServiceKey {
     ServiceKey::Address {
@@ -25,6 +26,7 @@ fn server(n: u8, weight: u32, tier: u32) -> RealServer {
         spec,
         tier,
         disabled: false,
+        notify: Default::default(),
         checks: vec![],
     }
 }
@@ -37,6 +39,7 @@ fn pool(real_servers: Vec<RealServer>) -> VirtualServer {
         real_servers,
         sorry_server: None,
         inhibit_on_failure: false,
+        policy: Default::default(),
         device: None,
     }
 }
@@ -60,9 +63,25 @@ fn states(text: &str) -> Vec<ServerState> {
     text.chars().map(state).collect()
 }
 
-fn standings(pool: &VirtualServer, states: &[ServerState]) -> Vec<Standing> {
-    let one = |(server, state): (&RealServer, &ServerState)| Standing::plain(server.spec.weight, *state);
-    pool.real_servers.iter().zip(states).map(one).collect()
+/// The destinations at a first look.
+fn first_look(
+    pool: &VirtualServer,
+    states: &[ServerState],
+    current: &Service,
+) -> BTreeMap<DestinationKey, DestinationSpec> {
+    let one = |(server, state): (&RealServer, &ServerState)| Seat::new(Standing::plain(server.spec.weight, *state));
+    let mut seats: Vec<_> = pool.real_servers.iter().zip(states).map(one).collect();
+    let weighs = |key: DestinationKey| current.destinations.get(&key).is_some_and(|spec| spec.weight > 0);
+    let found = Found {
+        member: &|index| weighs(pool.real_servers[index].destination(&service())),
+        sorry: pool
+            .sorry_server
+            .as_ref()
+            .is_some_and(|sorry| weighs(sorry.destination(&service()))),
+    };
+    let mut machine = Pool::default();
+    machine.look(pool, &mut seats, found, false, Instant::START);
+    destinations(pool, machine.tier(), &seats, &service(), Some(current))
 }
 
 /// Destinations in short: `last octet=weight`.
@@ -93,12 +112,7 @@ fn run(pool: &VirtualServer, text: &str, found: &[(u8, u32)]) -> String {
             })
             .collect(),
     };
-    shown(&destinations(
-        pool,
-        &standings(pool, &states(text)),
-        &service(),
-        Some(&current),
-    ))
+    shown(&first_look(pool, &states(text), &current))
 }
 
 #[test]
@@ -153,9 +167,13 @@ fn nothing_is_touched_before_the_first_verdict() {
     );
     assert_eq!(
         run(&pool, "??", &[]),
-        "",
-        "and an empty table is not filled with a guess"
+        "9=1",
+        "nobody who might serve is in the table, so nobody holds back the sorry server"
     );
+    assert_eq!(run(&pool, "??", &[(1, 0)]), "1=0 9=1");
+    pool.sorry_server = None;
+    assert_eq!(run(&pool, "??", &[]), "", "an empty table is not filled with a guess");
+    pool.sorry_server = sorry(9, false);
     assert_eq!(run(&pool, "?u", &[(1, 3)]), "1=3 2=1");
     assert_eq!(run(&pool, "d?", &[(1, 3), (2, 1)]), "2=1");
     assert_eq!(
@@ -178,6 +196,16 @@ fn a_higher_tier_serves_only_for_the_lower_ones() {
     );
     pool.inhibit_on_failure = true;
     assert_eq!(run(&pool, "uuu", &[]), "1=1 2=0 3=0");
+}
+
+#[test]
+fn a_hash_scheduler_has_everybody_from_the_start_in_the_same_order() {
+    let mut pool = pool(vec![server(3, 1, 0), server(1, 1, 0), server(2, 1, 1)]);
+    pool.spec.scheduler = Scheduler::Mh;
+    pool.inhibit_on_failure = true;
+    assert_eq!(run(&pool, "???", &[]), "1=0 2=0 3=0");
+    assert_eq!(run(&pool, "u?d", &[]), "1=0 2=0 3=1");
+    assert_eq!(run(&pool, "dud", &[]), "1=1 2=0 3=0");
 }
 
 #[test]
@@ -206,7 +234,7 @@ proptest! {
             spec: pool.spec.clone(),
             destinations: found.iter().map(|(n, weight)| (DestinationKey::new(address(*n), 80), DestinationSpec::new(Forwarding::Dr, *weight))).collect(),
         };
-        let wanted = destinations(&pool, &standings(&pool, &states), &service(), Some(&current));
+        let wanted = first_look(&pool, &states, &current);
         let weight_of = |n: u8| wanted.get(&DestinationKey::new(address(n), 80)).map_or(0, |spec| spec.weight);
         let undecided = states.contains(&ServerState::Unknown);
         let somebody = pool.real_servers.iter().zip(&states).any(|(server, state)| *state == ServerState::Up && server.spec.weight > 0);

@@ -68,6 +68,17 @@ pub enum Request {
         /// `None` for what the configuration and the server's checks say.
         weight: Option<u32>,
     },
+    /// A pool goes back from a backup tier to the best one that can serve.
+    Return {
+        /// The virtual server's name.
+        virtual_server: String,
+    },
+    /// A pool's destinations are taken out and put in again in the order of their addresses, as a hash scheduler's table
+    /// asks for.
+    Rebuild {
+        /// The virtual server's name.
+        virtual_server: String,
+    },
 }
 
 impl fmt::Display for Request {
@@ -76,6 +87,9 @@ impl fmt::Display for Request {
         f.write_str(self.command())?;
         match self {
             Self::Status { virtual_server: None } | Self::Events { .. } | Self::Reload => Ok(()),
+            Self::Return { virtual_server } | Self::Rebuild { virtual_server } => {
+                write!(f, " {}", shown(virtual_server))
+            }
             Self::Status {
                 virtual_server: Some(name),
             } => write!(f, " {}", shown(name)),
@@ -109,7 +123,7 @@ pub enum BadRequest {
     )]
     Version(u64),
     /// No such command.
-    #[error("there is no command `{0}` (status, why, events, reload, drain, maint, ready, weight)")]
+    #[error("there is no command `{0}` (status, why, events, reload, drain, maint, ready, weight, return, rebuild)")]
     Command(String),
     /// A member is missing.
     #[error("`{command}` needs `{member}`")]
@@ -175,6 +189,8 @@ impl Request {
             Self::Maint { .. } => "maint",
             Self::Ready { .. } => "ready",
             Self::Weight { .. } => "weight",
+            Self::Return { .. } => "return",
+            Self::Rebuild { .. } => "rebuild",
         }
     }
 
@@ -182,7 +198,13 @@ impl Request {
     pub fn is_change(&self) -> bool {
         match self {
             Self::Status { .. } | Self::Why { .. } | Self::Events { .. } => false,
-            Self::Reload | Self::Drain { .. } | Self::Maint { .. } | Self::Ready { .. } | Self::Weight { .. } => true,
+            Self::Reload
+            | Self::Drain { .. }
+            | Self::Maint { .. }
+            | Self::Ready { .. }
+            | Self::Weight { .. }
+            | Self::Return { .. }
+            | Self::Rebuild { .. } => true,
         }
     }
 
@@ -195,6 +217,9 @@ impl Request {
         };
         match self.clone() {
             Self::Status { virtual_server } => wire.virtual_server = virtual_server,
+            Self::Return { virtual_server } | Self::Rebuild { virtual_server } => {
+                wire.virtual_server = Some(virtual_server)
+            }
             Self::Why { server } | Self::Maint { server } | Self::Ready { server } => wire.server = Some(server),
             Self::Events { last, follow } => {
                 wire.last = last;
@@ -256,6 +281,12 @@ impl Request {
                 server: wire.server("weight")?,
                 weight: wire.weight()?,
             },
+            "return" => Self::Return {
+                virtual_server: wire.virtual_server("return")?,
+            },
+            "rebuild" => Self::Rebuild {
+                virtual_server: wire.virtual_server("rebuild")?,
+            },
             other => return Err(BadRequest::Command(other.escape_debug().take(40).collect())),
         };
         match wire.left_over() {
@@ -272,6 +303,13 @@ impl Wire {
     fn server(&mut self, command: &'static str) -> Result<String, BadRequest> {
         let member = "server";
         self.server.take().ok_or(BadRequest::Missing { command, member })
+    }
+
+    fn virtual_server(&mut self, command: &'static str) -> Result<String, BadRequest> {
+        let member = "virtual_server";
+        self.virtual_server
+            .take()
+            .ok_or(BadRequest::Missing { command, member })
     }
 
     fn deadline(&mut self) -> Result<Option<Duration>, BadRequest> {
@@ -390,6 +428,7 @@ mod tests {
             (r#"{"version":1,"command":"status","all":true}"#, "unknown field `all`"),
             (r#"{"version":1,"command":"status","version":1}"#, "duplicate field"),
             (r#"{"version":1,"command":"why"}"#, "`why` needs `server`"),
+            (r#"{"version":1,"command":"return"}"#, "`return` needs `virtual_server`"),
             (
                 r#"{"version":1,"command":"reload","server":"x"}"#,
                 "`reload` takes no `server`",
@@ -433,6 +472,8 @@ mod tests {
             (server, seconds).prop_map(|(server, deadline)| Request::Drain { server, deadline }),
             server.prop_map(|server| Request::Maint { server }),
             server.prop_map(|server| Request::Ready { server }),
+            server.prop_map(|virtual_server| Request::Return { virtual_server }),
+            server.prop_map(|virtual_server| Request::Rebuild { virtual_server }),
             (server, prop::option::of(0..=0x7fff_ffff_u32))
                 .prop_map(|(server, weight)| Request::Weight { server, weight }),
         ]

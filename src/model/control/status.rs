@@ -36,6 +36,14 @@ pub struct PoolStatus {
     pub serving_since: UnixTime,
     /// Whether that waits for somebody's first verdict.
     pub pending: bool,
+    /// Whether the weights of those who are up reach its quorum; null before that is known.
+    pub quorum: Option<bool>,
+    /// Whether so few servers are up that failed ones are kept in.
+    pub panic: bool,
+    /// Whether its checks are suspended, for none of its addresses is on this host.
+    pub suspended: bool,
+    /// Who could serve again and is not gone back to yet.
+    pub awaited: Option<String>,
     /// Its members in the order of the configuration.
     pub real_servers: Vec<ServerStatus>,
     /// Who serves when none of them can.

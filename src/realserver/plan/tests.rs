@@ -274,6 +274,7 @@ fn real(address: &str, forwarding: Forwarding) -> RealServer {
         spec: DestinationSpec::new(forwarding, 1),
         tier: 0,
         disabled: false,
+        notify: Default::default(),
         checks: Vec::new(),
     }
 }
@@ -292,6 +293,7 @@ fn virtual_server(name: &str, services: &[&str], real_servers: Vec<RealServer>) 
         real_servers,
         sorry_server: None,
         inhibit_on_failure: false,
+        policy: Default::default(),
         device: None,
     }
 }

@@ -1,0 +1,50 @@
+//! Looking at a pool anew: which tier serves, and what is told of it.
+
+use super::Director;
+use super::pools::tier_name;
+use crate::health::PoolNews;
+use crate::model::{Action, Instant, Transition};
+
+impl Director {
+    /// Looks at a pool anew and has it written; before the table was read there is nothing to look at.
+    pub(super) fn review(&mut self, pool: usize, ordered_back: bool, now: Instant, actions: &mut Vec<Action>) {
+        self.dirty.insert(pool);
+        let Some(believed) = &self.believed else { return };
+        let news = self.pools.look(&self.config, pool, believed, ordered_back, now);
+        for item in news {
+            let server = &self.config.virtual_servers[pool];
+            let virtual_server = server.name.clone();
+            let name = |tier| tier_name(server, tier);
+            let transition = match item {
+                PoolNews::Tier { from, to, lasted } => Transition::TierChanged {
+                    virtual_server,
+                    from: from.and_then(name),
+                    to: name(to),
+                    lasted,
+                },
+                PoolNews::ReturnAwaited { better, after } => Transition::ReturnAwaited {
+                    virtual_server,
+                    better: name(better).unwrap_or_default(),
+                    after,
+                },
+                PoolNews::Quorum { held, weight, needed } => {
+                    self.notify_quorum(pool, held, weight, needed, actions);
+                    Transition::QuorumChanged {
+                        virtual_server,
+                        held,
+                        weight,
+                        needed,
+                    }
+                }
+                PoolNews::PanicBegan { up, of } => Transition::PanicBegan {
+                    virtual_server,
+                    up,
+                    of,
+                    threshold: server.policy.panic_threshold,
+                },
+                PoolNews::PanicEnded => Transition::PanicEnded { virtual_server },
+            };
+            actions.push(Action::Report(transition));
+        }
+    }
+}

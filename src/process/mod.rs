@@ -1,0 +1,165 @@
+//! Programs of the user's: started with a clean environment as an unprivileged user, heard, and ended with all that they
+//! have started.
+//!
+//! A hand: it runs what it is told to and says how it ended; it decides nothing, retries nothing and keeps no queue.
+
+use std::convert::Infallible;
+use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, User};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+
+/// The environment's only variable beside those that are asked for.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// How much of what it writes is kept; the rest is read and forgotten.
+const KEPT: usize = 512;
+/// How long output may still come in after the end: it is in the pipe already.
+const REST: Duration = Duration::from_millis(20);
+
+/// How a program ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// With which status, or by which signal.
+    pub status: ExitStatus,
+    /// The beginning of what it wrote to its output, at most 512 bytes.
+    pub said: Vec<u8>,
+}
+
+impl Ended {
+    /// The first line that it wrote.
+    pub fn first_line(&self) -> &[u8] {
+        self.said.split(|byte| *byte == b'\n').next().unwrap_or_default()
+    }
+}
+
+/// Why a program could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// There is no such user.
+    #[error("there is no user `{0}`")]
+    NoUser(String),
+    /// The users could not be looked through.
+    #[error("cannot look up the user `{name}`: {why}")]
+    LookUp {
+        /// Whom.
+        name: String,
+        /// What went wrong.
+        why: String,
+    },
+    /// It does not start.
+    #[error("cannot start {program}: {source}")]
+    NotStarted {
+        /// Its path.
+        program: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Its end could not be waited for.
+    #[error("cannot wait for {program}: {source}")]
+    Wait {
+        /// Its path.
+        program: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// Runs a program to its end.
+///
+/// It gets a process group of its own, `PATH` and `environment`, and nothing to read. When it ends, and when this future
+/// is dropped, the whole group is killed: what it leaves behind would pile up. There is no time limit here: who wants one
+/// drops the future.
+///
+/// # Errors
+/// [`ProcessError`], where it could not be run at all.
+pub async fn run<'e, K: AsRef<OsStr>>(
+    argv: &[String],
+    user: &str,
+    environment: impl IntoIterator<Item = (K, &'e str)>,
+) -> Result<Ended, ProcessError> {
+    let user = look_up(user.to_owned()).await?;
+    let program = argv.first().map(String::as_str).unwrap_or_default();
+    let mut command = std::process::Command::new(program);
+    command
+        .args(argv.get(1..).unwrap_or_default())
+        .env_clear()
+        .env("PATH", PATH)
+        .envs(environment)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0);
+    if nix::unistd::geteuid() != user.uid {
+        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+    }
+    let mut child = Command::from(command)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|source| ProcessError::NotStarted {
+            program: program.to_owned(),
+            source,
+        })?;
+    let _group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
+    let mut output = child.stdout.take();
+    let mut said = Vec::new();
+    let status = {
+        let listen = async {
+            if let Some(output) = &mut output {
+                listen(output, &mut said).await;
+            }
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            status = child.wait() => status.map_err(|source| ProcessError::Wait { program: program.to_owned(), source })?,
+            never = listen => match never {},
+        }
+    };
+    if let Some(output) = &mut output {
+        // A child of it may hold the pipe open: what is in it has come.
+        let _ = tokio::time::timeout(REST, listen(output, &mut said)).await;
+    }
+    Ok(Ended { status, said })
+}
+
+/// Reads to the end, and keeps the beginning.
+async fn listen(output: &mut (impl AsyncRead + Unpin), said: &mut Vec<u8>) {
+    let mut buffer = [0; 1024];
+    while let Ok(read @ 1..) = output.read(&mut buffer).await {
+        let keep = read.min(KEPT.saturating_sub(said.len()));
+        said.extend_from_slice(&buffer[..keep]);
+    }
+}
+
+/// Kills a process group when it goes out of scope.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            // Mostly there is nobody left.
+            let _ = killpg(leader, Signal::SIGKILL);
+        }
+    }
+}
+
+async fn look_up(name: String) -> Result<User, ProcessError> {
+    let asked = name.clone();
+    match tokio::task::spawn_blocking(move || User::from_name(&asked)).await {
+        Ok(Ok(Some(user))) => Ok(user),
+        Ok(Ok(None)) => Err(ProcessError::NoUser(name)),
+        Ok(Err(errno)) => Err(ProcessError::LookUp {
+            name,
+            why: errno.to_string(),
+        }),
+        Err(error) => Err(ProcessError::LookUp {
+            name,
+            why: error.to_string(),
+        }),
+    }
+}
