@@ -49,8 +49,14 @@ _ipvsd() {
             ipvsd,realserver)
                 cmd="ipvsd__subcmd__realserver"
                 ;;
+            ipvsd,rebuild)
+                cmd="ipvsd__subcmd__rebuild"
+                ;;
             ipvsd,reload)
                 cmd="ipvsd__subcmd__reload"
+                ;;
+            ipvsd,return)
+                cmd="ipvsd__subcmd__return"
                 ;;
             ipvsd,run)
                 cmd="ipvsd__subcmd__run"
@@ -97,8 +103,14 @@ _ipvsd() {
             ipvsd__subcmd__help,realserver)
                 cmd="ipvsd__subcmd__help__subcmd__realserver"
                 ;;
+            ipvsd__subcmd__help,rebuild)
+                cmd="ipvsd__subcmd__help__subcmd__rebuild"
+                ;;
             ipvsd__subcmd__help,reload)
                 cmd="ipvsd__subcmd__help__subcmd__reload"
+                ;;
+            ipvsd__subcmd__help,return)
+                cmd="ipvsd__subcmd__help__subcmd__return"
                 ;;
             ipvsd__subcmd__help,run)
                 cmd="ipvsd__subcmd__help__subcmd__run"
@@ -152,7 +164,7 @@ _ipvsd() {
 
     case "${cmd}" in
         ipvsd)
-            opts="-h -V --help --version run check-config plan apply list ipvsadm status why drain maint ready weight reload events realserver help"
+            opts="-h -V --help --version run check-config plan apply list ipvsadm status why drain maint ready weight return rebuild reload events realserver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -254,7 +266,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__help)
-            opts="run check-config plan apply list ipvsadm status why drain maint ready weight reload events realserver help"
+            opts="run check-config plan apply list ipvsadm status why drain maint ready weight return rebuild reload events realserver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -463,7 +475,35 @@ _ipvsd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        ipvsd__subcmd__help__subcmd__rebuild)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         ipvsd__subcmd__help__subcmd__reload)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__help__subcmd__return)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -821,7 +861,43 @@ _ipvsd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        ipvsd__subcmd__rebuild)
+            opts="-h -V --json --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         ipvsd__subcmd__reload)
+            opts="-h -V --json --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__return)
             opts="-h -V --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
