@@ -163,7 +163,7 @@ impl Site {
     }
 
     /// Twenty further addresses of the client.
-    fn client_sources(&self, client: &Host) -> Vec<IpAddr> {
+    pub(crate) fn client_sources(&self, client: &Host) -> Vec<IpAddr> {
         let sources: Vec<IpAddr> = (120..140u8)
             .map(|last| match client.address4(ipvsd_lab::Segment::Client).octets() {
                 [a, b, c, _] if self.family == Family::V4 => Ipv4Addr::new(a, b, c, last).into(),

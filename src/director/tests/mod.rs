@@ -1,6 +1,7 @@
 //! The director in a simulated world: a kernel, servers and a clock of our own. Nothing sleeps.
 
 mod operator;
+mod policy;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -34,6 +35,8 @@ struct World {
     verdict: Verdict,
     answers: HashMap<IpAddr, Answer>,
     advice: HashMap<IpAddr, crate::model::Advice>,
+    /// Servers that have connections.
+    busy: BTreeSet<IpAddr>,
     /// The commands that were run, with what they were told.
     commands: Vec<(String, BTreeMap<&'static str, String>)>,
     /// What will happen, in the order of its time.
@@ -63,6 +66,7 @@ impl World {
             verdict: |_| Ok(()),
             answers: HashMap::new(),
             advice: HashMap::new(),
+            busy: BTreeSet::new(),
             commands: Vec::new(),
             coming: BTreeMap::new(),
             sequence: 0,
@@ -125,6 +129,13 @@ impl World {
                     for spec in service.destinations.values_mut() {
                         (spec.upper_threshold, spec.lower_threshold) = (0, 0);
                     }
+                }
+                for (key, service) in &read.services {
+                    let idle = service
+                        .destinations
+                        .iter()
+                        .filter(|(destination, spec)| spec.weight == 0 && !self.busy.contains(&destination.address));
+                    read.idle.extend(idle.map(|(destination, _)| (*key, *destination)));
                 }
                 self.later(WRITE_TIME, Event::TableRead(read));
             }
