@@ -20,7 +20,7 @@ const LONGEST_CAUSE: usize = 160;
 
 /// What became of one probe, without its reasons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Found {
     Success,
     Failure,
     Drain,
@@ -28,7 +28,7 @@ pub(super) enum Verdict {
     LocalTrouble,
 }
 
-impl Verdict {
+impl Found {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -47,7 +47,7 @@ pub(super) struct Kept {
     at: u64,
     /// Microseconds, at most some 70 minutes.
     latency: u32,
-    pub(super) verdict: Verdict,
+    pub(super) found: Found,
     pub(super) cause: Option<Arc<str>>,
 }
 
@@ -81,17 +81,17 @@ impl History {
 
     /// Keeps a result; `local` is trouble of this host that the result itself does not show.
     pub(super) fn keep(&mut self, result: &ProbeResult, now: Instant) {
-        let (verdict, cause) = match &result.outcome {
-            ProbeOutcome::Success => (Verdict::Success, None),
-            ProbeOutcome::Failure(cause) => (Verdict::Failure, Some(cause.to_string())),
-            ProbeOutcome::Drain(cause) => (Verdict::Drain, Some(cause.to_string())),
-            ProbeOutcome::NoVerdict(cause) => (Verdict::NoVerdict, Some(cause.to_string())),
-            ProbeOutcome::Local(trouble) => (Verdict::LocalTrouble, Some(trouble.to_string())),
+        let (found, cause) = match &result.outcome {
+            ProbeOutcome::Success => (Found::Success, None),
+            ProbeOutcome::Failure(cause) => (Found::Failure, Some(cause.to_string())),
+            ProbeOutcome::Drain(cause) => (Found::Drain, Some(cause.to_string())),
+            ProbeOutcome::NoVerdict(cause) => (Found::NoVerdict, Some(cause.to_string())),
+            ProbeOutcome::Local(trouble) => (Found::LocalTrouble, Some(trouble.to_string())),
         };
         let kept = Kept {
             at: u64::try_from(now.since_start().as_millis()).unwrap_or(u64::MAX),
             latency: u32::try_from(result.latency.as_micros()).unwrap_or(u32::MAX),
-            verdict,
+            found,
             cause: cause.map(|cause| self.shared(&cause)),
         };
         if self.results.len() < RESULTS {
@@ -124,7 +124,7 @@ impl History {
     pub(super) fn last_failure(&self) -> Option<&Kept> {
         self.results()
             .rev()
-            .find(|kept| matches!(kept.verdict, Verdict::Failure | Verdict::Drain))
+            .find(|kept| matches!(kept.found, Found::Failure | Found::Drain))
     }
 }
 

@@ -295,7 +295,7 @@ fn check_report(slot: &CheckSlot, now: Now) -> CheckReport {
             .results()
             .map(|kept| ProbeReport {
                 time: now.time_of(kept.at()),
-                outcome: kept.verdict.name().to_owned(),
+                outcome: kept.found.name().to_owned(),
                 latency_us: u64::try_from(kept.latency().as_micros()).unwrap_or(u64::MAX),
                 cause: kept.cause.as_deref().map(str::to_owned),
             })
