@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use super::pools::Pools;
 use crate::health::{self, Found, Seat, Standing};
-use crate::model::{Config, Instant, Owned, RealServer, ServerState, Service, ServiceKey, Table, VirtualServer};
+use crate::model::{
+    Config, DestinationKey, Instant, Owned, RealServer, ServerState, Service, ServiceKey, Table, VirtualServer,
+};
 
 /// What the services of one pool should hold, given the configuration, its members and the tier that serves.
 pub(super) fn desired_services<'a>(
@@ -25,6 +27,14 @@ pub(super) fn desired_services<'a>(
             },
         )
     })
+}
+
+/// The weight that the configuration has for a destination; 0 for one that is not a real server of this pool.
+pub(super) fn configured_weight(server: &VirtualServer, service: &ServiceKey, destination: &DestinationKey) -> u32 {
+    let mut servers = server.real_servers.iter();
+    servers
+        .find(|real| real.destination(service) == *destination)
+        .map_or(0, |real| real.spec.weight)
 }
 
 /// The services whose configuration uses what a cheap read of the table does not show: connection thresholds.

@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use crate::model::{
     Action, Config, DestinationKey, Event, Instant, LocalTrouble, Owned, ProbeId, ProbeOutcome, ProbeResult,
-    RefusalKind, ServiceKey, Step, StepOutcome, Table, Transition, VirtualServer,
+    RefusalKind, Scheduler, ServiceKey, Step, StepOutcome, Table, Transition, VirtualServer,
 };
 use crate::plan;
 use desired::desired_services;
@@ -115,9 +115,11 @@ pub struct Director {
     /// The kernel's table as last read, and written since.
     believed: Option<Table>,
     kernel: Kernel,
-    /// Pools whose destinations may have to change.
+    /// Pools that have to be looked at, and whose destinations may have to change then.
     dirty: BTreeSet<usize>,
     drains: Drains,
+    /// Pools that are to go back to their best tier.
+    returns: BTreeSet<usize>,
     /// Pools whose destinations are to be put in anew, in order.
     rebuild: BTreeSet<usize>,
     /// The addresses on this host, where they are known.
@@ -152,6 +154,7 @@ impl Director {
             kernel: Kernel::Idle,
             dirty: BTreeSet::new(),
             drains: Drains::default(),
+            returns: BTreeSet::new(),
             rebuild: BTreeSet::new(),
             addresses: None,
             compare_all: false,
@@ -199,7 +202,7 @@ impl Director {
             Event::StepsApplied(outcomes) => self.absorb(outcomes, now, &mut actions),
             Event::ProbeFinished { probe, result } => self.judge(probe, result, now, &mut actions),
             Event::AddressesFound(addresses) => self.addresses_found(addresses, now, &mut actions),
-            Event::Operator(order) => self.obey(order, now, &mut actions),
+            Event::Operator(order) => self.obey(order, &mut actions),
             Event::TimeReached => self.time_reached(now, &mut actions),
         }
         self.write(now, &mut actions);
@@ -224,6 +227,7 @@ impl Director {
         self.schedule.retain(|check| self.pools.check(check).is_some());
         self.config = config;
         self.details = Arc::new(self.services_to_read_in_full());
+        self.returns.clear();
         self.rebuild.clear();
         self.suspend_checks(now, actions);
         self.refused.clear();
@@ -335,9 +339,7 @@ impl Director {
                 None => actions.extend(self.pools.start_probe(check, due, now)),
             }
         }
-        for pool in self.pools.woken(now) {
-            self.review(pool, false, now, actions);
-        }
+        self.dirty.extend(self.pools.woken(now));
         // What drains belongs to services here and there, and this is rare.
         self.compare_all |= self.drains.came_due(now);
         self.refused.retain(|_, (_, until)| *until > now);
@@ -391,7 +393,7 @@ impl Director {
         if let Some(change) = self.pools.update_server(pool, server, check_name, cause, now) {
             actions.push(Action::Report(change));
         }
-        self.restand(pool, server, reason, now, actions);
+        self.restand(pool, server, reason, actions);
     }
 
     /// A probe that says nothing about the server: the state stays, the next probe comes as if nothing had changed.
@@ -417,24 +419,23 @@ impl Director {
             return;
         }
         let full = std::mem::take(&mut self.compare_all);
-        if full {
-            // Servers without a verdict count by what the table has of them.
-            for pool in 0..self.config.virtual_servers.len() {
-                self.review(pool, false, now, actions);
-            }
-        }
         let dirty = std::mem::take(&mut self.dirty);
-        let Some(believed) = &self.believed else { return };
         let pools: Vec<_> = match full {
             true => (0..self.config.virtual_servers.len()).collect(),
             false => dirty.into_iter().collect(),
         };
+        for pool in &pools {
+            self.review(*pool, now, actions);
+        }
+        let Some(believed) = &self.believed else { return };
         let mut wanted = Table::default();
+        let mut pool_of = BTreeMap::new();
         for pool in &pools {
             let server = &self.config.virtual_servers[*pool];
             for (key, mut service) in desired_services(&self.config, &self.pools, *pool, believed) {
                 self.drains.add(server, key, &mut service, believed, now);
                 wanted.services.insert(key, service);
+                pool_of.insert(key, server);
             }
         }
         let rebuild: BTreeSet<_> = std::mem::take(&mut self.rebuild)
@@ -444,10 +445,17 @@ impl Director {
         let mut steps = Vec::new();
         for (key, service) in &wanted.services {
             let actual = believed.services.get(key);
+            let mut of_service = Vec::new();
             match rebuild.contains(key) {
-                true => plan::rebuild_steps(*key, service, actual, &mut steps),
-                false => plan::service_steps(*key, service, actual, &mut steps),
+                true => plan::rebuild_steps(*key, service, actual, &mut of_service),
+                false => plan::service_steps(*key, service, actual, &mut of_service),
             }
+            let filled = rebuild.contains(key) || actual.is_none_or(|actual| actual.destinations.is_empty());
+            if filled && service.spec.scheduler == Scheduler::Mh {
+                let full = |destination: &DestinationKey| desired::configured_weight(pool_of[key], key, destination);
+                of_service = plan::add_with_slots(of_service, full);
+            }
+            steps.append(&mut of_service);
         }
         if full {
             steps.extend(plan::removals(&wanted, believed, &self.owned.services));

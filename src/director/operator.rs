@@ -3,7 +3,7 @@
 //! An operator's wish is one input among others ([`crate::health::Inputs`]); nothing else ever takes it back.
 
 use super::Director;
-use crate::model::{Action, AdminState, Instant, OperatorOrder, OrderRefused, ServerId, Transition};
+use crate::model::{Action, AdminState, OperatorOrder, OrderRefused, ServerId, Transition};
 
 impl Director {
     /// Whether what an order is about is in the configuration; to be asked before [`crate::model::Event::Operator`],
@@ -41,23 +41,24 @@ impl Director {
         })
     }
 
-    pub(super) fn obey(&mut self, order: OperatorOrder, now: Instant, actions: &mut Vec<Action>) {
+    pub(super) fn obey(&mut self, order: OperatorOrder, actions: &mut Vec<Action>) {
         match order {
             OperatorOrder::SetState { server, state } => {
                 if let Some((pool, server)) = self.pools.find(&server) {
                     self.pools.wishes_mut(pool, server).state = state;
-                    self.restand(pool, server, None, now, actions);
+                    self.restand(pool, server, None, actions);
                 }
             }
             OperatorOrder::SetWeight { server, weight } => {
                 if let Some((pool, server)) = self.pools.find(&server) {
                     self.pools.wishes_mut(pool, server).weight = weight;
-                    self.restand(pool, server, None, now, actions);
+                    self.restand(pool, server, None, actions);
                 }
             }
             OperatorOrder::Return { virtual_server } => {
                 if let Some(pool) = self.pools.find_pool(&virtual_server) {
-                    self.review(pool, true, now, actions);
+                    self.returns.insert(pool);
+                    self.dirty.insert(pool);
                 }
             }
             OperatorOrder::Rebuild { virtual_server } => {
@@ -71,14 +72,7 @@ impl Director {
 
     /// Works out anew what counts for a server, tells of it, and has its pool looked at where that changed. `reason`: how
     /// its last probe failed.
-    pub(super) fn restand(
-        &mut self,
-        pool: usize,
-        server: usize,
-        reason: Option<String>,
-        now: Instant,
-        actions: &mut Vec<Action>,
-    ) {
+    pub(super) fn restand(&mut self, pool: usize, server: usize, reason: Option<String>, actions: &mut Vec<Action>) {
         let Some(before) = self.pools.restand(&self.config, pool, server) else {
             return;
         };
@@ -98,6 +92,6 @@ impl Director {
             }));
         }
         self.notify_server(pool, server, &before, &after, reason, actions);
-        self.review(pool, false, now, actions);
+        self.dirty.insert(pool);
     }
 }

@@ -6,9 +6,11 @@ use crate::health::PoolNews;
 use crate::model::{Action, Instant, Transition};
 
 impl Director {
-    /// Looks at a pool anew and has it written; before the table was read there is nothing to look at.
-    pub(super) fn review(&mut self, pool: usize, ordered_back: bool, now: Instant, actions: &mut Vec<Action>) {
-        self.dirty.insert(pool);
+    /// Looks at a pool anew, which is done when it can be written: of thousands that fail in one second, and of many in
+    /// one pool, all those that came in during one batch are looked at together. Before the table was read there is
+    /// nothing to look at.
+    pub(super) fn review(&mut self, pool: usize, now: Instant, actions: &mut Vec<Action>) {
+        let ordered_back = self.returns.remove(&pool);
         let Some(believed) = &self.believed else { return };
         let news = self.pools.look(&self.config, pool, believed, ordered_back, now);
         for item in news {

@@ -110,6 +110,40 @@ pub fn service_steps(key: ServiceKey, desired: &Service, actual: Option<&Service
     }));
 }
 
+/// Adds destinations of weight 0 with the weight that `full` has for them, and sets them to 0 in the next step.
+///
+/// For Maglev services that are being filled: the kernel gives a destination slots by the last weight above 0 that it had
+/// (`ip_vs_mh.c`, `last_weight`), so one that never had any would come to other slots than on a director where it had.
+pub fn add_with_slots(steps: Vec<Step>, full: impl Fn(&DestinationKey) -> u32) -> Vec<Step> {
+    let mut with_slots = Vec::with_capacity(steps.len());
+    for step in steps {
+        match step {
+            Step::AddDestination {
+                service,
+                destination,
+                spec,
+            } if spec.weight == 0 => {
+                let weight = full(&destination);
+                let with_weight = DestinationSpec { weight, ..spec };
+                with_slots.push(Step::AddDestination {
+                    service,
+                    destination,
+                    spec: with_weight,
+                });
+                if weight > 0 {
+                    with_slots.push(Step::SetDestination {
+                        service,
+                        destination,
+                        spec,
+                    });
+                }
+            }
+            other => with_slots.push(other),
+        }
+    }
+    with_slots
+}
+
 /// Whether the change lets a destination take more than before.
 fn takes_over(new: DestinationSpec, old: DestinationSpec) -> bool {
     new.weight > old.weight

@@ -905,7 +905,8 @@ fn any_answer() -> impl Strategy<Value = Answer> {
         Just(Answer::Accepts),
         Just(Answer::Refuses),
         Just(Answer::Hangs),
-        Just(Answer::LocalTrouble)
+        Just(Answer::LocalTrouble),
+        Just(Answer::Drains)
     ]
 }
 

@@ -50,8 +50,8 @@ fn commands_are_run_for_what_changed_and_told_why() {
     assert_eq!(
         events(&world),
         [
-            "pool-200: quorum_up",
             "192.0.2.12:80 of pool-200: server_down (connection refused)",
+            "pool-200: quorum_up",
         ],
         "a first success is no news, a first failure is"
     );
@@ -303,6 +303,36 @@ fn two_directors_of_a_hash_service_add_everybody_in_the_same_order() {
 }
 
 #[test]
+fn a_maglev_service_is_filled_with_slots_for_those_who_are_down() {
+    let mut world = World::new();
+    let mut pool = pool(200, &[11, 12]);
+    pool.spec.scheduler = Scheduler::Mh;
+    pool.inhibit_on_failure = true;
+    world.answer(12, Answer::Hangs);
+    let mut config = config(vec![pool]);
+    world.start(config.clone());
+    world.run_for(seconds(5));
+    let of_12 = |world: &World| -> Vec<_> {
+        let lines = world.log.iter().filter(|line| line.contains("real server 192.0.2.12"));
+        lines
+            .map(|line| format!("{}{}", &line[6..9], line.split("weight").nth(1).unwrap_or("?")))
+            .collect()
+    };
+    assert_eq!(of_12(&world), ["add 1)", "set 0)"], "{:?}", world.log);
+    // In a service that serves nobody is let in for the sake of slots.
+    config.virtual_servers[0].real_servers.push(server(13));
+    world.answer(13, Answer::Hangs);
+    world.start(config);
+    world.run_for(seconds(5));
+    assert!(
+        world
+            .log
+            .iter()
+            .any(|line| line.contains("add real server 192.0.2.13:80 to tcp 192.0.2.200:80 (dr weight 0)"))
+    );
+}
+
+#[test]
 fn a_rebuild_puts_everybody_in_again_in_order_at_once() {
     let mut world = World::new();
     let mut pool = pool(200, &[12, 11]);
@@ -336,4 +366,84 @@ fn a_rebuild_puts_everybody_in_again_in_order_at_once() {
         }),
         Ok(())
     );
+}
+
+#[derive(Debug, Clone)]
+enum Happening {
+    Answers(u8, Answer),
+    Is(u8, AdminState),
+    Weighs(u8, Option<u32>),
+    Returns,
+    Reload,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let server = || 1u8..5;
+    let admin = prop::sample::select(vec![AdminState::Ready, AdminState::Drain, AdminState::Maint]);
+    prop_oneof![
+        4 => (server(), any_answer()).prop_map(|(n, answer)| Happening::Answers(n, answer)),
+        2 => (server(), admin).prop_map(|(n, state)| Happening::Is(n, state)),
+        1 => (server(), prop::option::of(0u32..4)).prop_map(|(n, weight)| Happening::Weighs(n, weight)),
+        1 => Just(Happening::Returns),
+        1 => Just(Happening::Reload),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    /// Whatever servers, operators and reloads do, under whatever policy: no write leaves the service without a server;
+    /// and once everything is taken back and has settled, the table is the one that a new director comes to.
+    #[test]
+    fn under_every_policy_somebody_serves_and_the_end_depends_on_the_inputs_alone(
+        history in prop::collection::vec((happening(), 0u64..4000), 1..30),
+        tiers in prop::array::uniform4(0u32..2),
+        (quorum, mode, slow, drains, inhibit) in (1u32..4, 0usize..3, any::<bool>(), any::<bool>(), any::<bool>()),
+        ends in prop::array::uniform4(any::<bool>()),
+        leaving in prop::array::uniform4(any::<bool>()),
+    ) {
+        let mut pool = with_sorry(pool(200, &[1, 2, 3, 4]), 20);
+        for (server, tier) in pool.real_servers.iter_mut().zip(tiers) {
+            server.tier = tier;
+        }
+        pool.policy.quorum = quorum;
+        pool.policy.return_mode = [ReturnMode::Auto, ReturnMode::Manual, ReturnMode::Delayed(seconds(5))][mode];
+        pool.policy.slow_start = slow.then(|| seconds(20));
+        pool.policy.drain_timeout = (drains && !inhibit).then(|| seconds(10));
+        pool.inhibit_on_failure = inhibit;
+        let config = config(vec![pool]);
+        let mut world = World::new();
+        world.busy = (1..5).filter(|n| leaving[usize::from(*n) - 1]).map(address).collect();
+        world.start(config.clone());
+        world.run_for(seconds(2));
+        world.invariant = |table| {
+            let serving = |service: &Service| service.destinations.values().any(|spec| spec.weight > 0);
+            assert!(table.services.values().all(serving), "an instant without a server");
+        };
+        for (happening, pause) in history {
+            match happening {
+                Happening::Answers(n, answer) => world.answer(n, answer),
+                Happening::Is(n, state) => world.set_state(200, n, state),
+                Happening::Weighs(n, weight) => world.set_weight(200, n, weight),
+                Happening::Returns => order(&mut world, OperatorOrder::Return { virtual_server: "pool-200".to_owned() }),
+                Happening::Reload => world.start(config.clone()),
+            }
+            world.run_for(Duration::from_millis(pause));
+        }
+        let mut fresh = World::new();
+        for n in 1..5 {
+            world.set_state(200, n, AdminState::Ready);
+            world.set_weight(200, n, None);
+            for world in [&mut world, &mut fresh] {
+                world.answer(n, if ends[usize::from(n) - 1] { Answer::Accepts } else { Answer::Refuses });
+            }
+        }
+        fresh.start(config);
+        for world in [&mut world, &mut fresh] {
+            world.run_for(seconds(60));
+            order(world, OperatorOrder::Return { virtual_server: "pool-200".to_owned() });
+            world.run_for(seconds(60));
+        }
+        prop_assert_eq!(world.shown(), fresh.shown());
+    }
 }
