@@ -16,6 +16,7 @@
 //! | hands | [`ipvs`] | the kernel's tables over netlink |
 //! | thinking, hands | [`realserver`] | what a host needs to be a real server |
 //! | hands | [`checkers`] | the probes |
+//! | hands | [`control`] | the socket by which verbs talk to the daemon |
 //! | hands | [`process`] | programs of the user's, run as an unprivileged user |
 //! | hands | [`net`] | interfaces, addresses, neighbours and settings of this host |
 //! | wiring | [`daemon`] | tasks, signals, reload |
@@ -27,6 +28,7 @@
 pub mod checkers;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod director;
 pub mod doctor;

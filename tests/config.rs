@@ -226,6 +226,9 @@ fn show_config(out: &mut String, config: &Config) {
     for sysctl in &config.ipvs.sysctls {
         writeln!(out, "sysctl {} = {}", sysctl.name, sysctl.value).unwrap();
     }
+    if let Some(group) = &config.control.group {
+        writeln!(out, "control group {group}").unwrap();
+    }
     if config.host.prepare {
         writeln!(out, "host prepare").unwrap();
     }

@@ -28,6 +28,8 @@ const KINDS: &[(&str, Kind)] = &[
     ("net/packet", Kind::Words),
     ("checkers", Kind::Hands),
     ("checkers/packet", Kind::Words),
+    ("control", Kind::Hands),
+    ("control/render", Kind::Thinking),
     ("process", Kind::Hands),
     ("doctor", Kind::Thinking),
     ("doctor/gather", Kind::Hands),

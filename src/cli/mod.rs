@@ -6,12 +6,23 @@
 mod apply;
 mod check_config;
 pub mod docs;
+mod drain;
+mod events;
 mod ipvsadm;
 mod list;
+mod maint;
 mod names;
 mod plan;
+mod ready;
 mod realserver;
+mod rebuild;
+mod reload;
+mod r#return;
 mod run;
+mod running;
+mod status;
+mod weight;
+mod why;
 
 use std::process::ExitCode;
 
@@ -43,6 +54,26 @@ enum Verb {
     /// Do what ipvsadm does, with ipvsadm's options
     #[command(disable_help_flag = true, disable_version_flag = true)]
     Ipvsadm(ipvsadm::IpvsadmArgs),
+    /// Show the running daemon's pools, and who serves in them
+    Status(status::StatusArgs),
+    /// Say why a real server is in the state it is in
+    Why(why::WhyArgs),
+    /// Give a real server no new connections, and let it keep those it has
+    Drain(drain::DrainArgs),
+    /// Give a real server no traffic, whatever its checks say
+    Maint(maint::MaintArgs),
+    /// Take `drain` or `maint` back
+    Ready(ready::ReadyArgs),
+    /// Give a real server another weight than the configured one
+    Weight(weight::WeightArgs),
+    /// Bring a pool back from a backup tier or the sorry server to the best tier that can serve
+    Return(r#return::ReturnArgs),
+    /// Take a pool's real servers out and put them in again in the order that every director has, for hash schedulers
+    Rebuild(rebuild::RebuildArgs),
+    /// Have the running daemon read its configuration again, and say what came of it
+    Reload(reload::ReloadArgs),
+    /// Show what has happened to servers, pools and the kernel's table
+    Events(events::EventsArgs),
     /// Prepare this host to be a real server, undo it, or say whether it would work
     Realserver(realserver::RealserverArgs),
     /// Write man pages and shell completions
@@ -62,6 +93,16 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Apply(args) => apply::run(args),
         Verb::List(args) => list::run(&args),
         Verb::Ipvsadm(args) => Ok(ipvsadm::run(&args)),
+        Verb::Status(args) => status::run(args),
+        Verb::Why(args) => why::run(args),
+        Verb::Drain(args) => drain::run(args),
+        Verb::Maint(args) => maint::run(args),
+        Verb::Ready(args) => ready::run(args),
+        Verb::Weight(args) => weight::run(args),
+        Verb::Return(args) => r#return::run(args),
+        Verb::Rebuild(args) => rebuild::run(args),
+        Verb::Reload(args) => reload::run(&args),
+        Verb::Events(args) => events::run(&args),
         Verb::Realserver(args) => realserver::run(&args),
         Verb::Generate(args) => docs::run(&args),
     }

@@ -13,6 +13,8 @@ pub(super) enum Scope {
     Timeouts,
     /// `[host]`.
     Host,
+    /// `[control]`.
+    Control,
     /// A check, named or inline: the keys that all have.
     Check,
     /// `flap` of a check.
@@ -66,11 +68,12 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    const ALL: [Self; 28] = [
+    const ALL: [Self; 29] = [
         Self::Top,
         Self::Ipvs,
         Self::Timeouts,
         Self::Host,
+        Self::Control,
         Self::Check,
         Self::Flap,
         Self::TalkKeys,
@@ -100,10 +103,11 @@ impl Scope {
     /// The keys it has.
     pub(super) const fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Top => &["check", "host", "include", "ipvs", "virtual_server"],
+            Self::Top => &["check", "control", "host", "include", "ipvs", "virtual_server"],
             Self::Ipvs => &["sysctl", "timeouts"],
             Self::Timeouts => &["tcp", "tcpfin", "udp"],
             Self::Host => &["prepare"],
+            Self::Control => &["group"],
             Self::Check => &[
                 "type",
                 "interval",
@@ -234,6 +238,7 @@ impl Scope {
             Self::Ipvs => "[ipvs]",
             Self::Timeouts => "timeouts of [ipvs]",
             Self::Host => "[host]",
+            Self::Control => "[control]",
             Self::Check => "a check",
             Self::Flap => "flap",
             Self::Probe(probe_type) => match probe_type {

@@ -92,14 +92,14 @@ pub fn parse(sources: &Sources) -> Outcome {
     let mut checks = NamedChecks::default();
     let mut assembly = Assembly::default();
     let mut seen = SettingsSeen::default();
-    let mut walks: Vec<(usize, [Option<&Item<'_>>; 5])> = Vec::with_capacity(files.len());
+    let mut walks: Vec<(usize, [Option<&Item<'_>>; 6])> = Vec::with_capacity(files.len());
     for (number, file) in files.iter().enumerate() {
         reader.file = number;
         if let Some(table) = &file.table {
             walks.push((number, reader.fields(table, Scope::Top)));
         }
     }
-    for (number, [named, host, _, ipvs, _]) in &walks {
+    for (number, [named, control, host, _, ipvs, _]) in &walks {
         reader.file = *number;
         if let Some(item) = named {
             checks.read(&mut reader, item);
@@ -110,8 +110,11 @@ pub fn parse(sources: &Sources) -> Outcome {
         if let Some(item) = host {
             settings::read_host(&mut reader, &mut seen, item, &mut config);
         }
+        if let Some(item) = control {
+            settings::read_control(&mut reader, &mut seen, item, &mut config);
+        }
     }
-    for (number, [_, _, _, _, virtual_servers]) in &walks {
+    for (number, [_, _, _, _, _, virtual_servers]) in &walks {
         reader.file = *number;
         if let Some(item) = virtual_servers {
             assembly.read(&mut reader, &mut checks, item);
@@ -131,6 +134,11 @@ pub fn parse(sources: &Sources) -> Outcome {
             warnings: problems,
         },
     }
+}
+
+/// A duration as the configuration has it, for those who type one elsewhere: `"300ms"`, `"2s"`, `"5m"`, `"1h"`, `"1d"`.
+pub fn parse_duration(text: &str) -> Option<std::time::Duration> {
+    duration::parse(text)
 }
 
 /// One file while it is read.
@@ -330,7 +338,7 @@ fn tidy(path: &str) -> PathBuf {
 }
 
 /// A file that lost its content must not look like the wish to serve nothing.
-fn warn_if_nothing_is_served(reader: &mut Reader, walks: &[(usize, [Option<&Item<'_>>; 5])]) {
+fn warn_if_nothing_is_served(reader: &mut Reader, walks: &[(usize, [Option<&Item<'_>>; 6])]) {
     if walks.iter().any(|(_, [.., virtual_servers])| virtual_servers.is_some()) {
         return;
     }

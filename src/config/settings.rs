@@ -1,4 +1,4 @@
-//! The kernel's own settings: `[ipvs]` with its timeouts and sysctls, and `[host]`.
+//! The kernel's own settings: `[ipvs]` with its timeouts and sysctls, and `[host]` and `[control]`.
 
 use super::tree::Value;
 
@@ -133,6 +133,25 @@ pub(super) fn read_host(reader: &mut Reader, seen: &mut SettingsSeen, item: &Ite
         && seen.first(reader, item.span().start, "prepare")
     {
         config.host.prepare = value;
+    }
+}
+
+/// Reads `[control]` of one file.
+pub(super) fn read_control(reader: &mut Reader, seen: &mut SettingsSeen, item: &Item<'_>, config: &mut Config) {
+    let Some(table) = reader.table(item, "control") else {
+        return;
+    };
+    let [group] = reader.fields(table, Scope::Control);
+    let Some((item, name)) = group.and_then(|item| Some((item, reader.string(item, "group")?))) else {
+        return;
+    };
+    // What groupadd(8) takes, and a little more.
+    let letter = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.' | '$');
+    if name.is_empty() || name.len() > 32 || !name.chars().all(letter) {
+        let text = format!("`{}` cannot be the name of a group", shorten(name));
+        reader.error(item.span().start, text, "name one that `getent group` lists");
+    } else if seen.first(reader, item.span().start, "group") {
+        config.control.group = Some(name.to_owned());
     }
 }
 

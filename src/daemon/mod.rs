@@ -13,19 +13,24 @@
 //! | `presence` | which addresses are on this host |
 //! | `instance` | one daemon a network namespace |
 //! | `memory` | giving back what parsing leaves behind |
+//! | `control`, `journal` | what callers of the control socket ask, what they follow |
 //! | `record` | what ipvsd owns, under the run directory |
+//! | `wishes` | what operators want of servers, beside the record |
 //! | `report` | the log |
 
 mod addresses;
 mod commands;
+mod control;
 pub mod files;
 mod host;
 pub mod instance;
+mod journal;
 pub mod memory;
 pub mod once;
 mod presence;
 pub mod record;
 mod report;
 mod task;
+pub mod wishes;
 
 pub use task::{Options, run};

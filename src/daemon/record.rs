@@ -72,6 +72,16 @@ impl Record {
         Ok(Self { path, namespace })
     }
 
+    /// The namespace that it is of.
+    pub fn namespace(&self) -> &NamespaceId {
+        &self.namespace
+    }
+
+    /// A file of another kind in the record's folder.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.path.with_file_name(name)
+    }
+
     /// Reads the record; empty where there is none, or one of a namespace that is gone.
     ///
     /// # Errors

@@ -12,17 +12,25 @@ use std::time::Duration;
 use anyhow::Context;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::watch;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
+use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
 use super::commands::Commands;
 use super::files::{self, Loaded};
 use super::instance::Instance;
+use super::journal::Journal;
 use super::record::Record;
-use super::{addresses, host, memory, presence, report};
-use crate::director::{Director, Settings};
-use crate::model::{Action, Config, Event, HoldId, Instant, Owned, StepOutcome, VirtualAddress};
+use super::wishes::{self, WishesFile};
+use super::{addresses, control, host, memory, presence, report};
+use crate::control::{Answer, Call, Caller, Listener, Patience, SOCKET_NAME};
+use crate::director::{self, Director, Now, Settings, Wish, Wishlist};
+use crate::model::control::{
+    Changed, EventKind, EventRecord, Level, Refused, Reloaded, Reply, Request, SCHEMA, Status, Trouble,
+};
+use crate::model::{
+    Action, AdminState, Config, Event, HoldId, Instant, OperatorOrder, Owned, StepOutcome, UnixTime, VirtualAddress,
+};
 use crate::{checkers, ipvs, net};
 
 /// What `ipvsd run` was asked to do.
@@ -36,12 +44,25 @@ pub struct Options {
     pub observe: bool,
 }
 
+/// Calls that wait for the loop; each caller has one at a time.
+const WAITING_CALLS: usize = 16;
+
 /// What reaches the loop from its helpers.
 enum Message {
     Event(Event),
-    /// A reload has read the files and prepared this host: the new configuration, or why it is refused.
-    Reloaded(Result<Arc<Config>, String>),
+    /// A reload has read the files and prepared this host: the new configuration with its warnings, or every problem.
+    Reloaded(Result<(Arc<Config>, Vec<String>), Vec<String>>),
 }
+
+/// What an operator asks of servers.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    State(AdminState, Option<Duration>),
+    Weight(Option<u32>),
+}
+
+/// Those who wait for the outcome of a reload.
+type Waiters = Vec<oneshot::Sender<Answer>>;
 
 /// Which addresses have to be on devices and which no longer.
 pub(super) type AddressOrder = (BTreeSet<VirtualAddress>, BTreeSet<VirtualAddress>);
@@ -80,12 +101,16 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         },
         false => settings,
     };
+    // One that only watches leaves the socket to the daemon that it may run beside.
+    let socket = match options.observe {
+        true => None,
+        false => control::listen(&record.beside(SOCKET_NAME), loaded.config.control.group.as_deref()),
+    };
     let shell = Shell {
         options: options.clone(),
         director: Director::new(settings),
         started: std::time::Instant::now(),
         kernel,
-        record,
         sender,
         orders,
         commands: Commands::default(),
@@ -94,6 +119,16 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         ready: false,
         reloading: false,
         reload_again: false,
+        waiters: Waiters::new(),
+        waiters_again: Waiters::new(),
+        socket,
+        journal: Journal::new(),
+        wishlist: Wishlist::default(),
+        wishes: WishesFile::beside(&record),
+        wishes_saved: Instant::START,
+        started_at: control::unix_time(),
+        configured: Instant::START,
+        record,
     };
     runtime.block_on(shell.run(loaded, receiver, taken))
 }
@@ -114,8 +149,21 @@ struct Shell {
     /// The table has been as the configuration wants it once.
     ready: bool,
     reloading: bool,
-    /// A second SIGHUP came while the first one's files were read.
+    /// A second reload was asked for while the first one's files were read.
     reload_again: bool,
+    /// Who waits for the reload that is under way.
+    waiters: Waiters,
+    /// Who waits for the one after it.
+    waiters_again: Waiters,
+    socket: Option<Listener>,
+    journal: Journal,
+    /// What operators want, and where that is kept.
+    wishlist: Wishlist,
+    wishes: WishesFile,
+    wishes_saved: Instant,
+    started_at: UnixTime,
+    /// When the configuration was taken over.
+    configured: Instant,
 }
 
 impl Shell {
@@ -133,6 +181,12 @@ impl Shell {
             // The loop has ended where nobody listens any more.
             let _ = released.send(Message::Event(Event::AddressesReleased(addresses)));
         }));
+        let (calls, mut called) = channel(WAITING_CALLS);
+        if let Some(socket) = &mut self.socket {
+            socket
+                .serve(calls, Patience::default())
+                .context("cannot watch the control socket")?;
+        }
         let found = self.sender.clone();
         tokio::spawn(presence::watch(self.presence.subscribe(), move |addresses| {
             let _ = found.send(Message::Event(Event::AddressesFound(addresses)));
@@ -159,7 +213,13 @@ impl Shell {
         let mut pulse = tokio::time::interval(watchdog.unwrap_or(Duration::from_secs(5)));
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let wake = self.director.next_wake().map(|at| self.started + at.since_start());
+            let next = self
+                .director
+                .next_wake()
+                .into_iter()
+                .chain(self.wishlist.next_deadline())
+                .min();
+            let wake = next.map(|at| self.started + at.since_start());
             tokio::select! {
                 Some(message) = receiver.recv() => {
                     self.take(message);
@@ -168,12 +228,20 @@ impl Shell {
                         self.take(message);
                     }
                 }
-                () = sleep_until(wake) => self.tell(Event::TimeReached),
-                _ = hangup.recv() => self.reload(),
+                Some(call) = called.recv() => self.answer(call),
+                () = sleep_until(wake) => {
+                    self.tell(Event::TimeReached);
+                    self.pass_deadlines();
+                }
+                _ = hangup.recv() => self.reload(None),
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = pulse.tick() => self.pulse(),
             }
+        }
+        if self.wishlist.wishes().next().is_some() {
+            // It is logged where it fails.
+            let _ = self.save_wishes();
         }
         notify(&[NotifyState::Stopping]);
         info!("stopping; the kernel's table and the virtual addresses stay as they are");
@@ -192,26 +260,225 @@ impl Shell {
                 }
                 self.tell(event);
             }
-            Message::Reloaded(Ok(config)) => {
+            Message::Reloaded(Ok((config, warnings))) => {
+                let (virtual_servers, real_servers) = (config.virtual_servers.len(), config.real_server_count());
+                if let Some(socket) = &self.socket {
+                    control::allow(socket, config.control.group.as_deref());
+                }
                 self.adopt(config);
                 info!("configuration reloaded");
-                self.reload_done();
+                let text =
+                    format!("configuration reloaded: {virtual_servers} virtual servers, {real_servers} real servers");
+                self.note(EventKind::Configuration, Level::Info, text);
+                self.reload_done(&Reply::Reloaded(Reloaded {
+                    schema: SCHEMA,
+                    virtual_servers,
+                    real_servers,
+                    warnings,
+                }));
             }
             Message::Reloaded(Err(problems)) => {
-                error!("configuration refused, the running one stays: {problems}");
-                self.reload_done();
+                error!("configuration refused, the running one stays: {}", problems.join("\n"));
+                let text = format!("configuration refused, the running one stays: {}", first_of(&problems));
+                self.note(EventKind::Configuration, Level::Error, text);
+                let message = "the configuration cannot be used, the running one stays";
+                self.reload_done(&Reply::Refused(Refused {
+                    problems,
+                    ..Refused::new(Trouble::BadConfiguration, message)
+                }));
             }
         }
     }
 
-    fn reload_done(&mut self) {
+    /// Answers a caller of the control socket.
+    fn answer(&mut self, call: Call) {
+        let Call {
+            request,
+            caller,
+            answer,
+        } = call;
+        if request.is_change() {
+            let user = control::name_of(caller);
+            info!(user, pid = caller.pid, "asked for {request}");
+            self.note(EventKind::Admin, Level::Info, format!("{user} asks for {request}"));
+        }
+        let now = self.both_nows();
+        let reply = match request {
+            Request::Status { virtual_server } => self.status(virtual_server.as_deref(), now),
+            Request::Return { virtual_server } => {
+                let name = virtual_server.clone();
+                self.tell(Event::Operator(OperatorOrder::Return { virtual_server }));
+                self.status(Some(&name), now)
+            }
+            Request::Rebuild { virtual_server } => {
+                let name = virtual_server.clone();
+                self.tell(Event::Operator(OperatorOrder::Rebuild { virtual_server }));
+                self.status(Some(&name), now)
+            }
+            Request::Why { server } => match self.director.why(&server, now) {
+                Ok(mut servers) => {
+                    for server in &mut servers {
+                        let wish = self.wishlist.of(&server.virtual_server, &server.server);
+                        server.operator = wish.map(Wish::report);
+                    }
+                    let journal = self.journal.clone();
+                    tokio::spawn(async move {
+                        // A caller that has gone wants no answer.
+                        let _ = answer.send(Answer::One(Box::new(control::why(servers, journal).await)));
+                    });
+                    return;
+                }
+                Err(refused) => Reply::Refused(refused),
+            },
+            Request::Events { last, follow } => {
+                let _ = answer.send(control::events(&self.journal, last, follow));
+                return;
+            }
+            Request::Reload => return self.reload(Some(answer)),
+            Request::Drain { server, deadline } => {
+                self.change(&server, Change::State(AdminState::Drain, deadline), caller)
+            }
+            Request::Maint { server } => self.change(&server, Change::State(AdminState::Maint, None), caller),
+            Request::Ready { server } => self.change(&server, Change::State(AdminState::Ready, None), caller),
+            Request::Weight { server, weight } => self.change(&server, Change::Weight(weight), caller),
+        };
+        let _ = answer.send(Answer::One(Box::new(reply)));
+    }
+
+    /// All pools or one of them; a name that no pool has is refused here.
+    fn status(&self, only: Option<&str>, now: Now) -> Reply {
+        match self.director.status(only, now) {
+            Ok(virtual_servers) => Reply::Status(Status {
+                schema: SCHEMA,
+                time: now.time,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                started: self.started_at,
+                configured: now.time_of(self.configured),
+                kernel_trouble: self.director.kernel_trouble().map(str::to_owned),
+                virtual_servers,
+            }),
+            Err(refused) => Reply::Refused(refused),
+        }
+    }
+
+    /// Does what an operator asks of servers, and puts it down for a restart.
+    fn change(&mut self, wanted: &str, change: Change, caller: Caller) -> Reply {
+        let servers = match self.director.select(wanted) {
+            Ok(servers) => servers,
+            Err(refused) => return Reply::Refused(refused),
+        };
+        let (by, now) = (control::name_of(caller), self.both_nows());
+        let mut news = Vec::with_capacity(servers.len());
+        for server in servers {
+            let (is_news, order) = match change {
+                Change::State(state, deadline) => {
+                    let is_news = self.wishlist.set_state(&server, state, deadline, &by, now);
+                    (
+                        is_news,
+                        OperatorOrder::SetState {
+                            server: server.clone(),
+                            state,
+                        },
+                    )
+                }
+                Change::Weight(weight) => {
+                    let is_news = self.wishlist.set_weight(&server, weight, &by, now);
+                    (
+                        is_news,
+                        OperatorOrder::SetWeight {
+                            server: server.clone(),
+                            weight,
+                        },
+                    )
+                }
+            };
+            self.tell(Event::Operator(order));
+            news.push((server, is_news));
+        }
+        let mut warnings = BTreeSet::new();
+        if let Err(problem) = self.save_wishes() {
+            warnings.insert(format!(
+                "done, but a restart of ipvsd would not know of it: {problem:#}"
+            ));
+        }
+        let mut changed = Vec::with_capacity(news.len());
+        for (server, is_news) in news {
+            if let Some((server, warning)) = self.director.changed(&server, is_news) {
+                changed.push(server);
+                warnings.extend(warning);
+            }
+        }
+        Reply::Changed(Changed {
+            schema: SCHEMA,
+            servers: changed,
+            warnings: warnings.into_iter().collect(),
+        })
+    }
+
+    /// What operators wanted of an earlier process, and of servers that a reload brings back.
+    fn repeat_wishes(&mut self) {
+        for order in self.wishlist.orders() {
+            self.tell(Event::Operator(order));
+        }
+    }
+
+    fn save_wishes(&mut self) -> anyhow::Result<()> {
+        let now = self.both_nows();
+        self.wishes_saved = now.instant;
+        if self.options.observe {
+            return Ok(());
+        }
+        let saved = self.wishes.save(&self.wishlist, now.time);
+        if let Err(problem) = &saved {
+            error!("{problem:#}");
+        }
+        saved
+    }
+
+    /// Drains whose deadline has come become maintenance.
+    fn pass_deadlines(&mut self) {
+        let passed = self.wishlist.pass_deadlines(self.both_nows());
+        if passed.is_empty() {
+            return;
+        }
+        for server in passed {
+            info!(
+                service = server.virtual_server,
+                server = server.server,
+                "the deadline of its drain has come"
+            );
+            let state = AdminState::Maint;
+            self.tell(Event::Operator(OperatorOrder::SetState { server, state }));
+        }
+        // It is logged where it fails.
+        let _ = self.save_wishes();
+    }
+
+    fn both_nows(&self) -> Now {
+        Now {
+            instant: self.now(),
+            time: control::unix_time(),
+        }
+    }
+
+    /// Puts down what the director does not report.
+    fn note(&self, kind: EventKind, level: Level, text: String) {
+        self.journal
+            .push(EventRecord::new(control::unix_time(), kind, level, text));
+    }
+
+    fn reload_done(&mut self, reply: &Reply) {
         self.reloading = false;
+        for waiter in self.waiters.drain(..) {
+            let _ = waiter.send(Answer::One(Box::new(reply.clone())));
+        }
         // A reload before the first readiness leaves it to that one.
         if self.ready {
             notify(&[NotifyState::Ready]);
         }
         if std::mem::take(&mut self.reload_again) {
-            self.reload();
+            let waiters = std::mem::take(&mut self.waiters_again);
+            self.reload(waiters);
         }
     }
 
@@ -222,21 +489,32 @@ impl Shell {
             Owned::default()
         });
         self.tell(Event::OwnedLoaded(owned));
+        let now = self.both_nows();
+        match self.wishes.load(now.time) {
+            Ok(wishes) => self.wishlist = Wishlist::restored(wishes, now),
+            Err(problem) => warn!("{problem:#}"),
+        }
     }
 
     /// Takes over a good configuration.
     fn adopt(&mut self, config: Arc<Config>) {
+        self.configured = self.now();
         self.presence.send_replace(wants_presence(&config));
         self.tell(Event::ConfigLoaded(config));
+        self.repeat_wishes();
         memory::give_back();
     }
 
-    fn reload(&mut self) {
+    /// Reads the configuration again; whoever asked gets the outcome. One that is under way may have read the files
+    /// before they were changed, so another one follows it.
+    fn reload(&mut self, waiters: impl IntoIterator<Item = oneshot::Sender<Answer>>) {
         if self.reloading {
             self.reload_again = true;
+            self.waiters_again.extend(waiters);
             return;
         }
         self.reloading = true;
+        self.waiters.extend(waiters);
         match NotifyState::monotonic_usec_now() {
             Ok(at) => notify(&[NotifyState::Reloading, at]),
             Err(_) => notify(&[NotifyState::Reloading]),
@@ -246,16 +524,25 @@ impl Shell {
         // Beside the loop: the netlink thread may be busy for seconds, and probes and the watchdog do not wait for it.
         tokio::spawn(async move {
             let reloaded = match tokio::task::spawn_blocking(move || files::load(&path)).await {
-                Ok(Ok(loaded)) => Ok(prepare(loaded, &kernel, observe).await),
-                Ok(Err(problems)) => Err(problems.to_string()),
-                Err(ended) => Err(format!("reading it ended early (a bug; please report it): {ended}")),
+                Ok(Ok(loaded)) => {
+                    let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+                    Ok((prepare(loaded, &kernel, observe).await, warnings))
+                }
+                Ok(Err(problems)) => Err(problems.0.to_string().lines().map(str::to_owned).collect()),
+                Err(ended) => Err(vec![format!(
+                    "reading it ended early (a bug; please report it): {ended}"
+                )]),
             };
             let _ = sender.send(Message::Reloaded(reloaded));
         });
     }
 
-    fn pulse(&self) {
+    fn pulse(&mut self) {
         let (up, down, unknown) = self.director.pools().counts();
+        if self.wishlist.wishes().next().is_some() && self.now().since(self.wishes_saved) >= wishes::KEPT_FRESH {
+            // It is logged where it fails.
+            let _ = self.save_wishes();
+        }
         let status = format!("real servers: {up} up, {down} down, {unknown} without a verdict");
         notify(&[NotifyState::Watchdog, NotifyState::Status(&status)]);
     }
@@ -334,7 +621,10 @@ impl Shell {
                 true => info!("{subject}: would run {}", command.argv.join(" ")),
                 false => self.commands.run(subject, command, environment),
             },
-            Action::Report(transition) => report::report(&transition),
+            Action::Report(transition) => {
+                report::report(&transition);
+                self.journal.push(director::event_of(&transition, control::unix_time()));
+            }
             Action::AnnounceReady => {
                 info!("ready: the kernel's table is as the configuration wants it");
                 self.ready = true;
@@ -363,6 +653,14 @@ async fn prepare(loaded: Loaded, kernel: &ipvs::Handle, observe: bool) -> Arc<Co
     }
     host::prepare(&loaded.config, kernel, observe).await;
     Arc::new(loaded.config)
+}
+
+fn first_of(problems: &[String]) -> String {
+    match problems {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first, more @ ..] => format!("{first} (and {} more)", more.len()),
+    }
 }
 
 async fn sleep_until(at: Option<std::time::Instant>) {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::history::History;
 use super::hold::Holding;
 use super::paths::{Path, Paths};
 use crate::health::Check;
@@ -52,7 +53,8 @@ pub(super) struct CheckSlot {
     pub(super) warning: Option<ProbeWarning>,
     pub(super) advised: Advised,
     pub(super) holding: Holding,
-    target: Target,
+    pub(super) history: History,
+    pub(super) target: Target,
     /// It was made for the configuration that is being taken over, so no probe has said anything yet.
     fresh: bool,
 }
@@ -116,6 +118,7 @@ impl Checks {
         target: Target,
         subscriber: Subscriber,
         before: Before,
+        now: Instant,
     ) -> CheckId {
         let found = before.state;
         let slots = &mut self.slots;
@@ -148,6 +151,7 @@ impl Checks {
             warning: None,
             advised: before.advised,
             holding: Holding::default(),
+            history: History::new(now),
             target,
             fresh: true,
         };

@@ -17,6 +17,7 @@ impl Director {
         let Some(slot) = self.pools.checks_mut().get_mut(finished.check) else {
             return;
         };
+        slot.history.keep(&result, now);
         let late = now.since(finished.started) > slot.spec.timeout * 2 + Duration::from_millis(500);
         let drain = matches!(result.outcome, ProbeOutcome::Drain(_));
         let (success, cause) = match result.outcome {
@@ -43,7 +44,11 @@ impl Director {
             slot.advised.advice.follow(result.advice.unwrap_or_default());
         }
         let (before, held_before) = (slot.machine.state(), slot.machine.held_until());
-        let changed = slot.machine.observe(success, &slot.spec, now) != before || slot.advised != advised_before;
+        let turned = slot.machine.observe(success, &slot.spec, now) != before;
+        if turned {
+            slot.history.since = now;
+        }
+        let changed = turned || slot.advised != advised_before;
         let held = slot.machine.held_until().filter(|_| held_before.is_none());
         // A verdict is rare, and so are advice and warnings: only then is it looked up whom they are for.
         let told = changed || held.is_some() || news.is_some();

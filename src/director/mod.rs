@@ -22,12 +22,17 @@
 //! | `trouble` | trouble of this host: nothing is judged by it, and afterwards all are probed again, without a burst |
 //! | `paths` | services of ipvsd's own, by which probes go the way that clients' packets go |
 //! | `schedule` | which probe is due when |
+//! | `history` | the last results of every check, the last events of all |
+//! | `view` | what is shown of all this over the control socket |
+//! | `select` | which servers an operator means |
+//! | `wishlist` | what operators want of servers, who said so and when, for a restart to keep |
 
 mod chance;
 mod checks;
 mod commands;
 mod desired;
 mod drains;
+mod history;
 mod hold;
 mod judge;
 mod operator;
@@ -35,8 +40,11 @@ mod paths;
 mod pools;
 mod review;
 mod schedule;
+mod select;
 mod suspended;
 mod trouble;
+mod view;
+mod wishlist;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -54,6 +62,10 @@ use drains::Drains;
 use pools::Pools;
 use schedule::Schedule;
 use trouble::Troubles;
+
+pub use history::{EVENTS, EventRing};
+pub use view::{Now, event_of};
+pub use wishlist::{Wish, Wishlist};
 
 pub use desired::{may_have_thresholds, services_with_thresholds, table_without_checks};
 pub use paths::is_path_service;

@@ -13,14 +13,14 @@ use crate::model::{
 };
 
 #[derive(Debug)]
-struct Member {
-    id: ServerId,
-    checks: Vec<CheckId>,
+pub(super) struct Member {
+    pub(super) id: ServerId,
+    pub(super) checks: Vec<CheckId>,
     /// Nobody probes it, so its state means nothing once it is enabled again.
     disabled: bool,
     /// As its checks have it.
-    state: ServerState,
-    since: Instant,
+    pub(super) state: ServerState,
+    pub(super) since: Instant,
     wishes: Wishes,
 }
 
@@ -32,17 +32,17 @@ pub(super) struct Wishes {
 }
 
 #[derive(Debug)]
-struct Pool {
+pub(super) struct Pool {
     name: String,
-    members: Vec<Member>,
+    pub(super) members: Vec<Member>,
     /// One for each member: what counts for it.
-    seats: Vec<Seat>,
+    pub(super) seats: Vec<Seat>,
     /// What decides which tier serves.
-    machine: health::Pool,
+    pub(super) machine: health::Pool,
     /// When it has to be looked at again.
     wake: Option<Instant>,
     /// Its checks are suspended.
-    suspended: bool,
+    pub(super) suspended: bool,
 }
 
 /// All pools, in the order of the configuration.
@@ -99,7 +99,7 @@ impl Pools {
                     .map(|spec| {
                         let before = old.map(|old| self.found_before(old, spec)).unwrap_or_default();
                         let target = target_of(server, real_server, spec);
-                        self.checks.subscribe(spec, target, subscriber, before)
+                        self.checks.subscribe(spec, target, subscriber, before, now)
                     })
                     .collect();
                 let state = old.map_or(ServerState::Unknown, |old| old.state);
@@ -165,6 +165,11 @@ impl Pools {
         &mut self.checks
     }
 
+    /// One pool, by its place in the configuration.
+    pub(super) fn pool(&self, pool: usize) -> Option<&Pool> {
+        self.pools.get(pool)
+    }
+
     /// The names of a member.
     pub(super) fn name(&self, pool: usize, server: usize) -> ServerId {
         self.pools[pool].members[server].id.clone()
@@ -208,6 +213,10 @@ impl Pools {
     /// All that is said about one member; [`health::standing`] makes of it what counts.
     pub fn inputs(&self, config: &Config, pool: usize, server: usize) -> Inputs {
         let member = &self.pools[pool].members[server];
+        self.inputs_of(&config.virtual_servers[pool].real_servers[server], member)
+    }
+
+    pub(super) fn inputs_of(&self, real_server: &RealServer, member: &Member) -> Inputs {
         let advised = |slot: &CheckSlot| {
             let asked = match slot.advised.drain {
                 true => AdminState::Drain,
@@ -222,7 +231,7 @@ impl Pools {
             })
         };
         Inputs {
-            configured_weight: config.virtual_servers[pool].real_servers[server].spec.weight,
+            configured_weight: real_server.spec.weight,
             operator_weight: member.wishes.weight,
             operator_state: member.wishes.state,
             advised: self.slots(member).filter_map(advised).collect(),
@@ -235,7 +244,8 @@ impl Pools {
         &self.pools[pool].seats[server].standing
     }
 
-    fn slots<'a>(&'a self, member: &'a Member) -> impl Iterator<Item = &'a CheckSlot> {
+    /// The checks that a member goes by.
+    pub(super) fn slots<'a>(&'a self, member: &'a Member) -> impl Iterator<Item = &'a CheckSlot> {
         member.checks.iter().filter_map(|check| self.checks.get(*check))
     }
 
@@ -369,17 +379,17 @@ impl Pools {
 }
 
 fn name_of(server: &VirtualServer, real_server: &RealServer) -> ServerId {
-    let server_name = match real_server.port {
-        Some(port) => SocketAddr::new(real_server.address, port).to_string(),
-        None => server.services.first().map_or_else(
-            || real_server.address.to_string(),
-            |service| real_server.destination(service).to_string(),
-        ),
-    };
     ServerId {
         virtual_server: server.name.clone(),
-        server: server_name,
+        server: address_of(server, real_server).to_string(),
     }
+}
+
+/// The address and port that a member is known by: its own port, else that of the pool's first service, else 0.
+pub(super) fn address_of(server: &VirtualServer, real_server: &RealServer) -> SocketAddr {
+    let service_port = || server.services.first().and_then(ServiceKey::port);
+    let port = real_server.port.or_else(service_port).unwrap_or(0);
+    SocketAddr::new(real_server.address, port)
 }
 
 /// Where a check connects: its own address, else the real server's; its own port, else the real server's, else that of

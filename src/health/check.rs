@@ -72,29 +72,44 @@ impl Check {
     }
 
     fn count(&mut self, success: bool, spec: &CheckSpec) {
-        let fall = if self.seen_up { spec.fall } else { spec.first_fall };
-        let (opposite, needed) = match (self.verdict, success) {
-            (CheckState::Up, true) | (CheckState::Down, false) => {
-                self.seen_up |= success;
-                self.against = 0;
-                return;
-            }
-            (CheckState::Up | CheckState::Unknown, false) => (CheckState::Down, fall),
-            (CheckState::Down, true) => (CheckState::Up, spec.rise),
-            (CheckState::Unknown, true) => match spec.initial {
-                Initial::Down => (CheckState::Up, spec.rise),
-                Initial::Up | Initial::FirstResult => (CheckState::Up, 1),
-            },
+        let asked_for = match success {
+            true => CheckState::Up,
+            false => CheckState::Down,
         };
+        if self.verdict == asked_for {
+            self.seen_up |= success;
+            self.against = 0;
+            return;
+        }
         if self.successes != success {
             (self.successes, self.against) = (success, 0);
         }
         self.against += 1;
-        if self.against >= needed {
-            self.verdict = opposite;
+        if self.against >= self.needed(success, spec) {
+            self.verdict = asked_for;
             self.against = 0;
             self.seen_up |= success;
         }
+    }
+
+    /// How many such results in a row turn the verdict.
+    fn needed(&self, success: bool, spec: &CheckSpec) -> u32 {
+        match (self.verdict, success) {
+            (_, false) if self.seen_up => spec.fall,
+            (_, false) => spec.first_fall,
+            (CheckState::Unknown, true) if spec.initial != Initial::Down => 1,
+            (_, true) => spec.rise,
+        }
+    }
+
+    /// How many results in a row speak against the verdict, and how many of them turn it.
+    pub fn progress(&self, spec: &CheckSpec) -> (u32, u32) {
+        let towards_up = match self.verdict {
+            CheckState::Up => false,
+            CheckState::Down => true,
+            CheckState::Unknown => self.successes || self.against == 0,
+        };
+        (self.against, self.needed(towards_up, spec))
     }
 
     /// How long it is from the last probe to the next one; `random` is any number, each as likely as the others.

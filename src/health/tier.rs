@@ -106,6 +106,11 @@ impl Pool {
         self.now_serving.unwrap_or(Tier::Pending)
     }
 
+    /// Since when that serves, or was decided on last.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
     /// Whether too few servers are up and the failed ones are kept in.
     pub fn is_panicking(&self) -> bool {
         self.panicking

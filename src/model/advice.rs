@@ -1,5 +1,7 @@
 //! What a server, or somebody who watches it, advises beside "well" or "ill".
 
+use std::fmt;
+
 /// Advice about one server; what is `None` was not mentioned and stays as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Advice {
@@ -38,4 +40,13 @@ pub enum StateAdvice {
     Drain,
     /// It should get nothing at all.
     Maint,
+}
+
+impl fmt::Display for WeightAdvice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absolute(weight) => write!(f, "{weight}"),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
 }

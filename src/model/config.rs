@@ -16,6 +16,18 @@ pub struct Config {
     pub ipvs: IpvsSettings,
     /// What ipvsd may set on its own host.
     pub host: HostSettings,
+    /// Who may talk to the running daemon.
+    pub control: ControlSettings,
+}
+
+impl Config {
+    /// How many real servers all pools have together.
+    pub fn real_server_count(&self) -> usize {
+        self.virtual_servers
+            .iter()
+            .map(|server| server.real_servers.len())
+            .sum()
+    }
 }
 
 /// One pool of real servers behind one or more services.
@@ -164,4 +176,11 @@ pub fn interface_sysctl(family: &str, device: &str, key: &str) -> String {
 pub struct HostSettings {
     /// Set what the forwarding modes in use need (`ip_forward`, `send_redirects`), instead of only saying so.
     pub prepare: bool,
+}
+
+/// Who may talk to the running daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ControlSettings {
+    /// The group whose members may, beside root.
+    pub group: Option<String>,
 }

@@ -24,6 +24,8 @@
 //! | `owned` | what ipvsd has written and may remove |
 //! | `event`, `action` | what happens to the director and what it wants done |
 //! | `instant` | our own point in time, so that thinking rooms never ask a clock |
+//! | `unix_time` | a point in time by the calendar, for what is shown |
+//! | `control` | what is said over the control socket |
 
 mod action;
 mod admin;
@@ -31,6 +33,7 @@ mod advice;
 mod check;
 mod config;
 mod connection;
+pub mod control;
 mod database_probe;
 mod destination;
 mod event;
@@ -50,14 +53,15 @@ mod step;
 mod sync;
 mod table;
 mod tls_probe;
+mod unix_time;
 
 pub use action::{Action, CheckState, ServerId, ServerState, Subject, Transition};
 pub use admin::{AdminState, OperatorOrder, OrderRefused, WeightSource};
 pub use advice::{Advice, StateAdvice, WeightAdvice};
 pub use check::{CheckSpec, Flap, Initial, IntervalFrom, Jitter, PATH_MARKS, Via};
 pub use config::{
-    Config, HostSettings, IpvsSettings, RealServer, SorryServer, Sysctl, TimeoutSettings, VirtualAddress,
-    VirtualServer, interface_sysctl,
+    Config, ControlSettings, HostSettings, IpvsSettings, RealServer, SorryServer, Sysctl, TimeoutSettings,
+    VirtualAddress, VirtualServer, interface_sysctl,
 };
 pub use connection::{ConnectionEntry, PersistenceData};
 pub use database_probe::{Login, MysqlProbe, PostgresqlProbe, Query, RedisProbe, RedisRole, Secret, ValueTest};
@@ -79,3 +83,4 @@ pub use step::{Refusal, RefusalKind, Step, StepOutcome};
 pub use sync::{KernelInfo, SyncDaemon, SyncRole, Timeouts};
 pub use table::{ListedDestination, ListedService, Service, Statistics, Table};
 pub use tls_probe::{TlsProbe, TlsSettings, Trust};
+pub use unix_time::{ParseTimeError, UnixTime};

@@ -194,7 +194,7 @@ fn a_change_to_a_service_of_the_running_daemon_is_made_and_said_not_to_last() {
     assert!(saved(director).contains("-r 192.0.2.11:80 -m -w 7"));
     assert_eq!(
         adm("-d -t 192.0.2.200:80 -r 192.0.2.12:80"),
-        warning("`ipvsd drain`, or the configuration file")
+        warning("`ipvsd maint` or `ipvsd drain`, or the configuration file")
     );
     assert!(!saved(director).contains("192.0.2.12"));
     assert_eq!(adm("-E -t 192.0.2.200:80 -s wlc"), warning("the configuration file"));

@@ -22,7 +22,7 @@ impl Touched {
     pub(super) fn add(&mut self, step: &Step) {
         let lasting = match step {
             Step::SetDestination { .. } => "`ipvsd weight` or `ipvsd drain`, or the configuration file",
-            Step::RemoveDestination { .. } => "`ipvsd drain`, or the configuration file",
+            Step::RemoveDestination { .. } => "`ipvsd maint` or `ipvsd drain`, or the configuration file",
             Step::AddService { .. }
             | Step::SetService { .. }
             | Step::RemoveService { .. }
@@ -74,4 +74,41 @@ pub(super) fn warn(touched: &Touched) {
     session::add(&format!(
         "warning: {which} to the running ipvsd, which puts it back (what lasts: {lasting})"
     ));
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::Cli;
+    use crate::model::{DestinationSpec, Forwarding};
+
+    #[test]
+    fn every_verb_that_is_named_is_there() {
+        let service = "tcp 192.0.2.200:80".parse().expect("a service");
+        let destination = "192.0.2.11:80".parse().expect("a destination");
+        let spec = DestinationSpec::new(Forwarding::Nat, 1);
+        let steps = [
+            Step::SetDestination {
+                service,
+                destination,
+                spec,
+            },
+            Step::RemoveDestination { service, destination },
+        ];
+        for step in steps {
+            let mut touched = Touched::default();
+            touched.add(&step);
+            let words = touched.lasting.expect("something that lasts");
+            let verbs: Vec<_> = words
+                .split('`')
+                .filter_map(|word| word.strip_prefix("ipvsd "))
+                .collect();
+            assert_eq!(verbs.len(), 2, "{words}");
+            for verb in verbs {
+                assert!(Cli::command().find_subcommand(verb).is_some(), "no verb {verb}");
+            }
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 mod operator;
 mod policy;
+mod view;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

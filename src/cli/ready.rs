@@ -1,0 +1,26 @@
+//! `ipvsd ready`: the operator has nothing against a server any more; a weight that it was given stays.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::running::{RunDir, Server, print_change};
+use crate::model::control::Request;
+
+/// The arguments of `ready`.
+#[derive(Debug, Args)]
+pub(super) struct ReadyArgs {
+    #[command(flatten)]
+    server: Server,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    run_dir: RunDir,
+}
+
+/// Runs the verb.
+pub(super) fn run(args: ReadyArgs) -> anyhow::Result<ExitCode> {
+    let server = args.server.server;
+    print_change(&args.run_dir.ask(&Request::Ready { server })?, args.json)
+}

@@ -1,0 +1,127 @@
+//! Pools and servers in columns, and what an operator's word has changed.
+
+use super::{Columns, ago, count};
+use crate::model::UnixTime;
+use crate::model::control::{Changed, PoolStatus, Status};
+
+/// How many services of a pool are named.
+const MOST_SERVICES: usize = 4;
+
+/// Appends the daemon in a line and each pool with its servers.
+pub fn status(out: &mut String, status: &Status) {
+    let servers = status.virtual_servers.iter().flat_map(|pool| &pool.real_servers);
+    let in_state = |state: &str| servers.clone().filter(|server| server.state == state).count();
+    out.push_str(&format!(
+        "ipvsd {}, started {} ago, configured {} ago: {}, real servers: {} up, {} down, {} without a verdict",
+        status.version,
+        ago(status.started, status.time),
+        ago(status.configured, status.time),
+        count(status.virtual_servers.len(), "virtual server"),
+        in_state("up"),
+        in_state("down"),
+        in_state("unknown"),
+    ));
+    if let Some(disabled) = Some(in_state("disabled")).filter(|disabled| *disabled > 0) {
+        out.push_str(&format!(", {disabled} disabled"));
+    }
+    out.push('\n');
+    if let Some(trouble) = &status.kernel_trouble {
+        out.push_str(&format!("the kernel's table is not known: {trouble}\n"));
+    }
+    for pool in &status.virtual_servers {
+        out.push('\n');
+        pool_status(out, pool, status.time);
+    }
+}
+
+fn pool_status(out: &mut String, pool: &PoolStatus, now: UnixTime) {
+    let mut services: Vec<_> = pool
+        .services
+        .iter()
+        .take(MOST_SERVICES)
+        .map(ToString::to_string)
+        .collect();
+    if pool.services.len() > MOST_SERVICES {
+        services.push(format!("{} more", pool.services.len() - MOST_SERVICES));
+    }
+    let serving = match (&pool.serving, pool.pending) {
+        (Some(serving), _) => format!("served by {serving} for {}", ago(pool.serving_since, now)),
+        (None, true) => "waits for the first verdicts".to_owned(),
+        (None, false) => format!("NOBODY SERVES for {}", ago(pool.serving_since, now)),
+    };
+    out.push_str(&format!("{} ({}): {serving}\n", pool.name, services.join(", ")));
+    let mut remark = |holds: bool, text: &str| {
+        if holds {
+            out.push_str(&format!("  {text}\n"));
+        }
+    };
+    remark(pool.panic, "PANIC: so few servers are up that failed ones are kept in");
+    remark(pool.quorum == Some(false), "the quorum is lost");
+    remark(
+        pool.suspended,
+        "checks are suspended: none of its addresses is on this host",
+    );
+    if let Some(awaited) = &pool.awaited {
+        out.push_str(&format!("  {awaited} could serve again and is not gone back to yet\n"));
+    }
+    let tiers = pool.real_servers.iter().any(|server| server.tier != 0);
+    let mut headings = vec!["server", "state", "for", "admin", "weight", "kernel"];
+    if tiers {
+        headings.insert(1, "tier");
+    }
+    let mut columns = Columns::headed(&headings);
+    let number = |weight: Option<u32>| weight.map_or_else(|| "-".to_owned(), |weight| weight.to_string());
+    for server in &pool.real_servers {
+        let mut row = vec![
+            server.server.clone(),
+            server.state.clone(),
+            ago(server.since, now),
+            server.admin.clone(),
+            number(server.effective_weight),
+            number(server.kernel_weight),
+        ];
+        if tiers {
+            row.insert(1, server.tier.to_string());
+        }
+        match (&server.check, &server.cause) {
+            (Some(check), Some(cause)) => row.push(format!("{check}: {cause}")),
+            (Some(check), None) => row.push(check.clone()),
+            (None, _) => {}
+        }
+        columns.push(row);
+    }
+    if let Some(sorry) = &pool.sorry_server {
+        let mut row = vec![
+            sorry.server.clone(),
+            if sorry.serving { "serves" } else { "waits" }.to_owned(),
+            String::new(),
+            "sorry".to_owned(),
+            String::new(),
+            number(sorry.kernel_weight),
+        ];
+        if tiers {
+            row.insert(1, "sorry".to_owned());
+            row[4] = String::new();
+        }
+        columns.push(row);
+    }
+    columns.render(out, "  ");
+}
+
+/// Appends a line for each server that was meant.
+pub fn changed(out: &mut String, changed: &Changed) {
+    for server in &changed.servers {
+        let already = if server.changed { "" } else { " (as before)" };
+        let weight = server
+            .operator_weight
+            .map_or_else(String::new, |weight| format!(", weight {weight}"));
+        let worst = match server.admin == server.operator_state {
+            true => String::new(),
+            false => format!(", its checks advise {}", server.admin),
+        };
+        out.push_str(&format!(
+            "{}/{}: {}{weight}{worst}, {}{already}\n",
+            server.virtual_server, server.server, server.operator_state, server.state
+        ));
+    }
+}

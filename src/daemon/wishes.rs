@@ -1,0 +1,214 @@
+//! What operators want of servers, kept over a restart: a file beside the record.
+//!
+//! Written whole and renamed into place with every change, and now and then while a daemon runs, so that it tells when
+//! one was last there: wishes that nobody has stood for in a week are no longer anybody's intent. A file that cannot be
+//! read is left alone until the next change, and said.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use super::record::Record;
+use crate::director::{Wish, Wishlist};
+use crate::model::UnixTime;
+use crate::net::namespace::NamespaceId;
+
+const NAME: &str = "operator.json";
+const VERSION: u32 = 1;
+const LONGEST: u64 = 64 << 20;
+
+/// How old a file may be to be followed.
+const OLDEST: Duration = Duration::from_secs(7 * 86_400);
+
+/// How often a running daemon renews the file's age.
+pub const KEPT_FRESH: Duration = Duration::from_secs(3600);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    namespace: NamespaceId,
+    /// When a daemon last stood for it.
+    saved: UnixTime,
+    wishes: Vec<Wish>,
+}
+
+#[derive(Serialize)]
+struct Draft<'a> {
+    version: u32,
+    namespace: &'a NamespaceId,
+    saved: UnixTime,
+    wishes: Vec<&'a Wish>,
+}
+
+/// The wishes in the text of their file; none where it is one of another namespace.
+///
+/// # Errors
+/// Where it is no such file, one of another version, or too old.
+pub fn parse(text: &[u8], namespace: &NamespaceId, now: UnixTime) -> anyhow::Result<Vec<Wish>> {
+    let file: File = serde_json::from_slice(text)?;
+    anyhow::ensure!(
+        file.version == VERSION,
+        "its version is {}, this program writes {VERSION}",
+        file.version
+    );
+    if file.namespace != *namespace {
+        return Ok(Vec::new());
+    }
+    anyhow::ensure!(
+        now.since(file.saved) <= OLDEST,
+        "no ipvsd has run since {}, more than a week ago",
+        file.saved
+    );
+    Ok(file.wishes)
+}
+
+/// The file of one network namespace.
+#[derive(Debug)]
+pub(super) struct WishesFile {
+    path: PathBuf,
+    namespace: NamespaceId,
+}
+
+impl WishesFile {
+    pub(super) fn beside(record: &Record) -> Self {
+        Self {
+            path: record.beside(NAME),
+            namespace: record.namespace().clone(),
+        }
+    }
+
+    /// Reads the file; no wishes where there is none.
+    pub(super) fn load(&self, now: UnixTime) -> anyhow::Result<Vec<Wish>> {
+        let ignored = || {
+            format!(
+                "cannot follow {}: servers that an operator had drained, put in maintenance or given a weight are as \
+                 the configuration has them (say it again: ipvsd drain, maint, weight)",
+                self.path.display()
+            )
+        };
+        let length = match fs::metadata(&self.path) {
+            Ok(found) => found.len(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).with_context(ignored),
+        };
+        if length > LONGEST {
+            return Err(anyhow::anyhow!("{length} bytes is more than any file of ours")).with_context(ignored);
+        }
+        let text = fs::read(&self.path).with_context(ignored)?;
+        parse(&text, &self.namespace, now).with_context(ignored)
+    }
+
+    /// Writes the file, all or nothing; none at all where there are no wishes.
+    pub(super) fn save(&self, list: &Wishlist, now: UnixTime) -> anyhow::Result<()> {
+        let name = || {
+            format!(
+                "cannot write {} (is the run directory there and writable?)",
+                self.path.display()
+            )
+        };
+        let wishes: Vec<&Wish> = list.wishes().collect();
+        if wishes.is_empty() {
+            return match fs::remove_file(&self.path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(name),
+                Ok(()) | Err(_) => Ok(()),
+            };
+        }
+        if let Some(folder) = self.path.parent() {
+            fs::create_dir_all(folder).with_context(name)?;
+        }
+        let file = Draft {
+            version: VERSION,
+            namespace: &self.namespace,
+            saved: now,
+            wishes,
+        };
+        let text = serde_json::to_vec(&file).with_context(name)?;
+        let draft = self.path.with_extension("json.new");
+        let mut out = fs::File::create(&draft).with_context(name)?;
+        out.write_all(&text).and_then(|()| out.sync_data()).with_context(name)?;
+        fs::rename(&draft, &self.path).with_context(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::director::Now;
+    use crate::model::{AdminState, Instant, ServerId};
+
+    fn at(days: u64) -> Now {
+        Now {
+            instant: Instant::START,
+            time: UnixTime::from_millis(1_800_000_000_000 + days * 86_400_000),
+        }
+    }
+
+    fn list() -> Wishlist {
+        let server = ServerId {
+            virtual_server: "web".to_owned(),
+            server: "192.0.2.11:80".to_owned(),
+        };
+        let mut list = Wishlist::default();
+        list.set_state(&server, AdminState::Drain, Some(Duration::from_secs(60)), "root", at(0));
+        list.set_weight(&server, Some(7), "root", at(0));
+        list
+    }
+
+    fn file(folder: &tempfile::TempDir) -> WishesFile {
+        WishesFile::beside(&Record::open(folder.path()).expect("a namespace"))
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded_for_a_week() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = file(&folder);
+        assert_eq!(file.load(at(0).time).expect("no file yet"), Vec::new());
+        let wishes: Vec<_> = list().wishes().cloned().collect();
+        file.save(&list(), at(0).time).expect("writable");
+        assert_eq!(file.load(at(7).time).expect("readable"), wishes);
+        let error = format!("{:#}", file.load(at(8).time).expect_err("too old"));
+        assert!(
+            error.contains("operator.json") && error.contains("more than a week"),
+            "{error}"
+        );
+        // A clock that was set back does not make it old.
+        let before = at(0).time.before(Duration::from_secs(86_400));
+        assert_eq!(file.load(before).expect("readable"), wishes);
+    }
+
+    #[test]
+    fn without_wishes_there_is_no_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = file(&folder);
+        file.save(&list(), at(0).time).expect("writable");
+        file.save(&Wishlist::default(), at(0).time).expect("writable");
+        assert!(!file.path.exists());
+        file.save(&Wishlist::default(), at(0).time).expect("writable again");
+    }
+
+    #[test]
+    fn wishes_of_another_namespace_and_torn_files_are_not_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut file = file(&folder);
+        file.save(&list(), at(0).time).expect("writable");
+        let text = fs::read_to_string(&file.path).expect("readable");
+        for torn in [
+            "",
+            "[]",
+            &text[..text.len() / 2],
+            &text.replace("\"version\":1", "\"version\":2"),
+        ] {
+            fs::write(&file.path, torn).expect("writable");
+            let error = format!("{:#}", file.load(at(0).time).expect_err(torn));
+            assert!(error.contains("operator.json"), "{error}");
+        }
+        fs::write(&file.path, text).expect("writable");
+        file.namespace.cookie = Some(u64::MAX);
+        assert_eq!(file.load(at(0).time).expect("readable"), Vec::new());
+    }
+}

@@ -1,0 +1,88 @@
+//! The pools and who serves in them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{ServiceKey, UnixTime};
+
+/// The daemon and its pools.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The number of the schema.
+    pub schema: u32,
+    /// When this was said.
+    pub time: UnixTime,
+    /// The version of the running daemon.
+    pub version: String,
+    /// When the daemon was started.
+    pub started: UnixTime,
+    /// When the configuration was taken over.
+    pub configured: UnixTime,
+    /// Why the kernel's table cannot be read; null where it can.
+    pub kernel_trouble: Option<String>,
+    /// The pools in the order of the configuration.
+    pub virtual_servers: Vec<PoolStatus>,
+}
+
+/// One pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolStatus {
+    /// The virtual server's name.
+    pub name: String,
+    /// Its services, such as `tcp 192.0.2.200:80`.
+    pub services: Vec<ServiceKey>,
+    /// Who serves: `the pool`, `backup tier 1`, `sorry server 192.0.2.20:80`; null where that is nobody, or not known yet.
+    pub serving: Option<String>,
+    /// Since when.
+    pub serving_since: UnixTime,
+    /// Whether that waits for somebody's first verdict.
+    pub pending: bool,
+    /// Whether the weights of those who are up reach its quorum; null before that is known.
+    pub quorum: Option<bool>,
+    /// Whether so few servers are up that failed ones are kept in.
+    pub panic: bool,
+    /// Whether its checks are suspended, for none of its addresses is on this host.
+    pub suspended: bool,
+    /// Who could serve again and is not gone back to yet.
+    pub awaited: Option<String>,
+    /// Its members in the order of the configuration.
+    pub real_servers: Vec<ServerStatus>,
+    /// Who serves when none of them can.
+    pub sorry_server: Option<SorryStatus>,
+}
+
+/// One member of a pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Its address and port.
+    pub server: String,
+    /// 0 serves first.
+    pub tier: u32,
+    /// What its checks say: `up`, `down`, `unknown`; `disabled` where nobody asks.
+    pub state: String,
+    /// Since when.
+    pub since: UnixTime,
+    /// What the operator says: `ready`, `drain`, `maint`.
+    pub admin: String,
+    /// The weight of the configuration.
+    pub configured_weight: u32,
+    /// The weight it has while it serves: the configuration's, the operator's or its checks'; null where it has none of
+    /// its own yet and stays as it was found.
+    pub effective_weight: Option<u32>,
+    /// Its weight in the kernel, in the pool's first service; null where it is not there.
+    pub kernel_weight: Option<u32>,
+    /// The check that failed, where one did.
+    pub check: Option<String>,
+    /// How the last probe of that check failed.
+    pub cause: Option<String>,
+}
+
+/// The sorry server of a pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SorryStatus {
+    /// Its address and port.
+    pub server: String,
+    /// Whether it serves.
+    pub serving: bool,
+    /// Its weight in the kernel, in the pool's first service; null where it is not there.
+    pub kernel_weight: Option<u32>,
+}
