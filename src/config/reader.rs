@@ -77,8 +77,11 @@ impl Reader {
         table: &'t Table<'i>,
         scope: Scope,
     ) -> [Option<&'t Item<'i>>; N] {
-        self.report_unknown(table, &[scope]);
-        self.pick(table, scope)
+        let found = self.pick(table, scope);
+        if found.iter().flatten().count() < table.len() {
+            self.report_unknown(table, &[scope]);
+        }
+        found
     }
 
     /// Puts down every key that none of the scopes has.

@@ -96,6 +96,10 @@ pub(super) struct Table<'t> {
 }
 
 impl<'t> Table<'t> {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&Item<'t>> {
         self.entries
             .iter()

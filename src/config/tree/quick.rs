@@ -11,6 +11,8 @@ use super::{Integer, Item, Key, Table, Value};
 const DEEPEST: u32 = 16;
 /// Keys are compared one by one; a table with more of them is left to the library.
 const WIDEST: usize = 512;
+/// So many tables of a `[[list]]` have room at once.
+const USUAL: usize = 8;
 
 /// Bytes of a bare key.
 const KEY: u8 = 1;
@@ -43,12 +45,13 @@ pub(in crate::config) fn parse(text: &str) -> Option<Table<'_>> {
         at: 0,
         unfinished: Vec::new(),
     };
+    let mut path = Vec::new();
     let mut lists = Lists::default();
     let mut root = cursor.entries()?;
     while cursor.at < text.len() {
-        let header = cursor.header()?;
+        let header = cursor.header(&mut path)?;
         let table = cursor.entries()?;
-        header.put(&mut root, table, &mut lists)?;
+        header.put(&path, &mut root, table, &mut lists)?;
     }
     Some(root)
 }
@@ -72,19 +75,19 @@ impl Lists {
     }
 }
 
-/// `[a.b]` or `[[a.b]]`.
-struct Header<'t> {
-    path: Vec<Key<'t>>,
+/// `[a.b]` or `[[a.b]]`, whose words stand apart, for they need no room of their own.
+#[derive(Clone, Copy)]
+struct Header {
     is_list: bool,
     start: usize,
 }
 
-impl<'t> Header<'t> {
-    /// Puts the table that stood below the header where the header says.
-    fn put(mut self, root: &mut Table<'t>, table: Table<'t>, lists: &mut Lists) -> Option<()> {
-        let last = self.path.pop()?;
+impl Header {
+    /// Puts the table that stood below the header where its words say.
+    fn put<'t>(self, path: &[Key<'t>], root: &mut Table<'t>, table: Table<'t>, lists: &mut Lists) -> Option<()> {
+        let (last, path) = path.split_last()?;
         let mut parent = root;
-        for key in self.path {
+        for key in path {
             let index = match parent.entries.iter().position(|(found, _)| found.name == key.name) {
                 Some(index) => index,
                 None if parent.entries.len() < WIDEST => {
@@ -93,7 +96,7 @@ impl<'t> Header<'t> {
                         start: key.start,
                         value: Value::Table(Table::default()),
                     };
-                    parent.entries.push((key, item));
+                    parent.entries.push((key.clone(), item));
                     parent.entries.len() - 1
                 }
                 None => return None,
@@ -127,15 +130,17 @@ impl<'t> Header<'t> {
             None if is_wide => return None,
             None if self.is_list => {
                 lists.starts.push(last.start);
+                let mut items = Vec::with_capacity(USUAL);
+                items.push(item);
                 let array = Item {
                     start: self.start,
-                    value: Value::Array(vec![item]),
+                    value: Value::Array(items),
                 };
-                parent.entries.push((last, array));
+                parent.entries.push((last.clone(), array));
             }
             None => {
                 lists.open.push(last.start);
-                parent.entries.push((last, item));
+                parent.entries.push((last.clone(), item));
             }
         }
         Some(())
@@ -237,11 +242,13 @@ impl<'t> Cursor<'t> {
         })
     }
 
-    fn header(&mut self) -> Option<Header<'t>> {
+    /// A header's line; its words go to `path`.
+    fn header(&mut self, path: &mut Vec<Key<'t>>) -> Option<Header> {
         let start = self.at;
         self.take(b'[')?;
         let is_list = self.take(b'[').is_some();
-        let mut path = vec![self.key()?];
+        path.clear();
+        path.push(self.key()?);
         while self.take(b'.').is_some() {
             path.push(self.key()?);
         }
@@ -250,7 +257,7 @@ impl<'t> Cursor<'t> {
             self.take(b']')?;
         }
         self.line_end()?;
-        Some(Header { path, is_list, start })
+        Some(Header { is_list, start })
     }
 
     fn value(&mut self, depth: u32) -> Option<Item<'t>> {
