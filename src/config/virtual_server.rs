@@ -1,6 +1,6 @@
 //! `[[virtual_server]]`: its table as a whole, and the rules between virtual servers.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::tree::Table;
@@ -23,9 +23,9 @@ const LONGEST_NAME: usize = 64;
 pub(super) struct Assembly<'t> {
     /// The virtual servers in the order of the files.
     pub(super) virtual_servers: Vec<VirtualServer>,
-    names: BTreeMap<&'t str, Place>,
-    services: BTreeMap<ServiceKey, Place>,
-    addresses: BTreeMap<IpAddr, usize>,
+    names: HashMap<&'t str, Place>,
+    services: HashMap<ServiceKey, Place>,
+    addresses: HashMap<IpAddr, usize>,
     /// Real servers by address, with their place and their virtual server's number.
     servers: Vec<(IpAddr, Place, usize)>,
 }
