@@ -14,7 +14,8 @@ use super::hints::Scope;
 use super::problem::Place;
 use super::reader::{Item, Reader, kind};
 use crate::model::{
-    CheckSpec, Command, DestinationKey, DestinationSpec, Family, Forwarding, Notify, RealServer, ServiceKey, SorryServer, Via,
+    CheckSpec, Command, DestinationKey, DestinationSpec, Family, Forwarding, Notify, RealServer, ServiceKey,
+    SorryServer, Via,
 };
 
 /// The highest weight and threshold: the kernel reads both as signed 32-bit numbers.

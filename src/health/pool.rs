@@ -29,9 +29,9 @@ pub fn destinations(
     let found = |key: &DestinationKey| current.and_then(|service| service.destinations.get(key)).copied();
     let scale = scale(pool, tier, seats);
     let hashed = pool.spec.scheduler.hashes_the_client();
+    let mut wanted = BTreeMap::new();
     let members = pool.real_servers.iter().zip(seats);
-    let members = members.filter(|(server, _)| !server.disabled);
-    let member = |(server, seat): (&RealServer, &Seat)| {
+    for (server, seat) in members.filter(|(server, _)| !server.disabled) {
         let key = server.destination(service);
         let standing = &seat.standing;
         let with = |weight| Some(DestinationSpec { weight, ..server.spec });
@@ -50,9 +50,8 @@ pub fn destinations(
             (ServerState::Up, Place::Behind) if standing.admin == AdminState::Drain && found(&key).is_some() => with(0),
             (ServerState::Up, Place::Passed | Place::Behind) => standby(),
         };
-        spec.map(|spec| (key, spec))
-    };
-    let mut wanted: BTreeMap<_, _> = members.filter_map(member).collect();
+        wanted.extend(spec.map(|spec| (key, spec)));
+    }
     if let Some(sorry) = &pool.sorry_server {
         let key = sorry.destination(service);
         let with = |weight| DestinationSpec { weight, ..sorry.spec };
