@@ -2,9 +2,9 @@
 //!
 //! Text in, addresses or a reason out; names are never looked up.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::model::{Protocol, ServiceKey};
+use crate::model::{Protocol, ServiceKey, plain_socket};
 
 /// The most services that one virtual server may write out.
 pub(super) const MOST_SERVICES: u64 = 65_536;
@@ -50,7 +50,7 @@ impl ServiceRange {
 
 /// Reads a service address: `192.0.2.200:80`, `192.0.2.200-210:80`, `[2001:db8::1-f]:80`.
 pub(super) fn service(text: &str) -> Result<ServiceRange, Unusable> {
-    let range = match text.parse::<SocketAddr>() {
+    let range = match socket(text) {
         Ok(socket) if is_plain(&socket) => ServiceRange {
             first: socket.ip(),
             count: 1,
@@ -91,7 +91,7 @@ pub(super) fn service(text: &str) -> Result<ServiceRange, Unusable> {
 
 /// Reads a real server's address with or without a port: `192.0.2.11:80`, `192.0.2.11`, `[2001:db8::11]:80`.
 pub(super) fn real_server(text: &str) -> Result<(IpAddr, Option<u16>), Unusable> {
-    let (address, port) = match text.parse::<SocketAddr>() {
+    let (address, port) = match socket(text) {
         Ok(socket) if is_plain(&socket) => (socket.ip(), Some(socket.port())),
         Ok(_) => return Err(scoped(text)),
         Err(_) => {
@@ -113,6 +113,10 @@ pub(super) fn real_server(text: &str) -> Result<(IpAddr, Option<u16>), Unusable>
 }
 
 /// Neither a scope (`fe80::1%2`) nor flow information.
+fn socket(text: &str) -> Result<SocketAddr, AddrParseError> {
+    plain_socket(text).map_or_else(|| text.parse(), |socket| Ok(socket.into()))
+}
+
 fn is_plain(socket: &SocketAddr) -> bool {
     match socket {
         SocketAddr::V4(_) => true,

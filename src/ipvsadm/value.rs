@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 use super::grammar::NameService;
-use crate::model::{Protocol, ServiceFlags};
+use crate::model::{Protocol, ServiceFlags, plain_socket};
 
 /// What `isspace` says yes to.
 fn is_blank(byte: u8) -> bool {
@@ -123,7 +123,7 @@ fn port(text: &str, protocol: Option<Protocol>, names: &dyn NameService) -> Opti
 /// brackets then does not: `[192.0.2.1]:80` has no port.
 pub fn endpoint(text: &str, protocol: Option<Protocol>, names: &dyn NameService) -> Option<(IpAddr, Option<u16>)> {
     // How nearly all of them are written.
-    if let Ok(plain) = text.parse::<SocketAddrV4>() {
+    if let Some(plain) = plain_socket(text).or_else(|| text.parse::<SocketAddrV4>().ok()) {
         return Some(((*plain.ip()).into(), Some(plain.port())));
     }
     if text.bytes().all(|byte| byte.is_ascii_digit()) {

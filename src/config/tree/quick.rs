@@ -67,7 +67,8 @@ struct Lists {
 
 impl Lists {
     fn is_list(&self, key: &Key<'_>) -> bool {
-        self.starts.binary_search(&key.start).is_ok()
+        // Mostly the one that was opened last.
+        self.starts.last() == Some(&key.start) || self.starts.binary_search(&key.start).is_ok()
     }
 
     fn is_open(&self, key: &Key<'_>) -> bool {
