@@ -4,68 +4,31 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use ipvsd::model::{ProbeOutcome, ProbeType};
-use ipvsd_lab::{Host, Process};
 use nix::sys::signal::Signal;
 
-use super::servers::{Authority, Odd, run_long, start};
+use super::servers::{Authority, Odd};
 use super::{Form, Stand};
+use crate::mariadb;
 
 const PORT: u16 = 3306;
 const LOGIN: &str = "user = \"monitor\"\npassword = \"s3cret\"\n";
 
-/// A data folder with the system tables, without the dear InnoDB, and beside it who is let in.
-fn make(host: &Host) -> String {
-    let data = host.directory().join("data").display().to_string();
-    std::fs::create_dir_all(format!("{data}/mysql")).expect("a folder");
-    let share = format!("{}/usr/share/mysql", std::env::var("LAB_ROOT").expect("the lab"));
-    let grants = "CREATE USER IF NOT EXISTS monitor@'%' IDENTIFIED BY 's3cret';\n\
-                  GRANT ALL ON *.* TO monitor@'%';\nCREATE DATABASE IF NOT EXISTS shop;\n";
-    std::fs::write(format!("{data}.sql"), grants).expect("a file");
-    let script = format!(
-        "(echo 'use mysql;'; cat {share}/mysql_system_tables.sql {share}/mysql_system_tables_data.sql) \
-         | mariadbd --no-defaults --bootstrap --datadir={data} --user=root --lc-messages-dir={share} --innodb=OFF \
-           --default-storage-engine=Aria"
-    );
-    run_long(host, &["sh", "-c", &script]);
-    data
-}
-
-fn serve(host: &Host, data: &str, more: &[&str]) -> Process {
-    let share = format!(
-        "--lc-messages-dir={}/usr/share/mysql",
-        std::env::var("LAB_ROOT").expect("the lab")
-    );
-    let (datadir, socket) = (format!("--datadir={data}"), format!("--socket={data}/socket"));
-    let grants = format!("--init-file={data}.sql");
-    let mut command = vec![
-        "mariadbd",
-        "--no-defaults",
-        "--user=root",
-        "--innodb=OFF",
-        "--default-storage-engine=Aria",
-        "--port=3306",
-        "--bind-address=0.0.0.0",
-        &share,
-        &datadir,
-        &socket,
-        &grants,
-    ];
-    command.extend(more);
-    start(host, &command, PORT)
-}
+const STATEMENTS: &str = "CREATE USER IF NOT EXISTS monitor@'%' IDENTIFIED BY 's3cret';\n\
+                          GRANT ALL ON *.* TO monitor@'%';\nCREATE DATABASE IF NOT EXISTS shop;\n";
 
 #[test]
 fn the_forms_of_a_server_are_told_apart() {
     let stand = Stand::build(ProbeType::Mysql);
     let server = stand.server();
-    let data = make(server);
+    let data = mariadb::make(server, STATEMENTS);
     let authority = Authority::make(server);
     let (certificate, key) = authority.issue("db", "db.example.com", 90);
     stand.fails(Form::Refusing, "", PORT, "connection refused");
     let (certificate, key) = (format!("--ssl-cert={certificate}"), format!("--ssl-key={key}"));
-    let maria = serve(
+    let maria = mariadb::serve(
         server,
         &data,
+        PORT,
         &[&certificate, &key, "--read-only", "--skip-name-resolve"],
     );
     stand.passes(Form::Healthy, "", PORT);
@@ -165,13 +128,16 @@ fn the_forms_of_a_server_are_told_apart() {
 
 /// A probe without a user does not get this host blocked, and a server that is full is no success for it.
 fn is_welcome_until_the_server_is_full(stand: &Stand, data: &str) {
-    let _maria = serve(
+    let _maria = mariadb::serve(
         stand.server(),
         data,
+        PORT,
         &[
             "--max-connect-errors=5",
             "--max-connections=10",
             "--extra-max-connections=1",
+            // Those that hold it full are not sent away while this goes on.
+            "--connect-timeout=600",
         ],
     );
     for _ in 0..30 {
