@@ -35,19 +35,28 @@ pub(crate) fn copy(data: &str, to: &Host) -> String {
     copied
 }
 
-/// A server on a port of all addresses, with further options; the host's name is its `@@hostname`.
+/// A server on a port of all addresses, with further options; the host's name is its `@@hostname`. It finds names for
+/// directors and clients, without which MariaDB remembers nothing about a host, and does not block it.
 pub(crate) fn serve(host: &Host, data: &str, port: u16, more: &[&str]) -> Process {
     let share = format!("--lc-messages-dir={}", share());
     let (datadir, socket) = (format!("--datadir={data}"), format!("--socket={data}/socket"));
     let grants = format!("--init-file={data}.sql");
+    let names = host.directory().join("hosts").display().to_string();
+    std::fs::write(
+        &names,
+        "127.0.0.1 localhost\n192.0.2.1 director-1\n192.0.2.101 client-1\n",
+    )
+    .expect("a file");
     let port_option = format!("--port={port}");
     let mut command = vec![
         "unshare",
         "--uts",
+        "--mount",
         "sh",
         "-c",
-        "hostname \"$0\"; exec \"$@\"",
+        "hostname \"$0\" && mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"",
         host.name(),
+        &names,
         "mariadbd",
         "--no-defaults",
         "--user=root",
