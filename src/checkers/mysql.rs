@@ -36,7 +36,7 @@ pub(super) async fn probe(attempt: &Attempt<'_>, settings: &MysqlProbe) -> Verdi
     };
     attempt.await_stage(Stage::Greeting);
     let content = session.packet(Stage::Greeting).await?;
-    farewell.is_not_needed();
+    farewell.call_off();
     if let Some((number, words)) = packet::error_in(&content) {
         return Err(refused(number, &words));
     }
@@ -96,7 +96,7 @@ impl Farewell {
         Ok(Self(Some(socket)))
     }
 
-    fn is_not_needed(mut self) {
+    fn call_off(mut self) {
         self.0 = None;
     }
 }
