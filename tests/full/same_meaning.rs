@@ -549,7 +549,7 @@ fn configurations_that_mean_the_same_lead_to_the_same_tables_through_the_same_fa
         for (service, apart) in &apart {
             measured(
                 NAME,
-                format_args!("{service:?}: the later one of both comes after {apart}"),
+                format_args!("{service:?}: from the first to have its new table to the second: {apart}"),
             );
         }
         for (side, noticed) in SIDES.iter().zip(&noticed) {
