@@ -4,6 +4,7 @@ use std::io;
 
 use nix::errno::Errno;
 
+use super::tls;
 use crate::model::{FailureCause, LocalTrouble, ProbeOutcome, Stage};
 
 /// An error of a socket call, or of a connection that was still being set up.
@@ -43,6 +44,9 @@ pub(super) fn of_source(error: &io::Error) -> ProbeOutcome {
 
 /// An error on a connection that stands, while the server owes something.
 pub(super) fn of_stream(error: &io::Error, stage: Stage) -> ProbeOutcome {
+    if let Some(error) = tls::cause::within(error) {
+        return ProbeOutcome::Failure(tls::cause::of(error, false));
+    }
     match error.kind() {
         io::ErrorKind::UnexpectedEof => ProbeOutcome::Failure(FailureCause::Closed(stage)),
         _ => of(error),

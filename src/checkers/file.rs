@@ -13,7 +13,6 @@ use crate::model::{Excerpt, FailureCause, FileProbe, LocalTrouble, ProbeOutcome,
 
 /// The most that is read.
 const LIMIT: usize = 4096;
-const AS_CONFIGURED: WeightAdvice = WeightAdvice::Percent(100);
 
 pub(super) async fn probe(attempt: &Attempt<'_>, settings: &FileProbe) -> Verdict {
     attempt.await_stage(Stage::File);
@@ -65,7 +64,7 @@ fn judge(content: &[u8]) -> Verdict {
         })
     })?;
     // An agent adds to what it said before; a file says all there is, and what it no longer says no longer holds.
-    advised.advice.weight.get_or_insert(AS_CONFIGURED);
+    advised.advice.weight.get_or_insert(WeightAdvice::AS_CONFIGURED);
     advised.advice.state.get_or_insert(StateAdvice::Ready);
     agent::verdict(advised)
 }
@@ -79,7 +78,7 @@ mod tests {
         let weight = |content: &[u8]| judge(content).expect("well").advice.and_then(|advice| advice.weight);
         assert_eq!(weight(b"\n 7 \nnonsense"), Some(WeightAdvice::Absolute(7)));
         assert_eq!(weight(b"up 50%"), Some(WeightAdvice::Percent(50)));
-        assert_eq!(weight(b""), Some(AS_CONFIGURED));
+        assert_eq!(weight(b""), Some(WeightAdvice::AS_CONFIGURED));
         let state = |content: &[u8]| judge(content).expect("well").advice.and_then(|advice| advice.state);
         assert_eq!(state(b"7"), Some(StateAdvice::Ready));
         assert_eq!(state(b"drain"), Some(StateAdvice::Drain));

@@ -298,7 +298,9 @@ pub(super) fn classify(error: &hyper::Error, stage: Stage) -> ProbeOutcome {
     let mut words = error.to_string();
     while let Some(inner) = source {
         if let Some(io) = inner.downcast_ref::<std::io::Error>()
-            && (io.raw_os_error().is_some() || io.kind() == std::io::ErrorKind::UnexpectedEof)
+            && (io.raw_os_error().is_some()
+                || io.kind() == std::io::ErrorKind::UnexpectedEof
+                || tls::cause::within(io).is_some())
         {
             return fault::of_stream(io, stage);
         }

@@ -1,12 +1,16 @@
 //! The MySQL and MariaDB probe.
 //!
 //! Without a user it goes as far as a refused login: a server counts connections that end at its greeting, and shuts
-//! a host out after `max_connect_errors` of them; a refused login does not count.
+//! a host out after `max_connect_errors` of them; a refused login does not count. So whatever a probe comes to, it leaves
+//! a login behind: also where the server's certificate is not good, where it has no TLS, and where it says nothing.
+
+use socket2::{SockRef, Socket};
+use tokio::net::TcpStream;
 
 use super::attempt::Attempt;
 use super::packet::mysql::{self as packet, Answer, Greeting};
 use super::tls::Stream;
-use super::{Findings, Verdict, secret, tls};
+use super::{Findings, Verdict, fault, secret, tls};
 use crate::model::{Excerpt, FailureCause, MysqlProbe, ProbeOutcome, ProbeWarning, Query, Stage};
 
 /// The most that is read for one packet and for one result.
@@ -15,30 +19,44 @@ const LIMIT: usize = 64 * 1024;
 const STRANGER: &str = "ipvsd";
 /// Errors that say that a server takes nobody in: too many connections, no thread or memory for one, shutting down,
 /// host blocked, out of resources.
-const NOT_NOW: [u16; 7] = [1040, 1041, 1053, 1129, 1135, 1161, 1203];
+const NOT_NOW: [u16; 7] = [1040, 1041, 1053, BLOCKED, 1135, 1161, 1203];
+/// This host has had more failed connections in a row than `max_connect_errors`.
+const BLOCKED: u16 = 1129;
 const FULL_LOGIN: u8 = 4;
 
 pub(super) async fn probe(attempt: &Attempt<'_>, settings: &MysqlProbe) -> Verdict {
     let password = secret::read(settings.login.as_ref().and_then(|login| login.password.as_ref())).await?;
+    let stream = attempt.connect().await?;
+    let farewell = Farewell::of(&stream)?;
     let mut session = Session {
         attempt,
-        stream: Box::new(attempt.connect().await?),
+        stream: Box::new(stream),
         received: Vec::new(),
         number: 0,
     };
     attempt.await_stage(Stage::Greeting);
     let content = session.packet(Stage::Greeting).await?;
+    farewell.call_off();
     if let Some((number, words)) = packet::error_in(&content) {
         return Err(refused(number, &words));
     }
     let greeting = Greeting::read(&content).map_err(malformed)?;
-    let warning = match &settings.tls {
-        Some(tls_settings) if greeting.has_tls() => {
-            session.start_tls(tls_settings, settings.database.is_some()).await?
-        }
-        Some(_) => return Err(ProbeOutcome::Failure(FailureCause::Tls("the server has none".into()))),
+    let mut warning = None;
+    let objection = match &settings.tls {
         None => None,
+        Some(_) if !greeting.has_tls() => Some(ProbeOutcome::Failure(FailureCause::Tls("the server has none".into()))),
+        Some(tls_settings) => {
+            let (warned, objection) = session.start_tls(tls_settings, settings.database.is_some()).await?;
+            warning = warned;
+            objection
+        }
     };
+    if let Some(objection) = objection {
+        session
+            .leave_as_a_stranger(&greeting, settings.tls.is_some() && greeting.has_tls())
+            .await;
+        return Err(objection);
+    }
     let found = Findings {
         warning,
         ..Findings::default()
@@ -66,6 +84,33 @@ pub(super) async fn probe(attempt: &Attempt<'_>, settings: &MysqlProbe) -> Verdi
     session.number = 0;
     let _ = session.send(&packet::quit()).await;
     Ok(found)
+}
+
+/// A login that is left behind where a probe ends before the server has said anything. A server that hangs finds the
+/// connections of all probes meanwhile when it goes on, and would count each that has nothing in it.
+struct Farewell(Option<Socket>);
+
+impl Farewell {
+    fn of(stream: &TcpStream) -> Result<Self, ProbeOutcome> {
+        let socket = SockRef::from(stream).try_clone().map_err(|error| fault::of(&error))?;
+        Ok(Self(Some(socket)))
+    }
+
+    fn call_off(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        if let Some(socket) = &self.0 {
+            // No greeting has told how to scramble a password, nor is there one in this.
+            let login = packet::login(false, STRANGER, b"", None, "mysql_native_password");
+            // A reset would take it back. Where it cannot be sent, nothing is lost.
+            let _ = socket.set_linger(None);
+            let _ = socket.send(&packet::frame(1, &login));
+        }
+    }
 }
 
 /// Why a login came to nothing.
@@ -117,13 +162,22 @@ impl Session<'_, '_> {
         &mut self,
         settings: &crate::model::TlsSettings,
         database: bool,
-    ) -> Result<Option<ProbeWarning>, ProbeOutcome> {
+    ) -> Result<(Option<ProbeWarning>, Option<ProbeOutcome>), ProbeOutcome> {
         self.send(&packet::tls_request(database)).await?;
         let plain: Box<dyn Stream> = Box::new(tokio::io::empty());
         let plain = std::mem::replace(&mut self.stream, plain);
-        let (stream, warning) = tls::handshake(self.attempt, plain, settings, &[]).await?;
+        let (stream, warning, objection) = tls::handshake_to_its_end(self.attempt, plain, settings).await?;
         self.stream = Box::new(stream);
-        Ok(warning)
+        Ok((warning, objection))
+    }
+
+    /// Ends a connection that is of no use in the way that a server does not count: with a login, and with nothing
+    /// secret in it. How that ends changes nothing.
+    async fn leave_as_a_stranger(&mut self, greeting: &Greeting, tls: bool) {
+        if self.log_in(greeting, STRANGER, b"", None, tls).await.is_ok() {
+            self.number = 0;
+            let _ = self.send(&packet::quit()).await;
+        }
     }
 
     async fn log_in(
@@ -277,7 +331,13 @@ fn unexpected(what: &'static str, wanted: impl Into<Box<str>>, got: impl Into<Bo
 }
 
 fn refused(number: u16, words: &str) -> ProbeOutcome {
-    ProbeOutcome::Failure(FailureCause::Denied(Excerpt::of(format!("{number}: {words}"))))
+    ProbeOutcome::Failure(FailureCause::Denied(match number {
+        BLOCKED => Excerpt::words(
+            "the server has blocked this host after too many failed connections (1129); run FLUSH HOSTS there, and find \
+             who connects without logging in, or raise max_connect_errors",
+        ),
+        _ => Excerpt::of(format!("{number}: {words}")),
+    }))
 }
 
 fn malformed(why: &'static str) -> ProbeOutcome {

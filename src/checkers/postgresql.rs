@@ -165,7 +165,8 @@ fn classify(error: &tokio_postgres::Error) -> ProbeOutcome {
                 let (what, limit) = (Stage::Query, LIMIT);
                 return ProbeOutcome::Failure(FailureCause::TooLong { what, limit });
             }
-            if io.raw_os_error().is_some() || io.kind() == io::ErrorKind::UnexpectedEof {
+            let is_told_elsewhere = io.raw_os_error().is_some() || tls::cause::within(io).is_some();
+            if is_told_elsewhere || io.kind() == io::ErrorKind::UnexpectedEof {
                 return fault::of_stream(io, Stage::Login);
             }
         }

@@ -38,18 +38,20 @@ fn not_run(error: ProcessError) -> ProbeOutcome {
 }
 
 fn judge(ended: &Ended, dynamic_weight: bool) -> Verdict {
+    let advised = |weight| {
+        Ok(Findings {
+            advice: Some(Advice {
+                weight,
+                ..Advice::default()
+            }),
+            ..Findings::default()
+        })
+    };
     match (ended.status.code(), ended.status.signal()) {
+        // What another status has advised before no longer holds, as in keepalived.
+        (Some(0), _) if dynamic_weight => advised(Some(WeightAdvice::AS_CONFIGURED)),
         (Some(0), _) => Ok(Findings::default()),
-        (Some(code @ 2..), _) if dynamic_weight => {
-            let weight = u32::try_from(code - 2).ok().map(WeightAdvice::Absolute);
-            Ok(Findings {
-                advice: Some(Advice {
-                    weight,
-                    ..Advice::default()
-                }),
-                ..Findings::default()
-            })
-        }
+        (Some(code @ 2..), _) if dynamic_weight => advised(u32::try_from(code - 2).ok().map(WeightAdvice::Absolute)),
         (Some(code), _) => Err(ProbeOutcome::Failure(FailureCause::Exit {
             code,
             said: Excerpt::of(ended.first_line()),
@@ -82,9 +84,14 @@ mod tests {
         };
         assert_eq!(judge(exit(1), b"disk full\nmore", true), failed(1, "disk full"));
         assert_eq!(judge(exit(7), b"", false), failed(7, ""));
-        for (code, weight) in [(2, 0), (3, 1), (255, 253)] {
+        for (code, weight) in [
+            (0, WeightAdvice::AS_CONFIGURED),
+            (2, WeightAdvice::Absolute(0)),
+            (3, WeightAdvice::Absolute(1)),
+            (255, WeightAdvice::Absolute(253)),
+        ] {
             let advice = judge(exit(code), b"", true).expect("well").advice.expect("advice");
-            assert_eq!(advice.weight, Some(WeightAdvice::Absolute(weight)));
+            assert_eq!(advice.weight, Some(weight));
         }
         let killed = Err(ProbeOutcome::Failure(FailureCause::Killed { signal: 9 }));
         assert_eq!(judge(ExitStatus::from_raw(9), b"", true), killed);

@@ -42,6 +42,11 @@ pub enum StateAdvice {
     Maint,
 }
 
+impl WeightAdvice {
+    /// The configured weight, which takes back what was advised before.
+    pub const AS_CONFIGURED: Self = Self::Percent(100);
+}
+
 impl fmt::Display for WeightAdvice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

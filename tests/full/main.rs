@@ -14,6 +14,7 @@ mod kills;
 mod murder;
 mod pool;
 mod reloads;
+mod same_meaning;
 #[allow(dead_code, reason = "shared with the tests of tests/kernel, which use all of it")]
 #[path = "../kernel/site.rs"]
 mod site;

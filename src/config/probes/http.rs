@@ -15,6 +15,8 @@ use crate::model::{BodyTest, HttpProbe, HttpVersion, ProbeKind};
 const DEFAULT_BODY_LIMIT: u32 = 64 * 1024;
 const MOST_BODY: u32 = 16 * 1024 * 1024;
 const VERSIONS: [(&str, HttpVersion); 2] = [("1.1", HttpVersion::Http1), ("2", HttpVersion::Http2)];
+/// What OPTIONS asks about where it is about no page (RFC 9112, 3.2.4).
+const WHOLE_SERVER: &str = "*";
 /// Headers that say how a message is framed and where it goes; the probe writes them itself.
 const OWN_HEADERS: [&str; 5] = ["host", "connection", "content-length", "transfer-encoding", "upgrade"];
 
@@ -45,8 +47,9 @@ pub(super) fn read(reader: &mut Reader, table: &Table<'_>, tls_at: Option<usize>
         "a method such as \"GET\" or \"HEAD\"",
         |text| Method::from_bytes(text.as_bytes()).is_ok() && text != "CONNECT",
     );
+    let path_at = path.map_or(0, |item| item.span().start);
     let path = text(reader, path, "path", "from the slash on: \"/health?full=1\"", |text| {
-        text.starts_with('/') && text.parse::<PathAndQuery>().is_ok()
+        text == WHOLE_SERVER || (text.starts_with('/') && text.parse::<PathAndQuery>().is_ok())
     });
     let host = text(
         reader,
@@ -97,12 +100,19 @@ pub(super) fn read(reader: &mut Reader, table: &Table<'_>, tls_at: Option<usize>
         );
         return None;
     }
+    let version = version?.unwrap_or(HttpVersion::Http1);
+    let path = path?.unwrap_or_else(|| "/".to_owned());
+    if path == WHOLE_SERVER && (method != "OPTIONS" || version == HttpVersion::Http2) {
+        let problem = "`path = \"*\"` goes with method = \"OPTIONS\" and HTTP/1.1 only";
+        reader.error(path_at, problem, "write path = \"/\"");
+        return None;
+    }
     let limit = body_limit?.unwrap_or(DEFAULT_BODY_LIMIT);
     Some(ProbeKind::Http(HttpProbe {
         tls: tls?,
-        version: version?.unwrap_or(HttpVersion::Http1),
+        version,
         method,
-        path: path?.unwrap_or_else(|| "/".to_owned()),
+        path,
         host: host?,
         headers: headers?.unwrap_or_default(),
         body: body?,

@@ -1,6 +1,7 @@
 //! The file probe.
 
 use ipvsd::model::{ProbeType, StateAdvice, WeightAdvice};
+use nix::fcntl::{Flock, FlockArg};
 
 use super::{Form, Stand};
 
@@ -34,9 +35,15 @@ fn the_forms_of_a_server_are_told_apart() {
         80,
         "the file's content is longer than 4096 bytes",
     );
+    // Somebody who takes his time to write holds nobody up: what is there counts.
+    write(b"5\n");
+    let writer = std::fs::OpenOptions::new().append(true).open(&file).expect("a file");
+    let writer = Flock::lock(writer, FlockArg::LockExclusive).expect("a lock");
+    let meanwhile = stand.passes(Form::Slow, &keys, 80).advice.expect("advice");
+    assert_eq!(meanwhile.weight, Some(WeightAdvice::Absolute(5)));
+    drop(writer);
     std::fs::remove_file(&file).expect("a file");
     nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRUSR).expect("a pipe");
     stand.here(Form::Hanging, &keys, 80, "it is no regular file");
-    stand.note(Form::Slow, "a file is there at once");
     stand.finish();
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipvsd::model::ProbeType;
 use nix::sys::signal::Signal;
 
-use super::servers::{Odd, nginx, say, start};
+use super::servers::{Authority, Odd, nginx, say, start};
 use super::{Form, Stand};
 
 const SERVER: &str = "import sys,os\n\
@@ -51,4 +51,33 @@ fn the_forms_of_a_server_are_told_apart() {
         "no answer in time: the status line and headers is missing",
     );
     stand.finish();
+}
+
+#[test]
+fn a_proxy_that_wants_a_certificate_is_shown_one() {
+    let stand = Stand::build(ProbeType::Grpc);
+    let server = stand.server();
+    let authority = Authority::make(server);
+    let (certificate, key) = authority.issue("good", "shop.example.com", 90);
+    let client = authority.issue("client", "director.example.com", 90);
+    let ca = authority.path("ca.pem");
+    let _python = start(server, &["/usr/bin/python3", "-c", SERVER], 50051);
+    let proxy = format!(
+        "server {{ listen 443 ssl http2; ssl_certificate {certificate}; ssl_certificate_key {key};
+         ssl_client_certificate {ca}; ssl_verify_client on; location / {{ grpc_pass grpc://127.0.0.1:50051; }} }}"
+    );
+    let _nginx = nginx(server, &proxy, 443);
+    let keys = format!("tls = true\nhost = \"shop.example.com\"\nca_file = \"{ca}\"");
+    stand.fails(Form::WrongAnswer, &keys, 443, "the HTTP status is 400, not 200");
+    let identity = format!(
+        "{keys}\nclient_certificate = \"{}\"\nclient_key = \"{}\"",
+        client.0, client.1
+    );
+    stand.passes(Form::Healthy, &identity, 443);
+    stand.fails(
+        Form::WrongAnswer,
+        &format!("{identity}\nservice = \"shop\""),
+        443,
+        "it says NOT_SERVING",
+    );
 }

@@ -2,7 +2,8 @@
 //!
 //! A probe is written as a configuration has it, read by `config` and run by `checkers` on a director of the lab, so
 //! that a test sees what the director would be told. Each type has one test of its own name in the module of that
-//! name; it goes through all [`Form`]s and prints its row of the table.
+//! name; it goes through all [`Form`]s. Each probe that a [`Stand`] has held is a cell of the table of types and forms,
+//! which `tests/lab/suite` prints with the names of the tests.
 
 mod agent;
 mod dns;
@@ -16,7 +17,7 @@ mod ping;
 mod postgresql;
 mod redis;
 mod script;
-mod servers;
+pub(crate) mod servers;
 mod smtp;
 mod tcp;
 mod tls;
@@ -24,6 +25,8 @@ mod udp;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +61,26 @@ impl Form {
         Self::WrongAnswer,
         Self::HalfBroken,
     ];
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Healthy => "healthy",
+            Self::Slow => "slow",
+            Self::Refusing => "refusing",
+            Self::Hanging => "hanging",
+            Self::WrongAnswer => "wrong answer",
+            Self::HalfBroken => "half broken",
+        })
+    }
+}
+
+/// A line for the table that the suite prints, past the harness, which keeps what passing tests print: a cell, and the
+/// test that has just held it, or none for a cell that has to be there.
+fn tell_cell(probe_type: ProbeType, form: Form, test: &str) {
+    // Where nobody listens, nothing is lost but the line.
+    let _ = writeln!(std::io::stderr(), "probe cell: {probe_type}|{form}|{test}");
 }
 
 /// A director that probes and a server that is probed, with the row of the table that they fill.
@@ -112,9 +135,7 @@ impl Stand {
             "{form:?} {}: {keys}",
             self.probe_type
         );
-        self.row
-            .borrow_mut()
-            .insert(form, format!("passes in {:?}", result.latency));
+        self.held(form, format!("passes in {:?}", result.latency));
         result
     }
 
@@ -127,7 +148,7 @@ impl Stand {
             "{form:?} {}: `{said}`, not `{words}`: {keys}",
             self.probe_type
         );
-        self.row.borrow_mut().insert(form, said);
+        self.held(form, said);
     }
 
     /// Holds a probe to be kept by this host's trouble in these words, and notes the cell of the table.
@@ -142,7 +163,7 @@ impl Stand {
             "{form:?} {}: `{said}`, not `{words}`: {keys}",
             self.probe_type
         );
-        self.note(form, &said);
+        self.held(form, said);
     }
 
     /// Holds a probe to say nothing about the server, for this reason, and notes the cell of the table.
@@ -157,12 +178,14 @@ impl Stand {
             "{form:?} {}: `{said}`, not `{words}`: {keys}",
             self.probe_type
         );
-        self.note(form, &said);
+        self.held(form, said);
     }
 
-    /// Notes a cell of the table.
-    pub(crate) fn note(&self, form: Form, cell: &str) {
-        self.row.borrow_mut().insert(form, cell.to_owned());
+    /// Notes what a probe was held to, and by which test: the harness calls a test's thread by its name.
+    fn held(&self, form: Form, said: String) {
+        let thread = std::thread::current();
+        tell_cell(self.probe_type, form, thread.name().expect("a test"));
+        self.row.borrow_mut().insert(form, said);
     }
 
     /// Prints the row of the table; an empty cell fails.
@@ -245,6 +268,9 @@ fn every_type_of_probe_has_a_test_of_its_forms() {
         .expect("a list");
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     for probe_type in ProbeType::ALL {
+        for form in Form::ALL {
+            tell_cell(probe_type, form, "");
+        }
         let name = format!("probes::{probe_type}::the_forms_of_a_server_are_told_apart: test");
         assert!(listed.lines().any(|line| line == name), "there is no {name}");
     }
