@@ -7,6 +7,7 @@
 
 mod agent;
 mod attempt;
+mod connects;
 mod dns;
 mod fault;
 mod file;
@@ -32,6 +33,7 @@ use std::time::{Duration, Instant};
 
 use attempt::Attempt;
 
+pub use connects::Connects;
 pub use hold::hold;
 
 use crate::model::{
