@@ -43,8 +43,8 @@ pub struct Connects {
     vacant: Vec<usize>,
     deadlines: Ticks<Token>,
     sockets: [Sockets<Kept>; 2],
-    /// When connections that are closing were looked at last, since the start.
-    looked: Option<Tick>,
+    /// When connections that are closing were looked at last.
+    looked: [Option<Tick>; 2],
     finished: Vec<(ProbeId, ProbeResult)>,
 }
 
@@ -114,7 +114,7 @@ impl Connects {
             vacant: Vec::new(),
             deadlines: Ticks::default(),
             sockets: Default::default(),
-            looked: None,
+            looked: [None; 2],
             finished: Vec::new(),
         })
     }
@@ -283,14 +283,15 @@ impl Connects {
     /// A socket without a connection.
     fn socket(&mut self, target: SocketAddr, now: Instant) -> Result<Kept, ProbeOutcome> {
         let since = self.since_start(now);
-        let sockets = &mut self.sockets[family(target)];
+        let family = family(target);
+        let sockets = &mut self.sockets[family];
         if let Some(kept) = sockets.take() {
             return Ok(kept);
         }
         // Once a tick is enough: what was closing a moment ago still is.
         let tick = Some(Tick::not_before(since));
-        if self.looked != tick {
-            self.looked = tick;
+        if self.looked[family] != tick {
+            self.looked[family] = tick;
             look(sockets, since);
             if let Some(kept) = sockets.take() {
                 return Ok(kept);

@@ -13,7 +13,7 @@ pub(super) const MOST: usize = 256;
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a socket is kept that no probe needs.
-pub(super) const KEPT_FOR: Duration = Duration::from_secs(30);
+pub(super) const KEPT_FOR: Duration = Duration::from_secs(10);
 
 /// The kept sockets of one family; times are since the start.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ mod mysql;
 mod ping;
 mod postgresql;
 mod redis;
+mod reuse;
 mod script;
 mod servers;
 mod smtp;
