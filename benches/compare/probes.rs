@@ -1,15 +1,16 @@
 //! Ten thousand servers that are probed, beside keepalived: what a probe costs, whether it comes in time, what they
 //! take of memory; and half of them failing at once.
 //!
-//! Everything is seen from the servers' side, by one listener for all their addresses: it notes which server got a
-//! connection when. So it counts the same for both, and what the listener itself is late counts against them.
+//! Everything is seen from the servers' side, by one listener for all their addresses. First it only counts, while the
+//! processor time is taken; then it notes which server got a connection when. So both are measured alike, and what the
+//! listener itself is late counts against them.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -27,8 +28,10 @@ const SERVICES: usize = 1000;
 const INTERVAL: Duration = Duration::from_secs(10);
 /// After the table is full, until all have been probed.
 const SETTLE: Duration = Duration::from_secs(15);
-/// Four probes of each server.
-const MEASURED: Duration = Duration::from_secs(40);
+/// Two probes of each server, which are counted.
+const COUNTED: Duration = Duration::from_secs(20);
+/// Four probes of each server, with their times.
+const TIMED: Duration = Duration::from_secs(40);
 /// What is in time.
 const IN_TIME: Duration = Duration::from_millis(20);
 const WINDOW: Duration = Duration::from_millis(100);
@@ -49,6 +52,9 @@ struct Seen {
 /// All real servers.
 struct Servers {
     ended: Arc<AtomicBool>,
+    count: Arc<AtomicU64>,
+    /// Whether times are taken.
+    timed: Arc<AtomicBool>,
     probes: Arc<Mutex<Vec<(Instant, IpAddr)>>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -59,20 +65,27 @@ impl Servers {
     fn start(stay: bool) -> Result<Self> {
         run(Command::new("ip").args(["route", "add", "local", "198.18.0.0/15", "dev", "lo"]))?;
         let listener = TcpListener::bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 80)).context("cannot listen")?;
-        let (ended, probes) = (Arc::new(AtomicBool::new(false)), Arc::default());
-        let (seen_end, noted) = (Arc::clone(&ended), Arc::<Mutex<Vec<_>>>::clone(&probes));
+        let mut servers = Self {
+            ended: Arc::default(),
+            count: Arc::default(),
+            timed: Arc::default(),
+            probes: Arc::default(),
+            thread: None,
+        };
+        let (ended, count) = (Arc::clone(&servers.ended), Arc::clone(&servers.count));
+        let (timed, probes) = (Arc::clone(&servers.timed), Arc::clone(&servers.probes));
         let accept = move || {
             let mut kept = Vec::new();
             loop {
                 match listener.accept() {
-                    Ok(_) if seen_end.load(Ordering::Relaxed) => break,
+                    Ok(_) if ended.load(Ordering::Relaxed) => break,
                     Ok((stream, _)) => {
-                        let now = Instant::now();
-                        if let Ok(own) = stream.local_addr() {
-                            noted
-                                .lock()
-                                .unwrap_or_else(PoisonError::into_inner)
-                                .push((now, own.ip()));
+                        count.fetch_add(1, Ordering::Relaxed);
+                        if timed.load(Ordering::Relaxed)
+                            && let Ok(own) = stream.local_addr()
+                        {
+                            let mut probes = probes.lock().unwrap_or_else(PoisonError::into_inner);
+                            probes.push((Instant::now(), own.ip()));
                         }
                         if stay {
                             kept.push(stream);
@@ -83,15 +96,12 @@ impl Servers {
                 }
             }
         };
-        Ok(Self {
-            ended,
-            probes,
-            thread: Some(thread::spawn(accept)),
-        })
+        servers.thread = Some(thread::spawn(accept));
+        Ok(servers)
     }
 
-    fn take_probes(&self) -> Vec<(Instant, IpAddr)> {
-        std::mem::take(&mut self.probes.lock().unwrap_or_else(PoisonError::into_inner))
+    fn counted(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
     }
 
     /// Ends all of them at once, with their connections.
@@ -183,7 +193,7 @@ impl Bench {
             let all = FAILING * DESTINATIONS;
             wait(|| Ok(destinations()? == all))?;
             // Each has been probed and is held.
-            wait(|| Ok(servers.probes.lock().unwrap_or_else(PoisonError::into_inner).len() >= 2 * all))?;
+            wait(|| Ok(servers.counted() >= 2 * all as u64))?;
             thread::sleep(SETTLE);
             servers.end();
             let mut left = vec![];
@@ -254,13 +264,16 @@ fn observe(servers: &Servers, daemon: &Child, lateness: fn(&[Instant]) -> Vec<Du
     let mut client = Client::connect()?;
     wait(|| Ok(client.destinations(&service(SERVICES - 1))?.len() == DESTINATIONS))?;
     thread::sleep(SETTLE);
-    servers.take_probes();
-    let before = processor_time(daemon.id())?;
-    thread::sleep(MEASURED);
-    let used = processor_time(daemon.id())?.saturating_sub(before);
-    let probes = servers.take_probes();
+    let (used, count) = (processor_time(daemon.id())?, servers.counted());
+    thread::sleep(COUNTED);
+    let used = processor_time(daemon.id())?.saturating_sub(used);
+    let count = u32::try_from(servers.counted() - count).context("too many probes")?;
+    ensure!(count > 0, "nobody was probed");
+    servers.timed.store(true, Ordering::Relaxed);
+    thread::sleep(TIMED);
+    servers.timed.store(false, Ordering::Relaxed);
+    let probes = std::mem::take(&mut *servers.probes.lock().unwrap_or_else(PoisonError::into_inner));
     let memory = largest_resident(daemon.id())?;
-    ensure!(!probes.is_empty(), "nobody was probed");
     let mut of_server: BTreeMap<IpAddr, Vec<Instant>> = BTreeMap::new();
     for (at, server) in &probes {
         of_server.entry(*server).or_default().push(*at);
@@ -268,7 +281,6 @@ fn observe(servers: &Servers, daemon: &Child, lateness: fn(&[Instant]) -> Vec<Du
     let mut late: Vec<_> = of_server.values().flat_map(|times| lateness(times)).collect();
     late.sort_unstable();
     let in_time = late.partition_point(|late| *late <= IN_TIME);
-    let count = u32::try_from(probes.len()).context("too many probes")?;
     Ok(Seen {
         per_probe: used / count,
         in_time: in_time as f64 / late.len() as f64,
@@ -308,7 +320,7 @@ fn burst(probes: &[(Instant, IpAddr)]) -> f64 {
         }
         most = most.max(last - first + 1);
     }
-    let mean = probes.len() as f64 * WINDOW.as_secs_f64() / MEASURED.as_secs_f64();
+    let mean = probes.len() as f64 * WINDOW.as_secs_f64() / TIMED.as_secs_f64();
     most as f64 / mean
 }
 

@@ -269,8 +269,10 @@ impl Shell {
 
     /// Tells of the plain TCP probes that have ended.
     fn take_connects(&mut self) {
-        for (probe, result) in self.connects.finished() {
-            self.tell(Event::ProbeFinished { probe, result });
+        let finished = self.connects.finished();
+        let now = self.now();
+        for (probe, result) in finished {
+            self.tell_at(Event::ProbeFinished { probe, result }, now);
         }
     }
 
@@ -574,7 +576,11 @@ impl Shell {
     }
 
     fn tell(&mut self, event: Event) {
-        for action in self.director.handle(event, self.now()) {
+        self.tell_at(event, self.now());
+    }
+
+    fn tell_at(&mut self, event: Event, now: Instant) {
+        for action in self.director.handle(event, now) {
             self.act(action);
         }
     }
