@@ -3,10 +3,12 @@
 //! A hand: it never decides whether a server is up, never retries and never keeps state between two probes. What is
 //! wrong with this host (no file descriptors, no local ports) is told apart from what is wrong with the server.
 //! `attempt` is what all probes share: the way to the server, the deadline, bounded reading. `fault` says whose an error
-//! is. `packet` has the protocols' own bytes, without any I/O.
+//! is. `packet` has the protocols' own bytes, without any I/O. Plain TCP probes, which are most, go through `connects`
+//! where there are many of them; alone they are probes like the others.
 
 mod agent;
 mod attempt;
+mod connects;
 mod dns;
 mod fault;
 mod file;
@@ -32,6 +34,7 @@ use std::time::{Duration, Instant};
 
 use attempt::Attempt;
 
+pub use connects::Connects;
 pub use hold::hold;
 
 use crate::model::{

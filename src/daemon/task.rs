@@ -47,6 +47,9 @@ pub struct Options {
 /// Calls that wait for the loop; each caller has one at a time.
 const WAITING_CALLS: usize = 16;
 
+/// What is due is gathered: many starts of probes a hundredth of a second cost one wake.
+const TICK: Duration = Duration::from_millis(10);
+
 /// What reaches the loop from its helpers.
 enum Message {
     Event(Event),
@@ -88,6 +91,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
+    let connects = {
+        let _inside = runtime.enter();
+        checkers::Connects::new().context("cannot watch connections")?
+    };
     let (sender, receiver) = unbounded_channel();
     let (orders, taken) = watch::channel(AddressOrder::default());
     let settings = Settings {
@@ -116,6 +123,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         orders,
         commands: Commands::default(),
         presence: watch::Sender::new(false),
+        connects,
         holds: HashMap::new(),
         ready: false,
         reloading: false,
@@ -145,6 +153,8 @@ struct Shell {
     commands: Commands,
     /// Whether somebody wants to know of this host's addresses.
     presence: watch::Sender<bool>,
+    /// The plain TCP probes, which are most of all probes.
+    connects: checkers::Connects,
     /// The connections that are held open.
     holds: HashMap<HoldId, tokio::task::AbortHandle>,
     /// The table has been as the configuration wants it once.
@@ -214,13 +224,7 @@ impl Shell {
         let mut pulse = tokio::time::interval(watchdog.unwrap_or(Duration::from_secs(5)));
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let next = self
-                .director
-                .next_wake()
-                .into_iter()
-                .chain(self.wishlist.next_deadline())
-                .min();
-            let wake = next.map(|at| self.started + at.since_start());
+            let wake = self.next_wake();
             tokio::select! {
                 Some(message) = receiver.recv() => {
                     self.take(message);
@@ -233,7 +237,9 @@ impl Shell {
                 () = sleep_until(wake) => {
                     self.tell(Event::TimeReached);
                     self.pass_deadlines();
+                    self.take_connects();
                 }
+                () = self.connects.ready() => self.take_connects(),
                 _ = hangup.recv() => self.reload(None),
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
@@ -247,6 +253,28 @@ impl Shell {
         notify(&[NotifyState::Stopping]);
         info!("stopping; the kernel's table and the virtual addresses stay as they are");
         Ok(())
+    }
+
+    /// When somebody wants to be woken, whatever happens until then.
+    fn next_wake(&self) -> Option<std::time::Instant> {
+        let due = self
+            .director
+            .next_wake()
+            .into_iter()
+            .chain(self.wishlist.next_deadline());
+        // What is due already waits no longer.
+        let gathered = |at: Instant| if at > self.now() { at.round_up(TICK) } else { at };
+        let due = due.min().map(|at| self.started + gathered(at).since_start());
+        due.into_iter().chain(self.connects.next_wake()).min()
+    }
+
+    /// Tells of the plain TCP probes that have ended.
+    fn take_connects(&mut self) {
+        let finished = self.connects.finished();
+        let now = self.now();
+        for (probe, result) in finished {
+            self.tell_at(Event::ProbeFinished { probe, result }, now);
+        }
     }
 
     fn now(&self) -> Instant {
@@ -549,13 +577,23 @@ impl Shell {
     }
 
     fn tell(&mut self, event: Event) {
-        for action in self.director.handle(event, self.now()) {
+        self.tell_at(event, self.now());
+    }
+
+    fn tell_at(&mut self, event: Event, now: Instant) {
+        for action in self.director.handle(event, now) {
             self.act(action);
         }
     }
 
     fn act(&mut self, action: Action) {
         match action {
+            Action::StartProbe {
+                probe,
+                spec,
+                target,
+                timeout,
+            } if checkers::Connects::takes(&spec) => self.connects.start(probe, target, timeout),
             Action::StartProbe {
                 probe,
                 spec,

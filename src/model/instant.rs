@@ -25,6 +25,15 @@ impl Instant {
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// The first point that is not before this one and a whole number of steps after the start.
+    pub fn round_up(self, step: Duration) -> Self {
+        let over = self.0.as_nanos().checked_rem(step.as_nanos()).unwrap_or(0);
+        match u64::try_from(over) {
+            Ok(0) | Err(_) => self,
+            Ok(over) => self + (step - Duration::from_nanos(over)),
+        }
+    }
 }
 
 impl Add<Duration> for Instant {
@@ -40,5 +49,19 @@ impl Sub<Duration> for Instant {
 
     fn sub(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(duration))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_rounded_is_never_earlier() {
+        let millis = |millis| Instant::after_start(Duration::from_millis(millis));
+        for (at, rounded) in [(0, 0), (1, 10), (10, 10), (11, 20), (99_999, 100_000)] {
+            assert_eq!(millis(at).round_up(Duration::from_millis(10)), millis(rounded), "{at}");
+        }
+        assert_eq!(millis(7).round_up(Duration::ZERO), millis(7));
     }
 }

@@ -10,6 +10,7 @@ mod beside_keepalived;
 mod chance;
 mod drift;
 mod growth;
+mod hold;
 mod kills;
 mod murder;
 mod pool;

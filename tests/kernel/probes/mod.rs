@@ -16,6 +16,7 @@ mod mysql;
 mod ping;
 mod postgresql;
 mod redis;
+mod reuse;
 mod script;
 pub(crate) mod servers;
 mod smtp;

@@ -6,9 +6,11 @@
 
 #![allow(clippy::print_stdout, reason = "printing is what a measurement is for")]
 
+mod probes;
+
 use std::fmt::Write as _;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -40,26 +42,40 @@ fn main() -> Result<()> {
         return Ok(());
     };
     let rounds = arguments.next().and_then(|rounds| rounds.parse().ok()).unwrap_or(5);
+    let wanted: Vec<_> = arguments.collect();
     let bench = Bench {
         ipvsd,
         rounds,
         work: std::env::temp_dir(),
     };
+    if let Some(unknown) = wanted.iter().find(|name| PARTS.iter().all(|(part, _)| part != name)) {
+        let parts = PARTS.map(|(part, _)| part).join(", ");
+        bail!("there is no part {unknown} (there are {parts})");
+    }
     let mut rows = Vec::new();
-    let mut done = |result: Vec<Row>| {
-        for row in result {
-            println!("{row}");
-            rows.push(row);
+    for (part, measure) in PARTS {
+        if wanted.is_empty() || wanted.iter().any(|name| name == part) {
+            for row in measure(&bench)? {
+                println!("{row}");
+                rows.push(row);
+            }
         }
-    };
-    done(bench.programming()?);
-    done(bench.drop_in()?);
-    done(bench.one_weight()?);
-    done(bench.growth()?);
-    done(bench.memory()?);
+    }
     let out = std::env::var_os("LAB_OUT").map_or_else(|| PathBuf::from("."), PathBuf::from);
     fs::write(out.join("RESULTS.md"), report(&rows, rounds)).context("cannot write the results")
 }
+
+/// One part of the measurements, which may be run without the others.
+type Part = (&'static str, fn(&Bench) -> Result<Vec<Row>>);
+
+const PARTS: [Part; 6] = [
+    ("programming", Bench::programming),
+    ("drop-in", Bench::drop_in),
+    ("one-weight", Bench::one_weight),
+    ("growth", Bench::growth),
+    ("probes", Bench::probes),
+    ("failures", Bench::failures),
+];
 
 struct Bench {
     ipvsd: String,
@@ -439,47 +455,6 @@ impl Bench {
             })
             .collect())
     }
-
-    /// Resident memory with 10,000 probed real servers, half a minute after start.
-    fn memory(&self) -> Result<Vec<Row>> {
-        let settle = Duration::from_secs(30);
-        let ours = in_new_namespace(|| {
-            let _listener = everybody_answers()?;
-            let check = "check = [{ type = \"tcp\", interval = \"10s\", timeout = \"5s\" }]";
-            let config = self.file("memory.toml", &toml(1000, check, 1))?;
-            let run_dir = self.work.join("run");
-            let mut command = Command::new(&self.ipvsd);
-            command
-                .args(["run", "--run-dir"])
-                .arg(run_dir)
-                .arg("-c")
-                .arg(config)
-                .stderr(Stdio::null());
-            let daemon = Daemon(command.spawn().context("cannot start ipvsd")?);
-            let mut client = Client::connect()?;
-            wait(|| Ok(client.destinations(&service(999))?.len() == DESTINATIONS))?;
-            thread::sleep(settle);
-            resident(daemon.0.id())
-        })?;
-        let keepalived = in_new_namespace(|| {
-            let _listener = everybody_answers()?;
-            let check = "  TCP_CHECK {\n   connect_timeout 5\n  }\n";
-            let file = self.file("keepalived.conf", &keepalived_conf(1000, check, 1))?;
-            let daemon = Keepalived::start(&file, &self.work)?;
-            let mut client = Client::connect()?;
-            wait(|| Ok(client.destinations(&service(999))?.len() == DESTINATIONS))?;
-            thread::sleep(settle);
-            daemon.largest_resident()
-        })?;
-        let megabytes = |kilobytes: u64| format!("{:.1} MB", kilobytes as f64 / 1024.0);
-        Ok(vec![Row {
-            what: "resident memory of `ipvsd run`, 10,000 probed real servers".to_owned(),
-            ours: megabytes(ours),
-            peer: format!("{} (keepalived)", megabytes(keepalived)),
-            ratio: format!("{:.1} × as much", ours as f64 / keepalived as f64),
-            target: "at most 32 MB".to_owned(),
-        }])
-    }
 }
 
 /// The netlink part alone: steps to outcomes.
@@ -528,24 +503,6 @@ fn raw(steps: &[Step]) -> Result<Duration> {
     Ok(started.elapsed())
 }
 
-/// One listener for every real server's address in this namespace; its threads end with the program.
-fn everybody_answers() -> Result<TcpListener> {
-    run(Command::new("ip").args(["route", "add", "local", "198.18.0.0/15", "dev", "lo"]))?;
-    let listener = TcpListener::bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 80)).context("cannot listen")?;
-    let accepting = listener.try_clone().context("cannot listen")?;
-    thread::spawn(move || while accepting.accept().is_ok() {});
-    Ok(listener)
-}
-
-fn resident(pid: u32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the daemon has ended")?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("no VmRSS")?;
-    line.trim().trim_end_matches(" kB").parse().context("no number")
-}
-
 fn wait(mut until: impl FnMut() -> Result<bool>) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     while !until()? {
@@ -583,20 +540,6 @@ impl Keepalived {
 
     fn signal(&self, signal: Signal) -> Result<()> {
         kill(Pid::from_raw(self.0.id().cast_signed()), signal).context("keepalived has ended")
-    }
-
-    /// The memory of the larger of its two processes, the one that checks.
-    fn largest_resident(&self) -> Result<u64> {
-        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.0.id())).unwrap_or_default();
-        let pids = children
-            .split_whitespace()
-            .filter_map(|pid| pid.parse().ok())
-            .chain([self.0.id()]);
-        pids.map(resident)
-            .collect::<Result<Vec<_>>>()?
-            .into_iter()
-            .max()
-            .context("keepalived has ended")
     }
 }
 

@@ -1,0 +1,58 @@
+//! How long a crashed server stays in the table under a held connection: from the kill to weight 0 in the kernel.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use ipvsd::ipvs::Client;
+use ipvsd::model::{Protocol, ServiceKey};
+use ipvsd_lab::{Forwarding, wait_until};
+
+use crate::chance::{Times, measured};
+use crate::site::{Family, Site};
+
+const ROUNDS: usize = 30;
+const SOON: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_crashed_server_under_a_held_connection_is_at_weight_0_at_once() {
+    const NAME: &str = "hold-time";
+    let site = Site::build(NAME, Forwarding::Direct, Family::V4, 1, 1);
+    let mut nginx = site.nginx_on(1);
+    let vip = SocketAddr::new(site.vip(0), 80);
+    // Everything else is far away: only the held connection can tell in time.
+    let check = "check = [{ type = \"tcp\", interval = \"1s\", retry_interval = \"1s\", timeout = \"1s\", rise = 1, \
+                 fall = 3, hold = true }]";
+    let more = format!("scheduler = \"rr\"\ndevice = \"eth0\"\ninhibit_on_failure = true\n{check}");
+    let daemon = site.run(&site.virtual_server("web", &format!("address = \"{vip}\""), &more, &[(0, 1)]));
+    let service = ServiceKey::Address {
+        protocol: Protocol::Tcp,
+        address: vip.ip(),
+        port: vip.port(),
+    };
+    // The socket stays in the director's namespace.
+    let client = site.director().in_namespace(Client::connect);
+    let mut client = client.expect("a namespace").expect("the kernel's table");
+    let mut weight = move || {
+        let found = client.destinations(&service).expect("the service");
+        found.first().map(|destination| destination.spec.weight)
+    };
+    let held = || {
+        let command = ["ss", "-tnH", "state", "established", "dport", "=", ":80"];
+        site.director().exec_ok(&command).expect("ss").lines().count() == 1
+    };
+    let mut took = Times::default();
+    for _ in 0..ROUNDS {
+        wait_until("the server serves", SOON, || weight() == Some(1)).expect("in time");
+        wait_until("it is held", SOON, held).expect("in time");
+        let killed = Instant::now();
+        nginx[0].kill();
+        while weight() != Some(0) {
+            assert!(killed.elapsed() < SOON, "{}", daemon.process.log());
+        }
+        took.push(killed.elapsed());
+        nginx[0].restart().expect("nginx");
+    }
+    measured(NAME, format_args!("from the kill to weight 0: {took}"));
+    // Three probes at their pace would take two seconds more than the next one.
+    assert!(took.percentile(50) < Duration::from_secs(1), "{took}");
+}
