@@ -88,7 +88,11 @@ async fn ask(
             tokio::select! {
                 biased;
                 verdict = &mut exchange => verdict?,
-                _ = &mut connection => exchange.await?,
+                // Who breaks it off by speaking before being asked is told of in its own words.
+                ended = &mut connection => exchange.await.map_err(|lost| match ended {
+                    Err(error) if !error.is_closed() => classify(&error, Stage::Headers),
+                    Ok(()) | Err(_) => lost,
+                })?,
             }
         }
         HttpVersion::Http2 => {

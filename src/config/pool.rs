@@ -14,7 +14,8 @@ use super::hints::Scope;
 use super::problem::Place;
 use super::reader::{Item, Reader, kind};
 use crate::model::{
-    CheckSpec, Command, DestinationSpec, Family, Forwarding, Notify, RealServer, ServiceKey, SorryServer, Via,
+    CheckSpec, Command, DestinationKey, DestinationSpec, Family, Forwarding, Notify, RealServer, ServiceKey,
+    SorryServer, Via,
 };
 
 /// The highest weight and threshold: the kernel reads both as signed 32-bit numbers.
@@ -79,7 +80,7 @@ pub(super) fn read_real_servers(
     }
     let mut servers = Vec::with_capacity(tables.len());
     let mut shared = None;
-    let mut seen: BTreeMap<(IpAddr, u16), Place> = BTreeMap::new();
+    let mut seen: BTreeMap<DestinationKey, Place> = BTreeMap::new();
     for (at, table) in tables {
         let Some((address_at, server)) = read_real_server(reader, checks, front, at, table, &mut shared) else {
             continue;
@@ -93,7 +94,7 @@ pub(super) fn read_real_servers(
         };
         let mut first = None;
         for port in ports {
-            let earlier = *seen.entry((server.address, *port)).or_insert(place);
+            let earlier = *seen.entry(DestinationKey::new(server.address, *port)).or_insert(place);
             if earlier != place {
                 first = Some(earlier);
             }

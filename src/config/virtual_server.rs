@@ -1,6 +1,6 @@
 //! `[[virtual_server]]`: its table as a whole, and the rules between virtual servers.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::tree::Table;
@@ -23,9 +23,9 @@ const LONGEST_NAME: usize = 64;
 pub(super) struct Assembly<'t> {
     /// The virtual servers in the order of the files.
     pub(super) virtual_servers: Vec<VirtualServer>,
-    names: BTreeMap<&'t str, Place>,
-    services: BTreeMap<ServiceKey, Place>,
-    addresses: BTreeMap<IpAddr, usize>,
+    names: HashMap<&'t str, Place>,
+    services: HashMap<ServiceKey, Place>,
+    addresses: HashMap<IpAddr, usize>,
     /// Real servers by address, with their place and their virtual server's number.
     servers: Vec<(IpAddr, Place, usize)>,
 }
@@ -40,7 +40,13 @@ impl<'t> Assembly<'t> {
 
     /// Warns of real servers that are virtual addresses of other virtual servers.
     pub(super) fn warn_of_chains(&self, reader: &mut Reader) {
-        for (address, place, number) in &self.servers {
+        let virtual_addresses = self.addresses.keys();
+        let (Some(first), Some(last)) = (virtual_addresses.clone().min(), virtual_addresses.max()) else {
+            return;
+        };
+        // Real servers are usually elsewhere altogether, and there are many of them.
+        let near = |server: &&(IpAddr, Place, usize)| *first <= server.0 && server.0 <= *last;
+        for (address, place, number) in self.servers.iter().filter(near) {
             match self.addresses.get(address) {
                 Some(other) if other != number => {
                     let name = self.virtual_servers.get(*other).map_or("", |server| &server.name);

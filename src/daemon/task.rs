@@ -74,6 +74,7 @@ pub(super) type AddressOrder = (BTreeSet<VirtualAddress>, BTreeSet<VirtualAddres
 /// runs, trouble is logged and lived with.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     report::start_log();
+    memory::take_sparingly();
     let loaded = files::load(&options.config)?;
     let _instance = if options.observe {
         None
@@ -629,6 +630,7 @@ impl Shell {
                 info!("ready: the kernel's table is as the configuration wants it");
                 self.ready = true;
                 notify(&[NotifyState::Ready]);
+                memory::give_back();
             }
         }
     }

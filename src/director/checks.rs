@@ -81,7 +81,8 @@ pub(super) struct Finished {
 /// All checks of all pools.
 #[derive(Debug, Default)]
 pub(super) struct Checks {
-    slots: BTreeMap<CheckId, CheckSlot>,
+    /// Each in a box: new ones come in order, and such a map is half empty.
+    slots: BTreeMap<CheckId, Box<CheckSlot>>,
     /// Few checks go to one target, many subscribers to one check.
     by_target: BTreeMap<Target, Vec<CheckId>>,
     running: HashMap<ProbeId, Finished>,
@@ -155,7 +156,7 @@ impl Checks {
             target,
             fresh: true,
         };
-        slots.insert(check, slot);
+        slots.insert(check, Box::new(slot));
         check
     }
 
@@ -191,11 +192,11 @@ impl Checks {
     }
 
     pub(super) fn get(&self, check: CheckId) -> Option<&CheckSlot> {
-        self.slots.get(&check)
+        self.slots.get(&check).map(|slot| &**slot)
     }
 
     pub(super) fn get_mut(&mut self, check: CheckId) -> Option<&mut CheckSlot> {
-        self.slots.get_mut(&check)
+        self.slots.get_mut(&check).map(|slot| &mut **slot)
     }
 
     /// The checks that this host cannot carry out, for a reason that goes away with an interface.
@@ -213,6 +214,7 @@ impl Checks {
         };
         self.slots
             .values()
+            .map(Box::as_ref)
             .filter(such)
             .filter_map(|slot| slot.subscribers.first().copied())
     }

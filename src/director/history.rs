@@ -13,7 +13,7 @@ use crate::model::{Instant, ProbeOutcome, ProbeResult};
 pub(super) const RESULTS: usize = 10;
 
 /// How many events are kept.
-pub const EVENTS: usize = 8192;
+pub const EVENTS: usize = 4096;
 
 /// The longest cause that is kept, in bytes.
 const LONGEST_CAUSE: usize = 160;

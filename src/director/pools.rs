@@ -94,14 +94,16 @@ impl Pools {
                     pool: pool_index,
                     server: server_index,
                 };
-                let wanted = real_server.checks.iter().filter(|_| !real_server.disabled);
-                let checks = wanted
-                    .map(|spec| {
-                        let before = old.map(|old| self.found_before(old, spec)).unwrap_or_default();
-                        let target = target_of(server, real_server, spec);
-                        self.checks.subscribe(spec, target, subscriber, before, now)
-                    })
-                    .collect();
+                let wanted = match real_server.disabled {
+                    true => &[][..],
+                    false => &real_server.checks,
+                };
+                let subscribe = |spec: &Arc<CheckSpec>| {
+                    let before = old.map(|old| self.found_before(old, spec)).unwrap_or_default();
+                    let target = target_of(server, real_server, spec);
+                    self.checks.subscribe(spec, target, subscriber, before, now)
+                };
+                let checks = wanted.iter().map(subscribe).collect();
                 let state = old.map_or(ServerState::Unknown, |old| old.state);
                 let seat = old.and_then(|_| old_seats.get(id.server.as_str()).copied()).cloned();
                 seats.push(seat.unwrap_or_else(|| Seat::new(Standing::plain(0, state))));

@@ -1,11 +1,13 @@
 //! Virtual services: how the kernel names one, and the settings it keeps for it.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::destination::order_of_addresses;
 use super::{Scheduler, ServiceFlags};
 
 /// An address family, by the names of keepalived.conf(5).
@@ -113,7 +115,7 @@ impl FromStr for Protocol {
 ///
 /// IPv4 and IPv6 services of one firewall mark are two services. Shown and parsed as `tcp 192.0.2.200:80`,
 /// `udp [2001:db8::1]:53`, `fwmark 1` and `fwmark 1 inet6`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ServiceKey {
     /// A service by protocol, virtual address and port; port 0 means every port (persistent services only).
     Address {
@@ -131,6 +133,44 @@ pub enum ServiceKey {
         /// The family of the packets.
         family: Family,
     },
+}
+
+/// Those with an address first, by protocol, address (as [`order_of_addresses`] has them) and port; then the marks.
+impl Ord for ServiceKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (
+                Self::Address {
+                    protocol,
+                    address,
+                    port,
+                },
+                Self::Address {
+                    protocol: other_protocol,
+                    address: other_address,
+                    port: other_port,
+                },
+            ) => protocol
+                .cmp(other_protocol)
+                .then_with(|| order_of_addresses(*address, *other_address))
+                .then_with(|| port.cmp(other_port)),
+            (
+                Self::Fwmark { mark, family },
+                Self::Fwmark {
+                    mark: other_mark,
+                    family: other_family,
+                },
+            ) => (mark, family).cmp(&(other_mark, other_family)),
+            (Self::Address { .. }, Self::Fwmark { .. }) => Ordering::Less,
+            (Self::Fwmark { .. }, Self::Address { .. }) => Ordering::Greater,
+        }
+    }
+}
+
+impl PartialOrd for ServiceKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl ServiceKey {

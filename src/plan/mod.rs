@@ -53,6 +53,10 @@ pub fn rebuild_steps(key: ServiceKey, desired: &Service, actual: Option<&Service
 
 /// Appends the steps that make one service what it should be.
 pub fn service_steps(key: ServiceKey, desired: &Service, actual: Option<&Service>, steps: &mut Vec<Step>) {
+    // Nearly always, and cheaper to see than looking each destination up.
+    if actual == Some(desired) {
+        return;
+    }
     let Some(actual) = actual else {
         steps.push(Step::AddService {
             service: key,

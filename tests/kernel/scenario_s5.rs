@@ -123,7 +123,7 @@ impl<'lab> Pool<'lab> {
         assert!(report.failures().is_empty(), "requests fail while it is out: {report}");
         self.expect_same_listing();
         self.nginx[index].restart().expect("nginx");
-        wait_until("it returns", Duration::from_secs(10), || self.weights() == before).expect("in time");
+        wait_until("it returns", Duration::from_secs(40), || self.weights() == before).expect("in time");
         let log = self.daemon.process.log();
         assert!(
             log.contains("real server is down") && log.contains("connection refused"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipvsd::model::ProbeType;
 use nix::sys::signal::Signal;
 
-use super::servers::{Authority, Odd, nginx, start};
+use super::servers::{Authority, Odd, nginx, say, start};
 use super::{Form, Stand};
 
 const SERVER: &str = "import sys,os\n\
@@ -41,7 +41,7 @@ fn the_forms_of_a_server_are_told_apart() {
     assert!(stand.passes(Form::Slow, "", 81).latency >= late);
     let _half = Odd::relay(server, 82, 50051, Duration::ZERO, 12);
     stand.fails(Form::HalfBroken, "", 82, "");
-    let _junk = Odd::saying(server, 83, b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    let _junk = Odd::when_asked(server, 83, say(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
     stand.fails(Form::HalfBroken, "", 83, "the answer is no HTTP");
     python.signal(Signal::SIGSTOP).expect("a signal");
     stand.fails(

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ipvsd::model::{ProbeOutcome, ProbeType};
 use nix::sys::signal::Signal;
 
-use super::servers::{Odd, nginx};
+use super::servers::{Odd, flood, nginx, say};
 use super::{Form, Stand};
 
 const SITE: &str = "server {
@@ -103,14 +103,11 @@ fn the_forms_of_a_server_are_told_apart() {
 fn answers_are_bounded_whatever_a_server_sends() {
     let stand = Stand::build(ProbeType::Http);
     let server = stand.server();
-    let _headers = Odd::flooding(
-        server,
-        80,
-        b"HTTP/1.1 200 OK\r\nX-Long: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy",
-    );
-    let _body = Odd::flooding(server, 81, b"HTTP/1.1 200 OK\r\n\r\ngigabytes");
+    let endless = flood(b"HTTP/1.1 200 OK\r\nX-Long: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy");
+    let _headers = Odd::when_asked(server, 80, endless);
+    let _body = Odd::when_asked(server, 81, flood(b"HTTP/1.1 200 OK\r\n\r\ngigabytes"));
     let _drip = Odd::dripping(server, 82, b"HTTP/1.1 200 OK\r\nX: y\r\n", Duration::from_millis(200));
-    let _junk = Odd::saying(server, 83, b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n");
+    let _junk = Odd::when_asked(server, 83, say(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"));
     let keys = "timeout = \"3s\"\nexpect = \"nothing of the kind\"";
     for version in ["", "\nhttp_version = \"2\""] {
         for port in [80, 81, 82, 83] {

@@ -58,6 +58,19 @@ impl Odd {
         Self { ended }
     }
 
+    /// As [`Odd::start`], but nothing is said before the first bytes have come: most protocols let the client begin.
+    pub(crate) fn when_asked(
+        host: &Host,
+        port: u16,
+        answer: impl Fn(TcpStream) + Clone + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(host, port, move |mut stream| {
+            if stream.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {
+                answer(stream);
+            }
+        })
+    }
+
     /// Accepts and says nothing, for as long as the other side stays.
     pub(crate) fn silent(host: &Host, port: u16) -> Self {
         Self::start(host, port, hold)
@@ -65,15 +78,12 @@ impl Odd {
 
     /// Says these bytes and then nothing.
     pub(crate) fn saying(host: &Host, port: u16, bytes: &'static [u8]) -> Self {
-        Self::start(host, port, move |mut stream| {
-            let _ = stream.write_all(bytes);
-            hold(stream);
-        })
+        Self::start(host, port, say(bytes))
     }
 
     /// Says the bytes over and over, as fast as they are taken.
     pub(crate) fn flooding(host: &Host, port: u16, bytes: &'static [u8]) -> Self {
-        Self::start(host, port, move |mut stream| while stream.write_all(bytes).is_ok() {})
+        Self::start(host, port, flood(bytes))
     }
 
     /// Says the bytes one by one, with a pause between them.
@@ -129,6 +139,19 @@ impl Drop for Odd {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
     }
+}
+
+/// Says the bytes and then nothing.
+pub(crate) fn say(bytes: &'static [u8]) -> impl Fn(TcpStream) + Clone + Send + Sync {
+    move |mut stream| {
+        let _ = stream.write_all(bytes);
+        hold(stream);
+    }
+}
+
+/// Says the bytes over and over, as fast as they are taken.
+pub(crate) fn flood(bytes: &'static [u8]) -> impl Fn(TcpStream) + Clone + Send + Sync {
+    move |mut stream| while stream.write_all(bytes).is_ok() {}
 }
 
 /// Takes what comes until the other side is done.
