@@ -9,9 +9,12 @@ use crate::model::{Action, CheckState, HoldEnd, HoldId, Instant, ProbeId};
 /// What a check knows of its held connection.
 #[derive(Debug, Default)]
 pub(super) struct Holding {
-    /// The connection, and when it was opened.
-    open: Option<(HoldId, Instant)>,
-    /// No other one is opened before: a server that closes at once is not asked faster than it is probed.
+    /// The connection.
+    open: Option<HoldId>,
+    /// When it, or the last one, was opened.
+    opened: Option<Instant>,
+    /// No other one is opened before: two in an interval and no more, for a server that closes at once is not to be
+    /// asked over and over, and one that is dying may still let a probe and a second connection in.
     not_before: Instant,
     /// A connection has broken after this probe was started, and probes run back to back.
     rushing_after: Option<ProbeId>,
@@ -20,7 +23,7 @@ pub(super) struct Holding {
 impl Holding {
     /// The connection that is open, given up with the check.
     pub(super) fn take_open(&mut self) -> Option<HoldId> {
-        self.open.take().map(|(hold, _)| hold)
+        self.open.take()
     }
 }
 
@@ -50,7 +53,9 @@ impl Director {
         });
         if wanted && let Some((hold, action)) = checks.start_hold(check) {
             if let Some(slot) = checks.get_mut(check) {
-                slot.holding.open = Some((hold, now));
+                let before = slot.holding.opened.replace(now);
+                slot.holding.not_before = before.map_or(now, |before| before + slot.spec.interval);
+                slot.holding.open = Some(hold);
             }
             actions.push(action);
         }
@@ -65,10 +70,9 @@ impl Director {
         let Some(slot) = self.pools.checks_mut().get_mut(check) else {
             return;
         };
-        let Some((_, opened)) = slot.holding.open.take_if(|(open, _)| *open == hold) else {
+        if slot.holding.open.take_if(|open| *open == hold).is_none() {
             return;
-        };
-        slot.holding.not_before = opened + slot.spec.interval;
+        }
         match end {
             HoldEnd::NotOpened => (),
             HoldEnd::Closed | HoldEnd::Broken if slot.machine.state() == CheckState::Up => {

@@ -51,7 +51,9 @@ fn without_the_privilege_every_verb_says_which_one() {
 fn without_file_descriptors_no_server_is_blamed() {
     let site = site("emfile");
     let _nginx = site.nginx_on(2);
-    let file = configure(site.director(), POOL).display().to_string();
+    // A probe without a word goes on with the sockets that it has.
+    let asking = POOL.replace("type = \"tcp\"", "type = \"http\"");
+    let file = configure(site.director(), &asking).display().to_string();
     let mut daemon = Daemon::spawn(site.director(), std::path::Path::new(&file), &[]);
     let serves = || table(site.director(), &["-t", "192.0.2.200:80"]).is_some_and(|found| found.len() == 2);
     wait_until("the pool serves", Duration::from_secs(10), serves).expect("a pool");

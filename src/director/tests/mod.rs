@@ -1144,7 +1144,22 @@ fn a_server_that_closes_idle_connections_costs_a_probe_and_a_new_connection() {
 }
 
 #[test]
-fn a_server_that_cannot_be_held_is_not_asked_faster_than_it_is_probed() {
+fn a_server_that_lets_one_more_in_while_it_dies_is_out_all_the_same() {
+    let mut world = World::new();
+    world.start(holding(200, &[11, 12]));
+    // Not even an interval after the connections were opened.
+    world.run_for(seconds(5));
+    world.end_hold(11, HoldEnd::Closed);
+    world.run_for(Duration::from_millis(6));
+    assert_eq!((world.shown().as_str(), world.holds.len()), ("11=1 12=1", 2));
+    world.answer(11, Answer::Refuses);
+    world.end_hold(11, HoldEnd::Broken);
+    world.run_for(Duration::from_millis(6));
+    assert_eq!(world.shown(), "12=1");
+}
+
+#[test]
+fn a_server_that_cannot_be_held_is_asked_at_most_twice_more_in_an_interval() {
     for end in [HoldEnd::NotOpened, HoldEnd::Closed] {
         let mut world = World::new();
         world.start(holding(200, &[11]));
@@ -1156,7 +1171,7 @@ fn a_server_that_cannot_be_held_is_not_asked_faster_than_it_is_probed() {
         }
         let probes = world.probes[&SocketAddr::new(address(11), 80)].len();
         assert!(
-            probes <= 21 && world.holds_opened <= 11,
+            probes <= 31 && world.holds_opened <= 21,
             "{probes} {}",
             world.holds_opened
         );
