@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -191,10 +192,15 @@ impl Bench {
             let mut servers = Servers::start(true)?;
             let _daemon = self.director(&config)?;
             let all = FAILING * DESTINATIONS;
+            // Loads the module, where nothing has yet.
+            Client::connect()?;
             wait(|| Ok(destinations()? == all))?;
             // Each has been probed and is held.
             wait(|| Ok(servers.counted() >= 2 * all as u64))?;
             thread::sleep(SETTLE);
+            // There are more of them than the daemon keeps.
+            let told = self.work.join("events");
+            let _follows = self.follow(&told)?;
             servers.end();
             let mut left = vec![];
             wait(|| {
@@ -203,7 +209,11 @@ impl Bench {
                 thread::sleep(Duration::from_millis(20));
                 Ok(count == 0)
             })?;
-            let verdicts = self.verdicts()?;
+            let mut verdicts = vec![];
+            wait(|| {
+                verdicts = down(&told)?;
+                Ok(verdicts.len() >= all)
+            })?;
             ensure!(verdicts.len() == all, "{} verdicts, not {all}", verdicts.len());
             // At each look the oldest verdict that was not carried out yet has waited longest.
             let waited = left.iter().filter_map(|(at, left)| {
@@ -227,7 +237,7 @@ impl Bench {
         }])
     }
 
-    fn director(&self, config: &std::path::Path) -> Result<Daemon> {
+    fn director(&self, config: &Path) -> Result<Daemon> {
         let mut command = Command::new(&self.ipvsd);
         command
             .args(["run", "--run-dir"])
@@ -239,24 +249,30 @@ impl Bench {
         ))
     }
 
-    /// When servers were found down, in milliseconds since 1970, in order.
-    fn verdicts(&self) -> Result<Vec<u64>> {
+    /// Writes the events from here on to a file.
+    fn follow(&self, file: &Path) -> Result<Daemon> {
         let mut command = Command::new(&self.ipvsd);
         command
-            .args(["events", "--json", "--run-dir"])
+            .args(["events", "--json", "--last", "1", "--follow", "--run-dir"])
             .arg(self.work.join("run"));
-        let out = command.output().context("cannot ask for events")?;
-        let mut found = vec![];
-        for line in String::from_utf8_lossy(&out.stdout).lines() {
-            if let Ok(Reply::Event(event)) = serde_json::from_str(line)
-                && event.kind == EventKind::Server
-                && event.to.as_deref() == Some("down")
-            {
-                found.push(event.time.millis());
-            }
-        }
-        Ok(found)
+        let file = fs::File::create(file).context("cannot make the file of events")?;
+        Ok(Daemon(command.stdout(file).spawn().context("cannot ask for events")?))
     }
+}
+
+/// When servers were found down, in milliseconds since 1970, in order.
+fn down(told: &Path) -> Result<Vec<u64>> {
+    let text = fs::read_to_string(told).context("cannot read the events")?;
+    let mut found = vec![];
+    for line in text.lines() {
+        if let Ok(Reply::Event(event)) = serde_json::from_str(line)
+            && event.kind == EventKind::Server
+            && event.to.as_deref() == Some("down")
+        {
+            found.push(event.time.millis());
+        }
+    }
+    Ok(found)
 }
 
 /// Measures a daemon while its servers answer.
