@@ -9,13 +9,13 @@ use crate::model::{Action, CheckState, HoldEnd, HoldId, Instant, ProbeId};
 /// What a check knows of its held connection.
 #[derive(Debug, Default)]
 pub(super) struct Holding {
-    /// The connection.
-    open: Option<HoldId>,
-    /// When it, or the last one, was opened.
-    opened: Option<Instant>,
-    /// No other one is opened before: two in an interval and no more, for a server that closes at once is not to be
-    /// asked over and over, and one that is dying may still let a probe and a second connection in.
+    /// The connection, and when it was opened.
+    open: Option<(HoldId, Instant)>,
+    /// No other one is opened before: a server that closes at once is not asked faster than it is probed.
     not_before: Instant,
+    /// A young connection has ended and was followed by another one at once, since one last held for an interval. That
+    /// is done once: a server that is dying may still let a probe and another connection in.
+    followed: bool,
     /// A connection has broken after this probe was started, and probes run back to back.
     rushing_after: Option<ProbeId>,
 }
@@ -23,7 +23,7 @@ pub(super) struct Holding {
 impl Holding {
     /// The connection that is open, given up with the check.
     pub(super) fn take_open(&mut self) -> Option<HoldId> {
-        self.open.take()
+        self.open.take().map(|(hold, _)| hold)
     }
 }
 
@@ -53,9 +53,7 @@ impl Director {
         });
         if wanted && let Some((hold, action)) = checks.start_hold(check) {
             if let Some(slot) = checks.get_mut(check) {
-                let before = slot.holding.opened.replace(now);
-                slot.holding.not_before = before.map_or(now, |before| before + slot.spec.interval);
-                slot.holding.open = Some(hold);
+                slot.holding.open = Some((hold, now));
             }
             actions.push(action);
         }
@@ -70,9 +68,14 @@ impl Director {
         let Some(slot) = self.pools.checks_mut().get_mut(check) else {
             return;
         };
-        if slot.holding.open.take_if(|open| *open == hold).is_none() {
+        let Some((_, opened)) = slot.holding.open.take_if(|(open, _)| *open == hold) else {
             return;
+        };
+        let old = opened + slot.spec.interval;
+        if now < old && slot.holding.followed {
+            slot.holding.not_before = old;
         }
+        slot.holding.followed = now < old;
         match end {
             HoldEnd::NotOpened => (),
             HoldEnd::Closed | HoldEnd::Broken if slot.machine.state() == CheckState::Up => {
