@@ -24,6 +24,7 @@
 //! | `schedule` | which probe is due when |
 //! | `history` | the last results of every check, the last events of all |
 //! | `view` | what is shown of all this over the control socket |
+//! | `events` | what has happened, for those who ask there |
 //! | `select` | which servers an operator means |
 //! | `wishlist` | what operators want of servers, who said so and when, for a restart to keep |
 
@@ -32,6 +33,7 @@ mod checks;
 mod commands;
 mod desired;
 mod drains;
+mod events;
 mod history;
 mod hold;
 mod judge;
@@ -63,8 +65,9 @@ use pools::Pools;
 use schedule::Schedule;
 use trouble::Troubles;
 
+pub use events::event_of;
 pub use history::{EVENTS, EventRing};
-pub use view::{Now, event_of};
+pub use view::Now;
 pub use wishlist::{Wish, Wishlist};
 
 pub use desired::{may_have_thresholds, services_with_thresholds, table_without_checks};
