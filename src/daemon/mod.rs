@@ -16,6 +16,7 @@
 //! | `control`, `journal` | what callers of the control socket ask, what they follow |
 //! | `record` | what ipvsd owns, under the run directory |
 //! | `wishes` | what operators want of servers, beside the record |
+//! | `kept` | files that outlive the process, for both |
 //! | `report` | the log |
 
 mod addresses;
@@ -25,6 +26,7 @@ pub mod files;
 mod host;
 pub mod instance;
 mod journal;
+mod kept;
 pub mod memory;
 pub mod once;
 mod presence;

@@ -5,13 +5,12 @@
 //! A record that cannot be read is set aside with a warning: then nothing is owned, and nothing is removed.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use super::kept;
 use crate::model::{Owned, ServiceKey, VirtualAddress};
 use crate::net::namespace::{self, NamespaceId};
 
@@ -19,7 +18,6 @@ use crate::net::namespace::{self, NamespaceId};
 pub const DEFAULT_RUN_DIR: &str = "/run/ipvsd";
 
 const VERSION: u32 = 1;
-const LONGEST: u64 = 64 << 20;
 
 #[derive(Serialize, Deserialize)]
 struct File {
@@ -94,15 +92,9 @@ impl Record {
                 self.path.display()
             )
         };
-        let length = match fs::metadata(&self.path) {
-            Ok(found) => found.len(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Owned::default()),
-            Err(error) => return Err(error).with_context(unreadable),
+        let Some(text) = kept::read(&self.path).with_context(unreadable)? else {
+            return Ok(Owned::default());
         };
-        if length > LONGEST {
-            return Err(anyhow::anyhow!("{length} bytes is more than any record of ours")).with_context(unreadable);
-        }
-        let text = fs::read(&self.path).with_context(unreadable)?;
         parse(&text, &self.namespace).with_context(unreadable)
     }
 
@@ -111,14 +103,6 @@ impl Record {
     /// # Errors
     /// Where the run directory cannot be written; the text names it.
     pub fn save(&self, owned: &Owned) -> anyhow::Result<()> {
-        let directory = self.path.parent().unwrap_or(Path::new("/"));
-        let name = || {
-            format!(
-                "cannot write {} (is the run directory there and writable?)",
-                self.path.display()
-            )
-        };
-        fs::create_dir_all(directory).with_context(name)?;
         let file = File {
             version: VERSION,
             namespace: self.namespace.clone(),
@@ -126,16 +110,14 @@ impl Record {
             with_thresholds: owned.with_thresholds.clone(),
             addresses: owned.addresses.clone(),
         };
-        let text = serde_json::to_vec(&file).with_context(name)?;
-        let draft = self.path.with_extension("json.new");
-        let mut out = fs::File::create(&draft).with_context(name)?;
-        out.write_all(&text).and_then(|()| out.sync_data()).with_context(name)?;
-        fs::rename(&draft, &self.path).with_context(name)
+        kept::write(&self.path, &serde_json::to_vec(&file)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn owned() -> Owned {

@@ -5,13 +5,13 @@
 //! read is left alone until the next change, and said.
 
 use std::fs;
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use super::kept;
 use super::record::Record;
 use crate::director::{Wish, Wishlist};
 use crate::model::UnixTime;
@@ -19,7 +19,6 @@ use crate::net::namespace::NamespaceId;
 
 const NAME: &str = "operator.json";
 const VERSION: u32 = 1;
-const LONGEST: u64 = 64 << 20;
 
 /// How old a file may be to be followed.
 const OLDEST: Duration = Duration::from_secs(7 * 86_400);
@@ -91,35 +90,22 @@ impl WishesFile {
                 self.path.display()
             )
         };
-        let length = match fs::metadata(&self.path) {
-            Ok(found) => found.len(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error).with_context(ignored),
+        let Some(text) = kept::read(&self.path).with_context(ignored)? else {
+            return Ok(Vec::new());
         };
-        if length > LONGEST {
-            return Err(anyhow::anyhow!("{length} bytes is more than any file of ours")).with_context(ignored);
-        }
-        let text = fs::read(&self.path).with_context(ignored)?;
         parse(&text, &self.namespace, now).with_context(ignored)
     }
 
     /// Writes the file, all or nothing; none at all where there are no wishes.
     pub(super) fn save(&self, list: &Wishlist, now: UnixTime) -> anyhow::Result<()> {
-        let name = || {
-            format!(
-                "cannot write {} (is the run directory there and writable?)",
-                self.path.display()
-            )
-        };
         let wishes: Vec<&Wish> = list.wishes().collect();
         if wishes.is_empty() {
             return match fs::remove_file(&self.path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(name),
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(error).with_context(|| kept::unwritable(&self.path))
+                }
                 Ok(()) | Err(_) => Ok(()),
             };
-        }
-        if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder).with_context(name)?;
         }
         let file = Draft {
             version: VERSION,
@@ -127,11 +113,7 @@ impl WishesFile {
             saved: now,
             wishes,
         };
-        let text = serde_json::to_vec(&file).with_context(name)?;
-        let draft = self.path.with_extension("json.new");
-        let mut out = fs::File::create(&draft).with_context(name)?;
-        out.write_all(&text).and_then(|()| out.sync_data()).with_context(name)?;
-        fs::rename(&draft, &self.path).with_context(name)
+        kept::write(&self.path, &serde_json::to_vec(&file)?)
     }
 }
 

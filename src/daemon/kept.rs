@@ -1,0 +1,50 @@
+//! Files that outlive the process: read within bounds, written whole and renamed into place.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use anyhow::Context;
+
+/// The most bytes of a file of ours.
+const LONGEST: u64 = 64 << 20;
+
+/// What is in the file; `None` where there is none.
+///
+/// # Errors
+/// It is there and cannot be read, or is longer than any of ours.
+pub(super) fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+    let length = match fs::metadata(path) {
+        Ok(found) => found.len(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    anyhow::ensure!(length <= LONGEST, "{length} bytes is more than any file of ours");
+    Ok(Some(fs::read(path)?))
+}
+
+/// Puts this text into the file, all or nothing, and makes its folder where there is none.
+///
+/// # Errors
+/// The folder cannot be written; the text names the file.
+pub(super) fn write(path: &Path, text: &[u8]) -> anyhow::Result<()> {
+    let replace = || {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let draft = path.with_extension("json.new");
+        let mut out = File::create(&draft)?;
+        out.write_all(text)?;
+        out.sync_data()?;
+        fs::rename(&draft, path)
+    };
+    replace().with_context(|| unwritable(path))
+}
+
+/// What is said of a file that cannot be written.
+pub(super) fn unwritable(path: &Path) -> String {
+    format!(
+        "cannot write {} (is the run directory there and writable?)",
+        path.display()
+    )
+}
