@@ -4,7 +4,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `task` | the loop: events in, actions out |
+//! | `task` | the loop: events in, actions out; `task::calls`: what callers of the control socket ask of it |
 //! | `once` | `plan` and `apply`, without the loop |
 //! | `files` | reading the configuration |
 //! | `host` | this host's settings before the director starts |
