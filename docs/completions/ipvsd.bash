@@ -40,6 +40,9 @@ _ipvsd() {
             ipvsd,maint)
                 cmd="ipvsd__subcmd__maint"
                 ;;
+            ipvsd,pause)
+                cmd="ipvsd__subcmd__pause"
+                ;;
             ipvsd,plan)
                 cmd="ipvsd__subcmd__plan"
                 ;;
@@ -54,6 +57,9 @@ _ipvsd() {
                 ;;
             ipvsd,reload)
                 cmd="ipvsd__subcmd__reload"
+                ;;
+            ipvsd,resume)
+                cmd="ipvsd__subcmd__resume"
                 ;;
             ipvsd,return)
                 cmd="ipvsd__subcmd__return"
@@ -94,6 +100,9 @@ _ipvsd() {
             ipvsd__subcmd__help,maint)
                 cmd="ipvsd__subcmd__help__subcmd__maint"
                 ;;
+            ipvsd__subcmd__help,pause)
+                cmd="ipvsd__subcmd__help__subcmd__pause"
+                ;;
             ipvsd__subcmd__help,plan)
                 cmd="ipvsd__subcmd__help__subcmd__plan"
                 ;;
@@ -108,6 +117,9 @@ _ipvsd() {
                 ;;
             ipvsd__subcmd__help,reload)
                 cmd="ipvsd__subcmd__help__subcmd__reload"
+                ;;
+            ipvsd__subcmd__help,resume)
+                cmd="ipvsd__subcmd__help__subcmd__resume"
                 ;;
             ipvsd__subcmd__help,return)
                 cmd="ipvsd__subcmd__help__subcmd__return"
@@ -164,7 +176,7 @@ _ipvsd() {
 
     case "${cmd}" in
         ipvsd)
-            opts="-h -V --help --version run check-config plan apply list ipvsadm status why drain maint ready weight return rebuild reload events realserver help"
+            opts="-h -V --help --version run check-config plan apply list ipvsadm status why drain maint ready weight return rebuild reload pause resume events realserver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -266,7 +278,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__help)
-            opts="run check-config plan apply list ipvsadm status why drain maint ready weight return rebuild reload events realserver help"
+            opts="run check-config plan apply list ipvsadm status why drain maint ready weight return rebuild reload pause resume events realserver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -391,6 +403,20 @@ _ipvsd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        ipvsd__subcmd__help__subcmd__pause)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         ipvsd__subcmd__help__subcmd__plan)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -490,6 +516,20 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__help__subcmd__reload)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__help__subcmd__resume)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -630,6 +670,24 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__maint)
+            opts="-h -V --json --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__pause)
             opts="-h -V --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -880,6 +938,24 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__reload)
+            opts="-h -V --json --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__resume)
             opts="-h -V --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -5,6 +5,7 @@
 
 mod apply;
 mod check_config;
+mod config;
 pub mod docs;
 mod drain;
 mod events;
@@ -12,11 +13,13 @@ mod ipvsadm;
 mod list;
 mod maint;
 mod names;
+mod pause;
 mod plan;
 mod ready;
 mod realserver;
 mod rebuild;
 mod reload;
+mod resume;
 mod r#return;
 mod run;
 mod running;
@@ -45,6 +48,8 @@ enum Verb {
     Run(run::RunArgs),
     /// Print every problem of a configuration file with its place and a hint
     CheckConfig(check_config::Arguments),
+    /// Print the configuration that the running daemon uses, as it was read
+    Config(config::ConfigArgs),
     /// Print what `apply` would change, one step a line; exit code 3 where something would
     Plan(plan::PlanArgs),
     /// Make the kernel match a configuration once, without a daemon
@@ -72,6 +77,10 @@ enum Verb {
     Rebuild(rebuild::RebuildArgs),
     /// Have the running daemon read its configuration again, and say what came of it
     Reload(reload::ReloadArgs),
+    /// Have the running daemon write nothing to the kernel's table for a while
+    Pause(pause::PauseArgs),
+    /// End a pause before its time
+    Resume(resume::ResumeArgs),
     /// Show what has happened to servers, pools and the kernel's table
     Events(events::EventsArgs),
     /// Prepare this host to be a real server, undo it, or say whether it would work
@@ -89,6 +98,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.verb {
         Verb::Run(args) => run::run(args),
         Verb::CheckConfig(args) => check_config::run(&args),
+        Verb::Config(args) => config::run(&args),
         Verb::Plan(args) => plan::run(args),
         Verb::Apply(args) => apply::run(args),
         Verb::List(args) => list::run(&args),
@@ -102,6 +112,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Return(args) => r#return::run(args),
         Verb::Rebuild(args) => rebuild::run(args),
         Verb::Reload(args) => reload::run(&args),
+        Verb::Pause(args) => pause::run(&args),
+        Verb::Resume(args) => resume::run(&args),
         Verb::Events(args) => events::run(&args),
         Verb::Realserver(args) => realserver::run(&args),
         Verb::Generate(args) => docs::run(&args),

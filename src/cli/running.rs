@@ -12,6 +12,7 @@ use super::list::print;
 use crate::control::{Client, ControlError, SOCKET_NAME, render};
 use crate::daemon::instance;
 use crate::daemon::record::{DEFAULT_RUN_DIR, Record};
+use crate::daemon::running::RunningFile;
 use crate::model::control::{Refused, Reply, Request};
 
 /// How long an answer is waited for.
@@ -57,6 +58,14 @@ impl RunDir {
         Ok(client)
     }
 
+    /// The file with the configuration that the daemon uses.
+    ///
+    /// # Errors
+    /// It cannot be told which network namespace this is.
+    pub(super) fn running_file(&self) -> anyhow::Result<RunningFile> {
+        Ok(RunningFile::beside(&Record::open(&self.run_dir)?))
+    }
+
     /// Asks for one reply.
     ///
     /// # Errors
@@ -73,9 +82,12 @@ pub(super) fn print_json(reply: &Reply) -> anyhow::Result<ExitCode> {
     print(&text)?;
     Ok(match reply {
         Reply::Refused(_) => ExitCode::FAILURE,
-        Reply::Status(_) | Reply::Why(_) | Reply::Event(_) | Reply::Reloaded(_) | Reply::Changed(_) => {
-            ExitCode::SUCCESS
-        }
+        Reply::Status(_)
+        | Reply::Why(_)
+        | Reply::Event(_)
+        | Reply::Reloaded(_)
+        | Reply::Changed(_)
+        | Reply::Paused(_) => ExitCode::SUCCESS,
     })
 }
 
@@ -127,6 +139,7 @@ pub(super) fn unexpected<T>(reply: &Reply) -> anyhow::Result<T> {
         Reply::Event(_) => "an event",
         Reply::Reloaded(_) => "the outcome of a reload",
         Reply::Changed(_) => "a change",
+        Reply::Paused(_) => "whether it writes",
         Reply::Refused(refused) => bail!("{}", refused.message),
     };
     bail!("the daemon answered with {kind}, which was not asked for (is it of another version?)")

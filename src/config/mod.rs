@@ -92,14 +92,14 @@ pub fn parse(sources: &Sources) -> Outcome {
     let mut checks = NamedChecks::default();
     let mut assembly = Assembly::default();
     let mut seen = SettingsSeen::default();
-    let mut walks: Vec<(usize, [Option<&Item<'_>>; 6])> = Vec::with_capacity(files.len());
+    let mut walks: Vec<(usize, [Option<&Item<'_>>; 8])> = Vec::with_capacity(files.len());
     for (number, file) in files.iter().enumerate() {
         reader.file = number;
         if let Some(table) = &file.table {
             walks.push((number, reader.fields(table, Scope::Top)));
         }
     }
-    for (number, [named, control, host, _, ipvs, _]) in &walks {
+    for (number, [named, control, host, _, ipvs, reconcile, reload, _]) in &walks {
         reader.file = *number;
         if let Some(item) = named {
             checks.read(&mut reader, item);
@@ -113,8 +113,14 @@ pub fn parse(sources: &Sources) -> Outcome {
         if let Some(item) = control {
             settings::read_control(&mut reader, &mut seen, item, &mut config);
         }
+        if let Some(item) = reconcile {
+            settings::read_reconcile(&mut reader, &mut seen, item, &mut config);
+        }
+        if let Some(item) = reload {
+            settings::read_reload(&mut reader, &mut seen, item, &mut config);
+        }
     }
-    for (number, [_, _, _, _, _, virtual_servers]) in &walks {
+    for (number, [.., virtual_servers]) in &walks {
         reader.file = *number;
         if let Some(item) = virtual_servers {
             assembly.read(&mut reader, &mut checks, item);
@@ -338,7 +344,7 @@ fn tidy(path: &str) -> PathBuf {
 }
 
 /// A file that lost its content must not look like the wish to serve nothing.
-fn warn_if_nothing_is_served(reader: &mut Reader, walks: &[(usize, [Option<&Item<'_>>; 6])]) {
+fn warn_if_nothing_is_served(reader: &mut Reader, walks: &[(usize, [Option<&Item<'_>>; 8])]) {
     if walks.iter().any(|(_, [.., virtual_servers])| virtual_servers.is_some()) {
         return;
     }

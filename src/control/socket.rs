@@ -254,10 +254,12 @@ fn is_large(request: &Request) -> bool {
     match request {
         Request::Status { .. } | Request::Why { .. } | Request::Return { .. } | Request::Rebuild { .. } => true,
         Request::Events { .. }
-        | Request::Reload
+        | Request::Reload { .. }
         | Request::Drain { .. }
         | Request::Maint { .. }
         | Request::Ready { .. }
+        | Request::Pause { .. }
+        | Request::Resume
         | Request::Weight { .. } => false,
     }
 }

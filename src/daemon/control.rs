@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use nix::unistd::Group;
@@ -9,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tracing::{error, info};
 
+use super::files::Seen;
 use super::journal::Journal;
 use crate::control::{Answer, Caller, Listener};
 use crate::ipvs;
@@ -88,6 +90,14 @@ pub(super) fn events(journal: &Journal, count: Option<u32>, follow: bool) -> Ans
     let (sender, replies) = mpsc::channel(WAITING_REPLIES);
     tokio::spawn(journal.clone().tell(count, follow, sender));
     Answer::Many(replies)
+}
+
+/// Adds to a status whether the files of the configuration are still those that are in use.
+pub(super) async fn with_files(mut reply: Reply, seen: Arc<Seen>) -> Reply {
+    if let Reply::Status(status) = &mut reply {
+        status.configuration.changed = spawn_blocking(move || !seen.is_unchanged()).await.unwrap_or(false);
+    }
+    reply
 }
 
 /// Adds what the director does not know: connections in the kernel, and what happened of late.

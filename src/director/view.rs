@@ -4,8 +4,8 @@
 
 use crate::health::{Inputs, Seat, Tier};
 use crate::model::control::{
-    AdviceReport, ChangedServer, CheckReport, KernelDestination, PoolStatus, ProbeReport, Refused, ServerReport,
-    ServerStatus, SorryStatus,
+    AdviceReport, ChangedServer, CheckReport, ContestedService, KernelDestination, PoolStatus, ProbeReport, Refused,
+    ServerReport, ServerStatus, SorryStatus,
 };
 use crate::model::{
     AdminState, CheckState, DestinationKey, Instant, RealServer, ReturnMode, ServerId, ServerState, ServiceKey,
@@ -145,6 +145,16 @@ impl Director {
     /// Why the kernel's table cannot be read, where it cannot.
     pub fn kernel_trouble(&self) -> Option<&str> {
         self.unreadable.as_deref()
+    }
+
+    /// The services that somebody else keeps changing, and that wait for their repair.
+    pub fn contested(&self, now: Now) -> Vec<ContestedService> {
+        let held = self.drifts.held(now.instant);
+        held.map(|(service, left)| ContestedService {
+            service: *service,
+            until: now.time.after(left),
+        })
+        .collect()
     }
 
     fn kernel_weight(&self, service: &ServiceKey, destination: &DestinationKey) -> Option<u32> {

@@ -1,6 +1,7 @@
 //! What an operator may want of servers and pools beside what the configuration says.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +85,13 @@ pub enum OperatorOrder {
         /// The virtual server's name.
         virtual_server: String,
     },
+    /// Write nothing to the kernel's table for so long.
+    Pause {
+        /// From now on.
+        duration: Duration,
+    },
+    /// Write again.
+    Resume,
     /// Take the destinations of a virtual server out and put them in again in the order of their addresses, so that a
     /// hash scheduler builds the table that every other director has.
     Rebuild {

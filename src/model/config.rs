@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{CheckSpec, DestinationKey, DestinationSpec, Notify, PoolPolicy, ServiceKey, ServiceSpec, Timeouts};
 
@@ -18,6 +19,10 @@ pub struct Config {
     pub host: HostSettings,
     /// Who may talk to the running daemon.
     pub control: ControlSettings,
+    /// How the kernel's table is watched.
+    pub reconcile: ReconcileSettings,
+    /// What a reload may do, and when there is one.
+    pub reload: ReloadSettings,
 }
 
 impl Config {
@@ -176,6 +181,40 @@ pub fn interface_sysctl(family: &str, device: &str, key: &str) -> String {
 pub struct HostSettings {
     /// Set what the forwarding modes in use need (`ip_forward`, `send_redirects`), instead of only saying so.
     pub prepare: bool,
+}
+
+/// How the kernel's table is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReconcileSettings {
+    /// How often it is read and compared while nothing happens, 500 ms to 1 h.
+    pub interval: Duration,
+}
+
+impl Default for ReconcileSettings {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What a reload may do, and when there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReloadSettings {
+    /// One that would take away more per cent than this of all services or of all their real servers is refused, 0 to
+    /// 100.
+    pub remove_limit: u32,
+    /// The configuration is read again whenever one of its files changes.
+    pub on_change: bool,
+}
+
+impl Default for ReloadSettings {
+    fn default() -> Self {
+        Self {
+            remove_limit: 50,
+            on_change: false,
+        }
+    }
 }
 
 /// Who may talk to the running daemon.

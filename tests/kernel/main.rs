@@ -21,4 +21,5 @@ mod scenario_s4;
 mod scenario_s5;
 mod schedulers;
 mod site;
+mod truth;
 mod vagrant;

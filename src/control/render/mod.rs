@@ -9,7 +9,7 @@ mod why;
 use std::time::Duration;
 
 pub use event::event;
-pub use status::{changed, status};
+pub use status::{changed, paused, status};
 pub use why::why;
 
 use crate::model::UnixTime;

@@ -1,8 +1,8 @@
 //! Pools and servers in columns, and what an operator's word has changed.
 
-use super::{Columns, ago, count};
+use super::{Columns, ago, clock, count};
 use crate::model::UnixTime;
-use crate::model::control::{Changed, PoolStatus, Status};
+use crate::model::control::{Changed, Paused, PoolStatus, Status};
 
 /// How many services of a pool are named.
 const MOST_SERVICES: usize = 4;
@@ -25,8 +25,35 @@ pub fn status(out: &mut String, status: &Status) {
         out.push_str(&format!(", {disabled} disabled"));
     }
     out.push('\n');
+    let configuration = &status.configuration;
+    match &configuration.refused {
+        Some(refused) => out.push_str(&format!(
+            "{} was refused {} ago and is not in use: {}\n",
+            configuration.file,
+            ago(refused.time, status.time),
+            refused.why
+        )),
+        None if configuration.changed => out.push_str(&format!(
+            "{} has changed since it was read (`ipvsd plan` shows what a reload would do)\n",
+            configuration.file
+        )),
+        None => {}
+    }
     if let Some(trouble) = &status.kernel_trouble {
         out.push_str(&format!("the kernel's table is not known: {trouble}\n"));
+    }
+    if let Some(until) = status.paused_until {
+        out.push_str(&format!(
+            "PAUSED: nothing is written to the kernel's table until {}\n",
+            clock(until)
+        ));
+    }
+    for contested in &status.contested {
+        out.push_str(&format!(
+            "somebody else keeps changing {}; it is put right at {} (`ipvsd events` has the guess who)\n",
+            contested.service,
+            clock(contested.until)
+        ));
     }
     for pool in &status.virtual_servers {
         out.push('\n');
@@ -106,6 +133,17 @@ fn pool_status(out: &mut String, pool: &PoolStatus, now: UnixTime) {
         columns.push(row);
     }
     columns.render(out, "  ");
+}
+
+/// Appends whether the kernel's table is written.
+pub fn paused(out: &mut String, paused: &Paused) {
+    match paused.until {
+        Some(until) => out.push_str(&format!(
+            "paused until {}: nothing is written to the kernel's table (`ipvsd resume` ends it)\n",
+            clock(until)
+        )),
+        None => out.push_str("the kernel's table is written\n"),
+    }
 }
 
 /// Appends a line for each server that was meant.

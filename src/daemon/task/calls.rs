@@ -1,6 +1,7 @@
 //! What callers of the control socket ask of the loop, and what operators want, kept for a restart.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{error, info};
@@ -9,8 +10,8 @@ use super::Shell;
 use crate::control::{Answer, Call, Caller};
 use crate::daemon::control;
 use crate::director::{Now, Wish};
-use crate::model::control::{Changed, EventKind, Level, Reply, Request, SCHEMA, Status};
-use crate::model::{AdminState, Event, OperatorOrder};
+use crate::model::control::{Changed, ConfigurationStatus, EventKind, Level, Paused, Reply, Request, SCHEMA, Status};
+use crate::model::{AdminState, Event, OperatorOrder, UnixTime};
 
 /// What an operator asks of servers.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +35,15 @@ impl Shell {
         }
         let now = self.both_nows();
         let reply = match request {
-            Request::Status { virtual_server } => self.status(virtual_server.as_deref(), now),
+            Request::Status { virtual_server } => {
+                let reply = self.status(virtual_server.as_deref(), now);
+                let seen = Arc::clone(&self.reloads.seen);
+                tokio::spawn(async move {
+                    // A caller that has gone wants no answer.
+                    let _ = answer.send(Answer::One(Box::new(control::with_files(reply, seen).await)));
+                });
+                return;
+            }
             Request::Return { virtual_server } => {
                 let name = virtual_server.clone();
                 self.tell(Event::Operator(OperatorOrder::Return { virtual_server }));
@@ -45,6 +54,8 @@ impl Shell {
                 self.tell(Event::Operator(OperatorOrder::Rebuild { virtual_server }));
                 self.status(Some(&name), now)
             }
+            Request::Pause { duration } => self.pause(OperatorOrder::Pause { duration }),
+            Request::Resume => self.pause(OperatorOrder::Resume),
             Request::Why { server } => match self.director.why(&server, now) {
                 Ok(mut servers) => {
                     for server in &mut servers {
@@ -64,7 +75,7 @@ impl Shell {
                 let _ = answer.send(control::events(&self.journal, last, follow));
                 return;
             }
-            Request::Reload => return self.reload(Some(answer)),
+            Request::Reload { force } => return self.reload(Some(answer), force),
             Request::Drain { server, deadline } => {
                 self.change(&server, Change::State(AdminState::Drain, deadline), caller)
             }
@@ -84,11 +95,34 @@ impl Shell {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started: self.started_at,
                 configured: now.time_of(self.configured),
+                configuration: ConfigurationStatus {
+                    file: self.options.config.display().to_string(),
+                    changed: false,
+                    refused: self.reloads.refused(),
+                },
                 kernel_trouble: self.director.kernel_trouble().map(str::to_owned),
+                paused_until: self.paused_until(now),
+                contested: self.director.contested(now),
                 virtual_servers,
             }),
             Err(refused) => Reply::Refused(refused),
         }
+    }
+
+    /// Pauses writing, or lets it go on.
+    fn pause(&mut self, order: OperatorOrder) -> Reply {
+        self.tell(Event::Operator(order));
+        // What the service manager shows says so at once.
+        self.pulse();
+        Reply::Paused(Paused {
+            schema: SCHEMA,
+            until: self.paused_until(self.both_nows()),
+        })
+    }
+
+    fn paused_until(&self, now: Now) -> Option<UnixTime> {
+        let until = self.director.paused_until()?;
+        Some(now.time.after(until.since(now.instant)))
     }
 
     /// Does what an operator asks of servers, and puts it down for a restart.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{EventRecord, SCHEMA, Status, Why};
+use crate::model::UnixTime;
 
 /// One line from the daemon, with its kind in the member `reply`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,8 @@ pub enum Reply {
     Reloaded(Reloaded),
     /// To `drain`, `maint`, `ready` and `weight`.
     Changed(Changed),
+    /// To `pause` and `resume`.
+    Paused(Paused),
     /// To anything that was not done.
     Refused(Refused),
 }
@@ -51,6 +54,15 @@ pub struct Reloaded {
     pub real_servers: usize,
     /// What somebody should look at, one line each.
     pub warnings: Vec<String>,
+}
+
+/// Whether the kernel's table is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// The number of the schema.
+    pub schema: u32,
+    /// Until when it is not; null where it is.
+    pub until: Option<UnixTime>,
 }
 
 /// What an operator's word has changed.
@@ -97,6 +109,8 @@ pub enum Trouble {
     UnknownVirtualServer,
     /// The configuration cannot be used; the running one stays.
     BadConfiguration,
+    /// The configuration takes away more than `remove_limit` allows; the running one stays.
+    RemovesTooMuch,
     /// Too many callers, or the daemon is stopping.
     Busy,
 }
@@ -112,7 +126,7 @@ pub struct Refused {
     pub message: String,
     /// What could be meant instead.
     pub candidates: Vec<String>,
-    /// Each problem of a bad configuration, with its place.
+    /// Each problem of a bad configuration, with its place; or what a reload would take away.
     pub problems: Vec<String>,
 }
 

@@ -22,6 +22,9 @@ const LARGEST_WEIGHT: u64 = 2_147_483_647;
 /// The longest deadline: a year.
 const LONGEST_DEADLINE: u64 = 365 * 86_400;
 
+/// The longest pause in seconds: a day.
+const LONGEST_PAUSE: u64 = 86_400;
+
 /// Something that the running daemon is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
@@ -43,7 +46,10 @@ pub enum Request {
         follow: bool,
     },
     /// Read the configuration again, and say what came of it.
-    Reload,
+    Reload {
+        /// Also where more would be taken away than `remove_limit` allows.
+        force: bool,
+    },
     /// A server gets no new connections and keeps those it has.
     Drain {
         /// As in [`Request::Why`].
@@ -73,6 +79,13 @@ pub enum Request {
         /// The virtual server's name.
         virtual_server: String,
     },
+    /// Nothing is written to the kernel's table for so long.
+    Pause {
+        /// Whole seconds, at least one and at most a day.
+        duration: Duration,
+    },
+    /// It is written again.
+    Resume,
     /// A pool's destinations are taken out and put in again in the order of their addresses, as a hash scheduler's table
     /// asks for.
     Rebuild {
@@ -86,7 +99,12 @@ impl fmt::Display for Request {
         let shown = |text: &str| text.chars().take(120).flat_map(char::escape_debug).collect::<String>();
         f.write_str(self.command())?;
         match self {
-            Self::Status { virtual_server: None } | Self::Events { .. } | Self::Reload => Ok(()),
+            Self::Status { virtual_server: None }
+            | Self::Events { .. }
+            | Self::Reload { force: false }
+            | Self::Resume => Ok(()),
+            Self::Reload { force: true } => f.write_str(" --force"),
+            Self::Pause { duration } => write!(f, " {}s", duration.as_secs()),
             Self::Return { virtual_server } | Self::Rebuild { virtual_server } => {
                 write!(f, " {}", shown(virtual_server))
             }
@@ -123,7 +141,9 @@ pub enum BadRequest {
     )]
     Version(u64),
     /// No such command.
-    #[error("there is no command `{0}` (status, why, events, reload, drain, maint, ready, weight, return, rebuild)")]
+    #[error(
+        "there is no command `{0}` (status, why, events, reload, drain, maint, ready, weight, return, rebuild, pause, resume)"
+    )]
     Command(String),
     /// A member is missing.
     #[error("`{command}` needs `{member}`")]
@@ -166,9 +186,13 @@ struct Wire {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deadline_seconds: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    duration_seconds: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     last: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     follow: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    force: Option<bool>,
 }
 
 /// What is read first, so that a request of a later version is known for that whatever else is in it.
@@ -184,13 +208,15 @@ impl Request {
             Self::Status { .. } => "status",
             Self::Why { .. } => "why",
             Self::Events { .. } => "events",
-            Self::Reload => "reload",
+            Self::Reload { .. } => "reload",
             Self::Drain { .. } => "drain",
             Self::Maint { .. } => "maint",
             Self::Ready { .. } => "ready",
             Self::Weight { .. } => "weight",
             Self::Return { .. } => "return",
             Self::Rebuild { .. } => "rebuild",
+            Self::Pause { .. } => "pause",
+            Self::Resume => "resume",
         }
     }
 
@@ -198,13 +224,15 @@ impl Request {
     pub fn is_change(&self) -> bool {
         match self {
             Self::Status { .. } | Self::Why { .. } | Self::Events { .. } => false,
-            Self::Reload
+            Self::Reload { .. }
             | Self::Drain { .. }
             | Self::Maint { .. }
             | Self::Ready { .. }
             | Self::Weight { .. }
             | Self::Return { .. }
-            | Self::Rebuild { .. } => true,
+            | Self::Rebuild { .. }
+            | Self::Pause { .. }
+            | Self::Resume => true,
         }
     }
 
@@ -225,7 +253,9 @@ impl Request {
                 wire.last = last;
                 wire.follow = Some(follow);
             }
-            Self::Reload => {}
+            Self::Reload { force } => wire.force = force.then_some(true),
+            Self::Resume => {}
+            Self::Pause { duration } => wire.duration_seconds = Some(duration.as_secs()),
             Self::Drain { server, deadline } => {
                 wire.server = Some(server);
                 wire.deadline_seconds = deadline.map(|deadline| deadline.as_secs());
@@ -266,7 +296,9 @@ impl Request {
                 last: wire.last.take(),
                 follow: wire.follow.take().unwrap_or(false),
             },
-            "reload" => Self::Reload,
+            "reload" => Self::Reload {
+                force: wire.force.take().unwrap_or(false),
+            },
             "drain" => Self::Drain {
                 server: wire.server("drain")?,
                 deadline: wire.deadline()?,
@@ -287,6 +319,10 @@ impl Request {
             "rebuild" => Self::Rebuild {
                 virtual_server: wire.virtual_server("rebuild")?,
             },
+            "pause" => Self::Pause {
+                duration: wire.duration()?,
+            },
+            "resume" => Self::Resume,
             other => return Err(BadRequest::Command(other.escape_debug().take(40).collect())),
         };
         match wire.left_over() {
@@ -310,6 +346,21 @@ impl Wire {
         self.virtual_server
             .take()
             .ok_or(BadRequest::Missing { command, member })
+    }
+
+    fn duration(&mut self) -> Result<Duration, BadRequest> {
+        let (command, member) = ("pause", "duration_seconds");
+        match self
+            .duration_seconds
+            .take()
+            .ok_or(BadRequest::Missing { command, member })?
+        {
+            seconds @ 1..=LONGEST_PAUSE => Ok(Duration::from_secs(seconds)),
+            _ => Err(BadRequest::Value {
+                member,
+                wanted: "1 to 86400, a day",
+            }),
+        }
     }
 
     fn deadline(&mut self) -> Result<Option<Duration>, BadRequest> {
@@ -346,8 +397,10 @@ impl Wire {
             ("server", self.server.is_some()),
             ("weight", self.weight.is_some()),
             ("deadline_seconds", self.deadline_seconds.is_some()),
+            ("duration_seconds", self.duration_seconds.is_some()),
             ("last", self.last.is_some()),
             ("follow", self.follow.is_some()),
+            ("force", self.force.is_some()),
         ]
         .into_iter()
         .find_map(|(member, is_there)| is_there.then_some(member))
@@ -385,7 +438,11 @@ mod tests {
                     follow: false,
                 },
             ),
-            (r#"{"version":1,"command":"reload"}"#, Request::Reload),
+            (r#"{"version":1,"command":"reload"}"#, Request::Reload { force: false }),
+            (
+                r#"{"version":1,"command":"reload","force":true}"#,
+                Request::Reload { force: true },
+            ),
             (
                 r#"{"version":1,"command":"drain","server":"web/192.0.2.11:80","deadline_seconds":300}"#,
                 Request::Drain {
@@ -450,6 +507,11 @@ mod tests {
                 r#"{"version":1,"command":"weight","server":"x","weight":1.5}"#,
                 "a number from 0",
             ),
+            (r#"{"version":1,"command":"pause"}"#, "`pause` needs `duration_seconds`"),
+            (
+                r#"{"version":1,"command":"pause","duration_seconds":0}"#,
+                "1 to 86400, a day",
+            ),
             (
                 r#"{"version":1,"command":"drain","server":"x","deadline_seconds":99999999}"#,
                 "a year",
@@ -468,12 +530,16 @@ mod tests {
             prop::option::of(server).prop_map(|virtual_server| Request::Status { virtual_server }),
             server.prop_map(|server| Request::Why { server }),
             (any::<Option<u32>>(), any::<bool>()).prop_map(|(last, follow)| Request::Events { last, follow }),
-            Just(Request::Reload),
+            any::<bool>().prop_map(|force| Request::Reload { force }),
             (server, seconds).prop_map(|(server, deadline)| Request::Drain { server, deadline }),
             server.prop_map(|server| Request::Maint { server }),
             server.prop_map(|server| Request::Ready { server }),
             server.prop_map(|virtual_server| Request::Return { virtual_server }),
             server.prop_map(|virtual_server| Request::Rebuild { virtual_server }),
+            (1..=LONGEST_PAUSE).prop_map(|seconds| Request::Pause {
+                duration: Duration::from_secs(seconds)
+            }),
+            Just(Request::Resume),
             (server, prop::option::of(0..=0x7fff_ffff_u32))
                 .prop_map(|(server, weight)| Request::Weight { server, weight }),
         ]
