@@ -22,6 +22,9 @@ _ipvsd() {
             ipvsd,check-config)
                 cmd="ipvsd__subcmd__check__subcmd__config"
                 ;;
+            ipvsd,config)
+                cmd="ipvsd__subcmd__config"
+                ;;
             ipvsd,drain)
                 cmd="ipvsd__subcmd__drain"
                 ;;
@@ -81,6 +84,9 @@ _ipvsd() {
                 ;;
             ipvsd__subcmd__help,check-config)
                 cmd="ipvsd__subcmd__help__subcmd__check__subcmd__config"
+                ;;
+            ipvsd__subcmd__help,config)
+                cmd="ipvsd__subcmd__help__subcmd__config"
                 ;;
             ipvsd__subcmd__help,drain)
                 cmd="ipvsd__subcmd__help__subcmd__drain"
@@ -176,7 +182,7 @@ _ipvsd() {
 
     case "${cmd}" in
         ipvsd)
-            opts="-h -V --help --version run check-config plan apply list ipvsadm status why drain maint ready weight return rebuild reload pause resume events realserver help"
+            opts="-h -V --help --version run check-config config plan apply list ipvsadm status why drain maint ready weight return rebuild reload pause resume events realserver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -222,6 +228,24 @@ _ipvsd() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__config)
+            opts="-h -V --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -278,7 +302,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__help)
-            opts="run check-config plan apply list ipvsadm status why drain maint ready weight return rebuild reload pause resume events realserver help"
+            opts="run check-config config plan apply list ipvsadm status why drain maint ready weight return rebuild reload pause resume events realserver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -306,6 +330,20 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__help__subcmd__check__subcmd__config)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__help__subcmd__config)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -938,7 +976,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__reload)
-            opts="-h -V --json --run-dir --help --version"
+            opts="-h -V --force --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
