@@ -16,6 +16,9 @@ _ipvsd() {
             ",$1")
                 cmd="ipvsd"
                 ;;
+            ipvsd,add)
+                cmd="ipvsd__subcmd__add"
+                ;;
             ipvsd,apply)
                 cmd="ipvsd__subcmd__apply"
                 ;;
@@ -61,6 +64,9 @@ _ipvsd() {
             ipvsd,reload)
                 cmd="ipvsd__subcmd__reload"
                 ;;
+            ipvsd,remove)
+                cmd="ipvsd__subcmd__remove"
+                ;;
             ipvsd,resume)
                 cmd="ipvsd__subcmd__resume"
                 ;;
@@ -78,6 +84,9 @@ _ipvsd() {
                 ;;
             ipvsd,why)
                 cmd="ipvsd__subcmd__why"
+                ;;
+            ipvsd__subcmd__help,add)
+                cmd="ipvsd__subcmd__help__subcmd__add"
                 ;;
             ipvsd__subcmd__help,apply)
                 cmd="ipvsd__subcmd__help__subcmd__apply"
@@ -123,6 +132,9 @@ _ipvsd() {
                 ;;
             ipvsd__subcmd__help,reload)
                 cmd="ipvsd__subcmd__help__subcmd__reload"
+                ;;
+            ipvsd__subcmd__help,remove)
+                cmd="ipvsd__subcmd__help__subcmd__remove"
                 ;;
             ipvsd__subcmd__help,resume)
                 cmd="ipvsd__subcmd__help__subcmd__resume"
@@ -182,12 +194,34 @@ _ipvsd() {
 
     case "${cmd}" in
         ipvsd)
-            opts="-h -V --help --version run check-config config plan apply list ipvsadm status why drain maint ready weight return rebuild reload pause resume events realserver help"
+            opts="-h -V --help --version run check-config config plan apply list ipvsadm status why drain maint ready weight add remove return rebuild reload pause resume events realserver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__add)
+            opts="-h -V --weight --json --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --weight)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -254,7 +288,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__drain)
-            opts="-h -V --deadline --wait --json --run-dir --help --version"
+            opts="-h -V --deadline --until-reload --wait --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -302,8 +336,22 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__help)
-            opts="run check-config config plan apply list ipvsadm status why drain maint ready weight return rebuild reload pause resume events realserver help"
+            opts="run check-config config plan apply list ipvsadm status why drain maint ready weight add remove return rebuild reload pause resume events realserver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__help__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -567,6 +615,20 @@ _ipvsd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        ipvsd__subcmd__help__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         ipvsd__subcmd__help__subcmd__resume)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -708,7 +770,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__maint)
-            opts="-h -V --json --run-dir --help --version"
+            opts="-h -V --until-reload --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -744,7 +806,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__plan)
-            opts="-c -h -V --config --run-dir --help --version"
+            opts="-c -h -V --config --offline --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -770,7 +832,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__ready)
-            opts="-h -V --json --run-dir --help --version"
+            opts="-h -V --until-reload --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -993,6 +1055,24 @@ _ipvsd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        ipvsd__subcmd__remove)
+            opts="-h -V --json --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         ipvsd__subcmd__resume)
             opts="-h -V --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1074,7 +1154,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__weight)
-            opts="-h -V --json --run-dir --help --version"
+            opts="-h -V --until-reload --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

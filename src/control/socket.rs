@@ -252,13 +252,19 @@ async fn converse(
 
 fn is_large(request: &Request) -> bool {
     match request {
-        Request::Status { .. } | Request::Why { .. } | Request::Return { .. } | Request::Rebuild { .. } => true,
+        Request::Status { .. }
+        | Request::Why { .. }
+        | Request::Return { .. }
+        | Request::Rebuild { .. }
+        | Request::Plan => true,
         Request::Events { .. }
         | Request::Reload { .. }
         | Request::Drain { .. }
         | Request::Maint { .. }
         | Request::Ready { .. }
         | Request::Pause { .. }
+        | Request::Add { .. }
+        | Request::Remove { .. }
         | Request::Resume
         | Request::Weight { .. } => false,
     }

@@ -4,6 +4,7 @@
 //! loading a kernel module does. The director is asked about everything and nothing here decides.
 
 mod calls;
+mod plan;
 mod reload;
 
 use std::collections::{BTreeSet, HashMap};
@@ -33,6 +34,7 @@ use crate::model::control::{EventKind, EventRecord, Level};
 use crate::model::{Action, Config, Event, HoldId, Instant, Owned, StepOutcome, UnixTime, VirtualAddress};
 use crate::{checkers, ipvs, net, process};
 
+use plan::Rehearse;
 use reload::{Outcome, Reloads};
 
 /// What `ipvsd run` was asked to do.
@@ -57,6 +59,8 @@ enum Message {
     Event(Event),
     /// A reload has read the files and prepared this host, or was refused.
     Reloaded(Outcome),
+    /// The files and the table were read to see what a reload would do.
+    Rehearse(Rehearse),
     /// Something has stirred where the configuration's files are.
     FilesStirred,
     /// They are others than those that were read last.
@@ -282,6 +286,7 @@ impl Shell {
                 self.tell(event);
             }
             Message::Reloaded(outcome) => self.reloaded(outcome),
+            Message::Rehearse(rehearse) => self.rehearse(rehearse),
             Message::FilesStirred => self.look_at_files(),
             Message::FilesChanged => {
                 info!("the configuration's files have changed (on_change)");
@@ -321,6 +326,16 @@ impl Shell {
     fn adopt(&mut self, config: Arc<Config>) {
         self.configured = self.now();
         self.reloads.config = Arc::clone(&config);
+        self.take_over(&config);
+    }
+
+    /// Takes over what files say, with what operators have made of it.
+    fn take_over(&mut self, files: &Arc<Config>) {
+        let (config, problems) = director::deviate(files, &self.wishlist);
+        for problem in problems {
+            warn!("{problem}");
+            self.note(EventKind::Configuration, Level::Warning, problem);
+        }
         self.presence.send_replace(wants_presence(&config));
         self.tell(Event::ConfigLoaded(config));
         self.repeat_wishes();

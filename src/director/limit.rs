@@ -106,6 +106,7 @@ mod tests {
             inhibit_on_failure: false,
             policy: PoolPolicy::default(),
             device: None,
+            defaults: Default::default(),
         };
         Config {
             virtual_servers: pools.iter().map(pool).collect(),

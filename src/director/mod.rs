@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `operator` | what an operator asks for |
 //! | `pause` | nothing is written for a while |
+//! | `rehearsal` | what a reload would do |
 //! | `review` | looking at pools anew, and what is told of them |
 //! | `commands` | the user's commands that are run when something changes |
 //! | `drains` | destinations that leave slowly |
@@ -21,6 +22,7 @@
 //! | `checks` | the checks that run, each once however many pools go by it |
 //! | `hold` | connections held open, and probes at once where one breaks |
 //! | `judge` | what a probe has found, and what follows |
+//! | `deviations` | servers that operators have added and removed |
 //! | `desired` | the table that the configuration and the states of all servers ask for |
 //! | `pools` | the members of every pool, and what survives a new configuration |
 //! | `trouble` | trouble of this host: nothing is judged by it, and afterwards all are probed again, without a burst |
@@ -36,6 +38,7 @@ mod chance;
 mod checks;
 mod commands;
 mod desired;
+mod deviations;
 mod drains;
 mod drift;
 mod events;
@@ -48,6 +51,7 @@ mod operator;
 mod paths;
 mod pause;
 mod pools;
+mod rehearsal;
 mod review;
 mod schedule;
 mod select;
@@ -75,10 +79,12 @@ use pools::Pools;
 use schedule::Schedule;
 use trouble::Troubles;
 
+pub use deviations::{candidate, deviate};
 pub use events::{RESUMED, drift, event_of, paused, quarrel};
 pub use foreign::{OurDestinations, keep_foreign, our_destinations};
 pub use history::{EVENTS, EventRing};
 pub use limit::{Overreach, overreach};
+pub use rehearsal::Rehearsal;
 pub use view::Now;
 pub use wishlist::{Wish, Wishlist};
 
@@ -133,8 +139,8 @@ enum Kernel {
     Writing,
 }
 
-/// The director.
-#[derive(Debug)]
+/// The director. A copy of it is for rehearsals: it goes on from the same state, and nobody carries out what it wants.
+#[derive(Debug, Clone)]
 pub struct Director {
     settings: Settings,
     chance: Chance,

@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CheckSpec, DestinationKey, DestinationSpec, Notify, PoolPolicy, ServiceKey, ServiceSpec, Timeouts};
+use super::{
+    CheckSpec, DestinationKey, DestinationSpec, Forwarding, Notify, PoolPolicy, ServiceKey, ServiceSpec, Timeouts,
+};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -54,6 +56,29 @@ pub struct VirtualServer {
     pub policy: PoolPolicy,
     /// The virtual addresses that ipvsd itself puts on a device and keeps there.
     pub device: Option<String>,
+    /// What holds for a real server that says nothing else.
+    pub defaults: ServerDefaults,
+}
+
+/// What holds for a real server of a virtual server that says nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerDefaults {
+    /// How packets reach it.
+    pub forwarding: Forwarding,
+    /// Its checks, without their ports.
+    pub checks: Vec<CheckSpec>,
+    /// Its commands.
+    pub notify: Notify,
+}
+
+impl Default for ServerDefaults {
+    fn default() -> Self {
+        Self {
+            forwarding: Forwarding::Nat,
+            checks: Vec::new(),
+            notify: Notify::default(),
+        }
+    }
 }
 
 impl VirtualServer {

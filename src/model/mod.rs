@@ -57,12 +57,12 @@ mod tls_probe;
 mod unix_time;
 
 pub use action::{Action, CheckState, ServerId, ServerState, Subject, Transition};
-pub use admin::{AdminState, OperatorOrder, OrderRefused, WeightSource};
+pub use admin::{AdminState, Lasting, OperatorOrder, OrderRefused, WeightSource};
 pub use advice::{Advice, StateAdvice, WeightAdvice};
 pub use check::{CheckSpec, Flap, Initial, IntervalFrom, Jitter, PATH_MARKS, Via};
 pub use config::{
-    Config, ControlSettings, HostSettings, IpvsSettings, RealServer, ReconcileSettings, ReloadSettings, SorryServer,
-    Sysctl, TimeoutSettings, VirtualAddress, VirtualServer, interface_sysctl,
+    Config, ControlSettings, HostSettings, IpvsSettings, RealServer, ReconcileSettings, ReloadSettings, ServerDefaults,
+    SorryServer, Sysctl, TimeoutSettings, VirtualAddress, VirtualServer, interface_sysctl,
 };
 pub use connection::{ConnectionEntry, PersistenceData};
 pub use database_probe::{Login, MysqlProbe, PostgresqlProbe, Query, RedisProbe, RedisRole, Secret, ValueTest};

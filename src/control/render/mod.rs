@@ -3,12 +3,14 @@
 //! Pure; appends to a buffer. Machines read the documents themselves (`--json`).
 
 mod event;
+mod plan;
 mod status;
 mod why;
 
 use std::time::Duration;
 
 pub use event::event;
+pub use plan::plan;
 pub use status::{changed, paused, status};
 pub use why::why;
 

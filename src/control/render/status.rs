@@ -48,6 +48,16 @@ pub fn status(out: &mut String, status: &Status) {
             clock(until)
         ));
     }
+    for deviation in &status.deviations {
+        out.push_str(&format!(
+            "not as in the files: {}/{}: {} (by {}, {} ago)\n",
+            deviation.virtual_server,
+            deviation.server,
+            deviation.what,
+            deviation.by,
+            ago(deviation.since, status.time)
+        ));
+    }
     for contested in &status.contested {
         out.push_str(&format!(
             "somebody else keeps changing {}; it is put right at {} (`ipvsd events` has the guess who)\n",
@@ -150,9 +160,18 @@ pub fn paused(out: &mut String, paused: &Paused) {
 pub fn changed(out: &mut String, changed: &Changed) {
     for server in &changed.servers {
         let already = if server.changed { "" } else { " (as before)" };
-        let weight = server
-            .operator_weight
-            .map_or_else(String::new, |weight| format!(", weight {weight}"));
+        let weight = match (server.operator_weight, server.operator_percent) {
+            (_, Some(percent)) => format!(", weight {percent}%"),
+            (Some(weight), None) => format!(", weight {weight}"),
+            (None, None) => String::new(),
+        };
+        if let Some(deviation) = &server.deviation {
+            out.push_str(&format!(
+                "{}/{}: {deviation}{weight}{already}\n",
+                server.virtual_server, server.server
+            ));
+            continue;
+        }
         let worst = match server.admin == server.operator_state {
             true => String::new(),
             false => format!(", its checks advise {}", server.admin),

@@ -24,6 +24,7 @@ fn status(length: usize) -> Reply {
         configuration: Default::default(),
         kernel_trouble: None,
         paused_until: None,
+        deviations: Vec::new(),
         contested: Vec::new(),
         virtual_servers: Vec::new(),
     })

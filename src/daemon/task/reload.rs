@@ -139,7 +139,12 @@ impl Shell {
                 }
                 self.reloads.seen = Arc::new(seen);
                 self.reloads.refused = None;
+                let passed = !self.wishlist.drop_what_passes().is_empty();
                 self.adopt(config);
+                if passed {
+                    // It is logged where it fails.
+                    let _ = self.save_wishes();
+                }
                 info!("configuration reloaded");
                 let text =
                     format!("configuration reloaded: {virtual_servers} virtual servers, {real_servers} real servers");
@@ -211,14 +216,7 @@ fn read(
     running: Option<&Config>,
     file: Option<&RunningFile>,
 ) -> Result<Loaded, Box<(Refused, Seen)>> {
-    let loaded = files::load(path).map_err(|BadConfig(problems, seen)| {
-        let message = "the configuration cannot be used, the running one stays";
-        let refused = Refused {
-            problems: problems.to_string().lines().map(str::to_owned).collect(),
-            ..Refused::new(Trouble::BadConfiguration, message)
-        };
-        Box::new((refused, seen))
-    })?;
+    let loaded = files::load(path).map_err(|bad| Box::new((refusal(&bad), bad.1)))?;
     if let Some(overreach) = running.and_then(|running| director::overreach(running, &loaded.config)) {
         let refused = Refused {
             problems: overreach.gone,
@@ -230,6 +228,15 @@ fn read(
         keep(file, &loaded);
     }
     Ok(loaded)
+}
+
+/// What is said of files that cannot be used.
+pub(super) fn refusal(BadConfig(problems, _): &BadConfig) -> Refused {
+    let message = "the configuration cannot be used, the running one stays";
+    Refused {
+        problems: problems.to_string().lines().map(str::to_owned).collect(),
+        ..Refused::new(Trouble::BadConfiguration, message)
+    }
 }
 
 /// Puts the texts of the files by.

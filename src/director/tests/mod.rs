@@ -5,6 +5,7 @@ mod foreign;
 mod operator;
 mod pause;
 mod policy;
+mod rehearsal;
 mod view;
 
 use std::collections::HashMap;
@@ -388,6 +389,7 @@ fn pool(vip: u8, servers: &[u8]) -> VirtualServer {
         inhibit_on_failure: false,
         policy: Default::default(),
         device: None,
+        defaults: Default::default(),
     }
 }
 

@@ -25,6 +25,9 @@ pub struct Status {
     /// Until when nothing is written to the kernel's table (`ipvsd pause`); null where it is written.
     #[serde(default)]
     pub paused_until: Option<UnixTime>,
+    /// What operators want otherwise than the files say.
+    #[serde(default)]
+    pub deviations: Vec<Deviation>,
     /// The services that somebody else keeps changing, and that wait for their repair.
     #[serde(default)]
     pub contested: Vec<ContestedService>,
@@ -50,6 +53,21 @@ pub struct RefusedFiles {
     pub time: UnixTime,
     /// Why they were refused, in a sentence.
     pub why: String,
+}
+
+/// What operators want of one server otherwise than the files say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deviation {
+    /// The virtual server's name.
+    pub virtual_server: String,
+    /// The real server.
+    pub server: String,
+    /// `drain`, `weight 50% until the next reload`, `added with weight 1`, `removed`, with commas.
+    pub what: String,
+    /// Who said the last of it: `root`, `uid 1000`.
+    pub by: String,
+    /// When.
+    pub since: UnixTime,
 }
 
 /// A service that somebody else keeps changing.
