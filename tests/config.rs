@@ -239,6 +239,9 @@ fn show_config(out: &mut String, config: &Config) {
     if let Some(group) = &config.control.group {
         writeln!(out, "control group {group}").unwrap();
     }
+    if let Some(group) = &config.control.read_group {
+        writeln!(out, "control read_group {group}").unwrap();
+    }
     if config.host.prepare {
         writeln!(out, "host prepare").unwrap();
     }

@@ -122,7 +122,7 @@ impl Scope {
             Self::Ipvs => &["sysctl", "timeouts"],
             Self::Timeouts => &["tcp", "tcpfin", "udp"],
             Self::Host => &["prepare"],
-            Self::Control => &["group"],
+            Self::Control => &["group", "read_group"],
             Self::Reconcile => &["interval"],
             Self::Reload => &["remove_limit", "on_change"],
             Self::Check => &[

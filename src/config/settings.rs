@@ -147,17 +147,22 @@ pub(super) fn read_control(reader: &mut Reader, seen: &mut SettingsSeen, item: &
     let Some(table) = reader.table(item, "control") else {
         return;
     };
-    let [group] = reader.fields(table, Scope::Control);
-    let Some((item, name)) = group.and_then(|item| Some((item, reader.string(item, "group")?))) else {
-        return;
-    };
-    // What groupadd(8) takes, and a little more.
-    let letter = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.' | '$');
-    if name.is_empty() || name.len() > 32 || !name.chars().all(letter) {
-        let text = format!("`{}` cannot be the name of a group", shorten(name));
-        reader.error(item.span().start, text, "name one that `getent group` lists");
-    } else if seen.first(reader, item.span().start, "group") {
-        config.control.group = Some(name.to_owned());
+    let [group, read_group] = reader.fields(table, Scope::Control);
+    for (key, item) in [("group", group), ("read_group", read_group)] {
+        let Some((item, name)) = item.and_then(|item| Some((item, reader.string(item, key)?))) else {
+            continue;
+        };
+        // What groupadd(8) takes, and a little more.
+        let letter = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.' | '$');
+        if name.is_empty() || name.len() > 32 || !name.chars().all(letter) {
+            let text = format!("`{}` cannot be the name of a group", shorten(name));
+            reader.error(item.span().start, text, "name one that `getent group` lists");
+        } else if seen.first(reader, item.span().start, key) {
+            match key {
+                "group" => config.control.group = Some(name.to_owned()),
+                _ => config.control.read_group = Some(name.to_owned()),
+            }
+        }
     }
 }
 

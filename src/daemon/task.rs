@@ -105,7 +105,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     // One that only watches leaves the socket to the daemon that it may run beside.
     let socket = match options.observe {
         true => None,
-        false => control::listen(&record.beside(SOCKET_NAME), loaded.config.control.group.as_deref()),
+        false => control::listen(&record.beside(SOCKET_NAME), &loaded.config.control),
     };
     let shell = Shell {
         options: options.clone(),

@@ -245,6 +245,8 @@ impl Default for ReloadSettings {
 /// Who may talk to the running daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ControlSettings {
-    /// The group whose members may, beside root.
+    /// The group whose members may ask everything, beside root.
     pub group: Option<String>,
+    /// The group whose members may look.
+    pub read_group: Option<String>,
 }

@@ -5,6 +5,7 @@
 mod bad_input;
 mod control;
 mod daemon;
+mod deviations;
 mod failover;
 mod ipvs;
 mod ipvsadm;

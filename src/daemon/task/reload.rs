@@ -15,7 +15,7 @@ use crate::daemon::control;
 use crate::daemon::files::{self, BadConfig, Loaded, Seen};
 use crate::daemon::running::RunningFile;
 use crate::director;
-use crate::model::Config;
+use crate::model::{Config, Event};
 use crate::model::control::{EventKind, Level, Refused, RefusedFiles, Reloaded, Reply, SCHEMA, Trouble};
 
 /// Those who wait for the outcome of a reload.
@@ -135,12 +135,16 @@ impl Shell {
             Outcome::Good { config, warnings, seen } => {
                 let (virtual_servers, real_servers) = (config.virtual_servers.len(), config.real_server_count());
                 if let Some(socket) = &self.socket {
-                    control::allow(socket, config.control.group.as_deref());
+                    control::allow(socket, &config.control);
                 }
                 self.reloads.seen = Arc::new(seen);
                 self.reloads.refused = None;
-                let passed = !self.wishlist.drop_what_passes().is_empty();
+                let orders = self.wishlist.drop_what_passes();
+                let passed = !orders.is_empty();
                 self.adopt(config);
+                for order in orders {
+                    self.tell(Event::Operator(order));
+                }
                 if passed {
                     // It is logged where it fails.
                     let _ = self.save_wishes();

@@ -21,7 +21,7 @@ impl World {
         let server = id(vip, n);
         self.tell(Event::Operator(OperatorOrder::SetWeight {
             server,
-            weight: weight.map(crate::model::WeightAdvice::Absolute),
+            weight: weight.map(WeightAdvice::Absolute),
         }));
         self.run_for(Duration::from_millis(10));
     }
