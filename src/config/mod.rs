@@ -74,6 +74,18 @@ pub enum Outcome {
 
 /// Reads a configuration.
 pub fn parse(sources: &Sources) -> Outcome {
+    read(sources).0
+}
+
+/// Reads a configuration in a process that ends soon: what the text was taken apart to is left to its end, for the
+/// kernel takes back memory faster than it is given back piece by piece.
+pub fn parse_once(sources: &Sources) -> Outcome {
+    let (outcome, files) = read(sources);
+    std::mem::forget(files);
+    outcome
+}
+
+fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
     let mut reader = Reader::default();
     let mut files = vec![File::new(&sources.root, None)];
     let mut needs = Vec::new();
@@ -86,7 +98,7 @@ pub fn parse(sources: &Sources) -> Outcome {
         next += 1;
     }
     if !needs.is_empty() {
-        return Outcome::Needs(needs);
+        return (Outcome::Needs(needs), files);
     }
 
     let mut config = Config::default();
@@ -134,13 +146,14 @@ pub fn parse(sources: &Sources) -> Outcome {
 
     let texts: Vec<(&str, &[u8])> = files.iter().map(|file| (file.name, file.bytes)).collect();
     let problems = reader.ledger.finish(&texts);
-    match problems.has_errors() {
+    let outcome = match problems.has_errors() {
         true => Outcome::Refused(problems),
         false => Outcome::Parsed {
             config,
             warnings: problems,
         },
-    }
+    };
+    (outcome, files)
 }
 
 /// A real server that is added to a virtual server beside its files, with everything that holds for those that say

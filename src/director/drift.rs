@@ -229,7 +229,7 @@ fn suspects(found: &[FoundProcess]) -> Vec<String> {
 impl Director {
     /// Tells what somebody else had changed when the table was read: `before` is how it was left.
     pub(super) fn tell_of_drift(&mut self, before: &crate::model::Table, now: Instant, actions: &mut Vec<Action>) {
-        let after = self.believed.as_ref();
+        let after = self.believed.as_deref();
         let ours = self.config.virtual_servers.iter().flat_map(|server| &server.services);
         let paths = self.pools.checks().paths().services().map(|(key, _)| key);
         let mut changed = BTreeMap::new();
@@ -275,17 +275,27 @@ impl Director {
                 within,
             }));
         }
-        for (service, lasted) in look.calm {
+        self.tell_of_ends(look.calm, actions);
+        if !look.held.is_empty() {
+            self.drifts.untold.extend(look.held);
+            actions.push(Action::FindProcesses { names: RIVALS });
+        }
+    }
+
+    /// The table is as it was left: tells which quarrels are over.
+    pub(super) fn tell_of_calm(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let look = self.drifts.look(BTreeMap::new(), now);
+        self.tell_of_ends(look.calm, actions);
+    }
+
+    fn tell_of_ends(&self, calm: Vec<(ServiceKey, Duration)>, actions: &mut Vec<Action>) {
+        for (service, lasted) in calm {
             let virtual_server = self.name_of_service(&service);
             actions.push(Action::Report(Transition::QuarrelEnded {
                 virtual_server,
                 service,
                 lasted,
             }));
-        }
-        if !look.held.is_empty() {
-            self.drifts.untold.extend(look.held);
-            actions.push(Action::FindProcesses { names: RIVALS });
         }
     }
 

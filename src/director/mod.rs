@@ -67,7 +67,7 @@ use std::time::Duration;
 
 use crate::model::{
     Action, Config, DestinationKey, Event, Instant, Owned, RefusalKind, Scheduler, ServiceKey, Step, StepOutcome,
-    Table, Transition, VirtualServer,
+    Table, Transition, VirtualAddress, VirtualServer,
 };
 use crate::{health, plan};
 use chance::Chance;
@@ -150,7 +150,7 @@ pub struct Director {
     pools: Pools,
     schedule: Schedule,
     /// The kernel's table as last read, and written since.
-    believed: Option<Table>,
+    believed: Option<Arc<Table>>,
     kernel: Kernel,
     /// Pools that have to be looked at, and whose destinations may have to change then.
     dirty: BTreeSet<usize>,
@@ -164,6 +164,8 @@ pub struct Director {
     addresses: Option<BTreeSet<IpAddr>>,
     /// The whole table has to be compared, not only the dirty pools.
     compare_all: bool,
+    /// The last comparison of the whole table found nothing to do, and nothing was refused since.
+    settled: bool,
     /// An answer of the kernel was lost, so `believed` is a guess and a difference is no drift.
     uncertain: bool,
     /// Comparisons in a row that had to be written; a table that somebody else keeps changing is not fought at once.
@@ -200,6 +202,7 @@ impl Director {
             rebuild: BTreeSet::new(),
             addresses: None,
             compare_all: false,
+            settled: false,
             uncertain: false,
             writes_in_a_row: 0,
             unreadable: None,
@@ -232,6 +235,7 @@ impl Director {
             Event::OwnedLoaded(owned) => self.owned = owned,
             Event::ConfigLoaded(config) => self.load(config, now, &mut actions),
             Event::TableRead(table) => self.look(table, now, &mut actions),
+            Event::TableUnchanged => self.look_at_the_same(now, &mut actions),
             Event::TableReadFailed(message) => {
                 self.kernel = Kernel::Idle;
                 self.next_read = Some(now + self.settings.retry_after);
@@ -310,14 +314,12 @@ impl Director {
         self.kernel = Kernel::Idle;
         self.unreadable = None;
         self.compare_all = true;
-        // Where nothing is written there is nothing to be put right.
-        let again = (!self.settings.observe).then_some(self.config.reconcile.interval);
-        self.next_read = again.map(|interval| now + interval);
+        self.plan_next_read(now);
         self.pools
             .checks_mut()
             .paths_mut()
             .make_way(&table, &self.owned.services);
-        let before = self.believed.replace(table);
+        let before = self.believed.replace(Arc::new(table));
         if before.is_none() {
             self.details = Arc::new(self.services_to_read_in_full());
         }
@@ -325,6 +327,23 @@ impl Director {
         let certain = !std::mem::take(&mut self.uncertain) && self.pause.is_none();
         let before = before.filter(|_| certain).unwrap_or_default();
         self.tell_of_drift(&before, now, actions);
+    }
+
+    fn plan_next_read(&mut self, now: Instant) {
+        // Where nothing is written there is nothing to be put right.
+        let again = (!self.settings.observe).then_some(self.config.reconcile.interval);
+        self.next_read = again.map(|interval| now + interval);
+    }
+
+    /// The table is as it was when there was nothing to do.
+    fn look_at_the_same(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.kernel = Kernel::Idle;
+        self.unreadable = None;
+        self.plan_next_read(now);
+        self.tell_of_calm(now, actions);
+        if self.pause.is_none() {
+            self.ask_for_addresses(actions);
+        }
     }
 
     /// The services whose destinations have to be read in full: those whose configuration has thresholds, and those
@@ -347,20 +366,23 @@ impl Director {
     fn read(&mut self, now: Instant, actions: &mut Vec<Action>) {
         self.kernel = Kernel::Reading;
         self.drifts.asked = now;
+        let settled = self.settled && !self.compare_all && !self.uncertain;
         actions.push(Action::ReadTable {
             details: Arc::clone(&self.details),
+            known: self.believed.clone().filter(|_| settled),
         });
     }
 
     fn absorb(&mut self, outcomes: Vec<StepOutcome>, now: Instant, actions: &mut Vec<Action>) {
         self.kernel = Kernel::Idle;
         if let Some(believed) = &mut self.believed {
-            plan::absorb(believed, &outcomes);
+            plan::absorb(Arc::make_mut(believed), &outcomes);
         }
         let mut read_at = None;
         let mut refusals = Vec::new();
         for outcome in &outcomes {
             let Err(refusal) = &outcome.result else { continue };
+            self.settled = false;
             match refusal.kind {
                 // A destination of a service that was refused a moment ago is refused for that reason only.
                 RefusalKind::TableChanged if self.lacks_its_service(&outcome.step) => continue,
@@ -398,7 +420,7 @@ impl Director {
                 self.schedule.set(check, now + interval);
                 continue;
             }
-            let written = self.believed.as_ref().filter(|_| !self.settings.observe);
+            let written = self.believed.as_deref().filter(|_| !self.settings.observe);
             if !self.pools.checks().is_open(check, written) {
                 // Nothing is written where it is only observed: it will never be.
                 if !self.settings.observe {
@@ -482,6 +504,10 @@ impl Director {
             let draining = draining.flat_map(|server| server.services.iter().copied()).collect();
             self.drains.clean(believed, &draining);
         }
+        if full {
+            // A repair that waits is something to do.
+            self.settled = steps.is_empty() && self.drifts.held(now).next().is_none();
+        }
         steps.retain(|step| !self.is_refused(step));
         if full {
             self.full_comparison(&steps, actions);
@@ -518,7 +544,7 @@ impl Director {
         let is_there = |table: &Table| table.services.contains_key(&service);
         destination.is_some()
             && self.refused.contains_key(&(service, None))
-            && !self.believed.as_ref().is_some_and(is_there)
+            && !self.believed.as_deref().is_some_and(is_there)
     }
 
     /// What goes with a comparison of the whole table: what will be owned is put on record before it is written,
@@ -533,9 +559,6 @@ impl Director {
             .flat_map(|server| server.services.iter().copied())
             .chain(self.pools.checks().paths().services().map(|(key, _)| key))
             .collect();
-        let hold = servers.iter().flat_map(VirtualServer::virtual_addresses);
-        let hold: BTreeSet<_> = hold.chain(self.drains.addresses()).collect();
-        let release: BTreeSet<_> = self.owned.addresses.difference(&hold).cloned().collect();
         // What the kernel still has of ours is owned until it is gone, also where its removal was refused.
         let believed = self.believed.as_ref();
         let is_there = |key: &&ServiceKey| believed.is_some_and(|table| table.services.contains_key(*key));
@@ -545,7 +568,7 @@ impl Director {
             services,
             with_thresholds: (*self.details).clone(),
             destinations: self.ours.clone(),
-            addresses: &hold | &release,
+            addresses: &self.wanted_addresses() | &self.owned.addresses,
         };
         if owned != self.owned {
             self.owned = owned;
@@ -558,10 +581,23 @@ impl Director {
         if steps.is_empty() {
             self.writes_in_a_row = 0;
         }
+        self.ask_for_addresses(actions);
+        self.announce_ready(actions);
+    }
+
+    /// The addresses that have to be on this host's devices.
+    fn wanted_addresses(&self) -> BTreeSet<VirtualAddress> {
+        let servers = self.config.virtual_servers.iter();
+        let configured = servers.flat_map(VirtualServer::virtual_addresses);
+        configured.chain(self.drains.addresses()).collect()
+    }
+
+    fn ask_for_addresses(&self, actions: &mut Vec<Action>) {
+        let hold = self.wanted_addresses();
+        let release: BTreeSet<_> = self.owned.addresses.difference(&hold).cloned().collect();
         if !hold.is_empty() || !release.is_empty() {
             actions.push(Action::HoldAddresses { hold, release });
         }
-        self.announce_ready(actions);
     }
 
     fn announce_ready(&mut self, actions: &mut Vec<Action>) {

@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use super::{Director, Kernel};
 use crate::model::control::WaitingServer;
-use crate::model::{
-    Action, Config, Event, Instant, OperatorOrder, ServerState, Step, Table, VirtualAddress, VirtualServer,
-};
+use crate::model::{Action, Config, Event, Instant, OperatorOrder, ServerState, Step, Table, VirtualAddress};
 
 /// What a reload would do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -31,7 +29,7 @@ impl Director {
         trial.kernel = Kernel::Idle;
         trial.pause = None;
         // What it tells and probes is nobody's business.
-        trial.handle(Event::ConfigLoaded(Arc::clone(&config)), now);
+        trial.handle(Event::ConfigLoaded(config), now);
         for order in orders {
             trial.handle(Event::Operator(order), now);
         }
@@ -43,8 +41,7 @@ impl Director {
                 None
             }
         });
-        let hold = config.virtual_servers.iter().flat_map(VirtualServer::virtual_addresses);
-        let hold: BTreeSet<_> = hold.chain(trial.drains.addresses()).collect();
+        let hold = trial.wanted_addresses();
         Rehearsal {
             steps: steps.unwrap_or_default(),
             put: &hold - &self.owned.addresses,

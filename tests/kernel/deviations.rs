@@ -37,14 +37,24 @@ fn weights(site: &Site) -> [Option<u32>; 3] {
 
 fn wait_for(site: &Site, daemon: &Daemon, wanted: [Option<u32>; 3]) {
     wait_until("the weights in the kernel", SOON, || weights(site) == wanted).unwrap_or_else(|error| {
-        panic!("{error}: {:?}, wanted {wanted:?}\n{}", weights(site), daemon.process.log())
+        panic!(
+            "{error}: {:?}, wanted {wanted:?}\n{}",
+            weights(site),
+            daemon.process.log()
+        )
     });
 }
 
 /// Runs a verb that has to succeed.
 fn says(site: &Site, arguments: &[&str]) -> String {
     let finished = ipvsd(site.director(), arguments);
-    assert_eq!(finished.code(), 0, "{arguments:?}: {}{}", finished.stdout, finished.stderr);
+    assert_eq!(
+        finished.code(),
+        0,
+        "{arguments:?}: {}{}",
+        finished.stdout,
+        finished.stderr
+    );
     finished.stdout
 }
 
@@ -110,7 +120,13 @@ fn a_share_of_the_weight_and_what_holds_until_the_next_reload() {
     wait_for(&site, &daemon, [Some(0), Some(9), None]);
     // A plan knows that it would be over.
     let plan = ipvsd(site.director(), &["plan"]);
-    assert_eq!((plan.code(), plan.stdout.lines().count()), (3, 2), "{}{}", plan.stdout, plan.stderr);
+    assert_eq!(
+        (plan.code(), plan.stdout.lines().count()),
+        (3, 2),
+        "{}{}",
+        plan.stdout,
+        plan.stderr
+    );
     site.configure(&pool(&site, &[(0, 20), (1, 4)], ""));
     says(&site, &["reload"]);
     wait_for(&site, &daemon, [Some(10), Some(4), None]);
@@ -142,7 +158,11 @@ fn a_plan_says_what_a_reload_does_with_the_states_that_checks_have_found() {
         serde_json::from_str(&finished.stdout).expect("JSON")
     };
     let (asked, offline) = (document(&[]), document(&["--offline", "-c", path]));
-    let members = |document: &Value| document.as_object().map(|object| object.keys().cloned().collect::<Vec<_>>());
+    let members = |document: &Value| {
+        document
+            .as_object()
+            .map(|object| object.keys().cloned().collect::<Vec<_>>())
+    };
     assert_eq!(members(&asked), members(&offline));
     assert_eq!((&asked["daemon"], &offline["daemon"]), (&true.into(), &false.into()));
     assert_eq!(offline["steps"].as_array().map(Vec::len), Some(3), "{offline}");
@@ -154,7 +174,11 @@ fn a_plan_says_what_a_reload_does_with_the_states_that_checks_have_found() {
     let other = file.with_file_name("other.toml");
     std::fs::write(&other, pool(&site, &[(0, 9)], "")).expect("a file");
     let plan = ipvsd(site.director(), &["plan", "-c", other.to_str().expect("a path")]);
-    assert!(plan.stderr.contains("not this file") && plan.code() == 3, "{}", plan.stderr);
+    assert!(
+        plan.stderr.contains("not this file") && plan.code() == 3,
+        "{}",
+        plan.stderr
+    );
     configure(site.director(), "nonsense");
     let plan = ipvsd(site.director(), &["plan"]);
     assert_eq!(plan.code(), 1);
@@ -169,21 +193,44 @@ fn a_group_may_look_and_another_may_do_everything() {
     let groups = std::fs::read_to_string("/etc/group").expect("groups");
     let gid = |name: &str| {
         let line = groups.lines().find_map(|line| line.strip_prefix(&format!("{name}:x:")));
-        line.expect("the group").split(':').next().expect("its number").to_owned()
+        line.expect("the group")
+            .split(':')
+            .next()
+            .expect("its number")
+            .to_owned()
     };
     let (writers, readers) = (gid("daemon"), gid("adm"));
     // As a supplementary group, beside another first one.
     let run = |group: &str, verb: &[&str]| {
-        let user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--groups", group, crate::site::IPVSD];
+        let user = [
+            "setpriv",
+            "--reuid",
+            "65534",
+            "--regid",
+            "65534",
+            "--groups",
+            group,
+            crate::site::IPVSD,
+        ];
         site.director().exec(&[&user, verb].concat()).expect("setpriv runs")
     };
     let drain = ["drain", &server(&site, 0)].map(str::to_owned);
     let drain: Vec<&str> = drain.iter().map(String::as_str).collect();
-    for (group, looks, changes) in [(&writers, true, true), (&readers, true, false), (&"65534".to_owned(), false, false)] {
+    for (group, looks, changes) in [
+        (&writers, true, true),
+        (&readers, true, false),
+        (&"65534".to_owned(), false, false),
+    ] {
         let status = run(group, &["status"]);
         assert_eq!(status.code() == 0, looks, "{group}: {}{}", status.stdout, status.stderr);
         let drained = run(group, &drain);
-        assert_eq!(drained.code() == 0, changes, "{group}: {}{}", drained.stdout, drained.stderr);
+        assert_eq!(
+            drained.code() == 0,
+            changes,
+            "{group}: {}{}",
+            drained.stdout,
+            drained.stderr
+        );
     }
     let refused = run(&readers, &drain);
     assert!(refused.stderr.contains("`drain` is for root"), "{}", refused.stderr);

@@ -36,7 +36,12 @@ impl Shell {
             let refused = match read.await {
                 Ok((Ok(loaded), file)) => {
                     let details: BTreeSet<_> = &*details | &director::services_with_thresholds(&loaded.config);
-                    match kernel.read_table(Arc::new(details)).await {
+                    // Nothing is known of it, so it is told whole.
+                    match kernel
+                        .read_table(Arc::new(details), None)
+                        .await
+                        .map(Option::unwrap_or_default)
+                    {
                         Ok(table) => {
                             let loaded = Box::new(loaded);
                             let _ = sender.send(Message::Rehearse(Rehearse {

@@ -15,8 +15,8 @@ use crate::daemon::control;
 use crate::daemon::files::{self, BadConfig, Loaded, Seen};
 use crate::daemon::running::RunningFile;
 use crate::director;
-use crate::model::{Config, Event};
 use crate::model::control::{EventKind, Level, Refused, RefusedFiles, Reloaded, Reply, SCHEMA, Trouble};
+use crate::model::{Config, Event};
 
 /// Those who wait for the outcome of a reload.
 type Waiters = Vec<oneshot::Sender<Answer>>;
