@@ -244,7 +244,7 @@ fn a_file_that_changes_is_read_again_and_a_half_written_one_changes_nothing() {
     let whole = service(80, &[11, 12, 13], "");
     fs::write(&part, &whole[..whole.len() - 7]).expect("a file");
     wait_until("it is refused", SOON, || {
-        daemon.process.log().contains("cannot be used")
+        daemon.process.log().contains("configuration refused")
     })
     .expect("a line in the log");
     assert_eq!(found(director, 80).as_deref(), Some("11=1 12=1"));

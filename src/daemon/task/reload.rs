@@ -161,9 +161,13 @@ impl Shell {
                 })
             }
             Outcome::Refused { refused, seen } => {
-                let (message, problems) = (&refused.message, &refused.problems);
-                error!("{message}: {}", problems.join("\n"));
-                let text = format!("{message}: {}", first_of(problems));
+                let problems = &refused.problems;
+                let refusal = match refused.trouble == Trouble::RemovesTooMuch {
+                    true => format!("configuration refused: {}", refused.message),
+                    false => "configuration refused, the running one stays".to_owned(),
+                };
+                error!("{refusal}: {}", problems.join("\n"));
+                let text = format!("{refusal}: {}", first_of(problems));
                 self.note(EventKind::Configuration, Level::Error, text.clone());
                 let time = control::unix_time();
                 let seen = seen.map(Arc::new).unwrap_or_else(|| self.reloads.last_seen());
