@@ -16,11 +16,17 @@ _ipvsd() {
             ",$1")
                 cmd="ipvsd"
                 ;;
+            ipvsd,add)
+                cmd="ipvsd__subcmd__add"
+                ;;
             ipvsd,apply)
                 cmd="ipvsd__subcmd__apply"
                 ;;
             ipvsd,check-config)
                 cmd="ipvsd__subcmd__check__subcmd__config"
+                ;;
+            ipvsd,config)
+                cmd="ipvsd__subcmd__config"
                 ;;
             ipvsd,drain)
                 cmd="ipvsd__subcmd__drain"
@@ -40,6 +46,9 @@ _ipvsd() {
             ipvsd,maint)
                 cmd="ipvsd__subcmd__maint"
                 ;;
+            ipvsd,pause)
+                cmd="ipvsd__subcmd__pause"
+                ;;
             ipvsd,plan)
                 cmd="ipvsd__subcmd__plan"
                 ;;
@@ -54,6 +63,12 @@ _ipvsd() {
                 ;;
             ipvsd,reload)
                 cmd="ipvsd__subcmd__reload"
+                ;;
+            ipvsd,remove)
+                cmd="ipvsd__subcmd__remove"
+                ;;
+            ipvsd,resume)
+                cmd="ipvsd__subcmd__resume"
                 ;;
             ipvsd,return)
                 cmd="ipvsd__subcmd__return"
@@ -70,11 +85,17 @@ _ipvsd() {
             ipvsd,why)
                 cmd="ipvsd__subcmd__why"
                 ;;
+            ipvsd__subcmd__help,add)
+                cmd="ipvsd__subcmd__help__subcmd__add"
+                ;;
             ipvsd__subcmd__help,apply)
                 cmd="ipvsd__subcmd__help__subcmd__apply"
                 ;;
             ipvsd__subcmd__help,check-config)
                 cmd="ipvsd__subcmd__help__subcmd__check__subcmd__config"
+                ;;
+            ipvsd__subcmd__help,config)
+                cmd="ipvsd__subcmd__help__subcmd__config"
                 ;;
             ipvsd__subcmd__help,drain)
                 cmd="ipvsd__subcmd__help__subcmd__drain"
@@ -94,6 +115,9 @@ _ipvsd() {
             ipvsd__subcmd__help,maint)
                 cmd="ipvsd__subcmd__help__subcmd__maint"
                 ;;
+            ipvsd__subcmd__help,pause)
+                cmd="ipvsd__subcmd__help__subcmd__pause"
+                ;;
             ipvsd__subcmd__help,plan)
                 cmd="ipvsd__subcmd__help__subcmd__plan"
                 ;;
@@ -108,6 +132,12 @@ _ipvsd() {
                 ;;
             ipvsd__subcmd__help,reload)
                 cmd="ipvsd__subcmd__help__subcmd__reload"
+                ;;
+            ipvsd__subcmd__help,remove)
+                cmd="ipvsd__subcmd__help__subcmd__remove"
+                ;;
+            ipvsd__subcmd__help,resume)
+                cmd="ipvsd__subcmd__help__subcmd__resume"
                 ;;
             ipvsd__subcmd__help,return)
                 cmd="ipvsd__subcmd__help__subcmd__return"
@@ -164,12 +194,34 @@ _ipvsd() {
 
     case "${cmd}" in
         ipvsd)
-            opts="-h -V --help --version run check-config plan apply list ipvsadm status why drain maint ready weight return rebuild reload events realserver help"
+            opts="-h -V --help --version run check-config config plan apply list ipvsadm status why drain maint ready weight add remove return rebuild reload pause resume events realserver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__add)
+            opts="-h -V --weight --json --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --weight)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -217,8 +269,26 @@ _ipvsd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        ipvsd__subcmd__config)
+            opts="-h -V --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         ipvsd__subcmd__drain)
-            opts="-h -V --deadline --wait --json --run-dir --help --version"
+            opts="-h -V --deadline --until-reload --wait --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -266,8 +336,22 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__help)
-            opts="run check-config plan apply list ipvsadm status why drain maint ready weight return rebuild reload events realserver help"
+            opts="run check-config config plan apply list ipvsadm status why drain maint ready weight add remove return rebuild reload pause resume events realserver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__help__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -294,6 +378,20 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__help__subcmd__check__subcmd__config)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__help__subcmd__config)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -378,6 +476,20 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__help__subcmd__maint)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__help__subcmd__pause)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -490,6 +602,34 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__help__subcmd__reload)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__help__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__help__subcmd__resume)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -630,6 +770,24 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__maint)
+            opts="-h -V --until-reload --json --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__pause)
             opts="-h -V --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -648,7 +806,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__plan)
-            opts="-c -h -V --config --run-dir --help --version"
+            opts="-c -h -V --config --offline --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -674,7 +832,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__ready)
-            opts="-h -V --json --run-dir --help --version"
+            opts="-h -V --until-reload --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -880,6 +1038,42 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__reload)
+            opts="-h -V --force --json --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__remove)
+            opts="-h -V --json --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__resume)
             opts="-h -V --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -960,7 +1154,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__weight)
-            opts="-h -V --json --run-dir --help --version"
+            opts="-h -V --until-reload --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -8,7 +8,7 @@ use super::hints::Scope;
 use super::problem::Place;
 use super::reader::{Item, Reader};
 use super::tree::Table;
-use crate::model::{Notify, PoolPolicy, RealServer, ReturnMode, Scheduler};
+use crate::model::{ForeignDestinations, Notify, PoolPolicy, RealServer, ReturnMode, Scheduler};
 
 const MOST: u32 = 2_147_483_647;
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -40,6 +40,11 @@ pub(super) enum OnDown {
 }
 
 const ON_DOWN: [(&str, OnDown); 3] = [("keep", OnDown::Keep), ("drain", OnDown::Drain), ("kill", OnDown::Kill)];
+
+const FOREIGN: [(&str, ForeignDestinations); 2] = [
+    ("remove", ForeignDestinations::Remove),
+    ("keep", ForeignDestinations::Keep),
+];
 
 /// What the pool's keys say.
 pub(super) struct Policy {
@@ -74,6 +79,7 @@ pub(super) fn read(
         on_down,
         drain_timeout,
         ha_suspend,
+        foreign_destinations,
     ] = reader.pick(table, Scope::PoolKeys);
     let mut command = |item: Option<&Item<'_>>, key| item.and_then(|item| read_command(reader, item, key));
     let quorum_notify = Notify {
@@ -98,6 +104,9 @@ pub(super) fn read(
         slow_start,
         drain_timeout,
         ha_suspend: ha_suspend.is_some_and(|item| read_ha_suspend(reader, item, by_mark)),
+        foreign_destinations: foreign_destinations
+            .and_then(|item| reader.word(item, "foreign_destinations", &FOREIGN))
+            .unwrap_or_default(),
     };
     Policy {
         policy,

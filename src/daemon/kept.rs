@@ -1,7 +1,8 @@
 //! Files that outlive the process: read within bounds, written whole and renamed into place.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::Context;
@@ -23,7 +24,7 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     Ok(Some(fs::read(path)?))
 }
 
-/// Puts this text into the file, all or nothing, and makes its folder where there is none.
+/// Puts this text into the file, all or nothing, and makes its folder where there is none. Only its owner may read it.
 ///
 /// # Errors
 /// The folder cannot be written; the text names the file.
@@ -33,7 +34,12 @@ pub(super) fn write(path: &Path, text: &[u8]) -> anyhow::Result<()> {
             fs::create_dir_all(folder)?;
         }
         let draft = path.with_extension("json.new");
-        let mut out = File::create(&draft)?;
+        let mut out = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&draft)?;
         out.write_all(text)?;
         out.sync_data()?;
         fs::rename(&draft, path)

@@ -4,7 +4,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `task` | the loop: events in, actions out; `task::calls`: what callers of the control socket ask of it |
+//! | `task` | the loop: events in, actions out; `task::calls`: what callers of the control socket ask of it; `task::reload`: reading the configuration again |
 //! | `once` | `plan` and `apply`, without the loop |
 //! | `files` | reading the configuration |
 //! | `host` | this host's settings before the director starts |
@@ -17,6 +17,8 @@
 //! | `record` | what ipvsd owns, under the run directory |
 //! | `wishes` | what operators want of servers, beside the record |
 //! | `kept` | files that outlive the process, for both |
+//! | `watch` | whether the configuration's files change |
+//! | `running` | the configuration in use, as it was read |
 //! | `report` | the log |
 
 mod addresses;
@@ -32,7 +34,9 @@ pub mod once;
 mod presence;
 pub mod record;
 mod report;
+pub mod running;
 mod task;
+mod watch;
 pub mod wishes;
 
 pub use task::{Options, run};

@@ -7,7 +7,7 @@ use super::checks::{CheckId, CheckSlot, Finished};
 use crate::model::{Action, CheckState, HoldEnd, HoldId, Instant, ProbeId};
 
 /// What a check knows of its held connection.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Holding {
     /// The connection, and when it was opened.
     open: Option<(HoldId, Instant)>,

@@ -23,6 +23,16 @@ pub struct Notify {
     pub down: Option<Arc<Command>>,
 }
 
+/// What becomes of destinations in a service of ours that ipvsd never put there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForeignDestinations {
+    /// They are taken out.
+    #[default]
+    Remove,
+    /// They stay as they are.
+    Keep,
+}
+
 /// How a pool behaves as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolPolicy {
@@ -44,6 +54,8 @@ pub struct PoolPolicy {
     pub drain_timeout: Option<Duration>,
     /// Probe only while a virtual address of this pool is on this host.
     pub ha_suspend: bool,
+    /// What becomes of destinations in its services that somebody else has put there.
+    pub foreign_destinations: ForeignDestinations,
 }
 
 impl Default for PoolPolicy {
@@ -57,6 +69,7 @@ impl Default for PoolPolicy {
             slow_start: None,
             drain_timeout: None,
             ha_suspend: false,
+            foreign_destinations: ForeignDestinations::default(),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Programs of the user's: started with a clean environment as an unprivileged user, heard, and ended with all that they
 //! have started.
 //!
-//! A hand: it runs what it is told to and says how it ended; it decides nothing, retries nothing and keeps no queue.
+//! A hand: it runs what it is told to and says how it ended; it decides nothing, retries nothing and keeps no queue. `running` looks which programs of a name there are.
+
+mod running;
 
 use std::convert::Infallible;
 use std::ffi::OsStr;
@@ -13,6 +15,8 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, User};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
+
+pub use running::running;
 
 /// The environment's only variable beside those that are asked for.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

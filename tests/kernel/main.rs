@@ -5,6 +5,7 @@
 mod bad_input;
 mod control;
 mod daemon;
+mod deviations;
 mod failover;
 mod ipvs;
 mod ipvsadm;
@@ -21,4 +22,5 @@ mod scenario_s4;
 mod scenario_s5;
 mod schedulers;
 mod site;
+mod truth;
 mod vagrant;
