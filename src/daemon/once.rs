@@ -108,11 +108,9 @@ pub fn apply(options: &Options) -> anyhow::Result<Applied> {
     let mut left_over = BTreeSet::new();
     let mut not_made = 0;
     if !difference.steps.is_empty() {
-        for outcome in client.apply(&difference.steps) {
-            if let Err(refusal) = outcome.result {
-                not_made += 1;
-                problems.push(refusal.message);
-            }
+        for refused in client.write(&difference.steps).into_iter().filter_map(Result::err) {
+            not_made += 1;
+            problems.push(refused.refusal.message);
         }
         let still = not_in_force(&mut client, &difference.steps, &wanted, &removable(&config, &intended))
             .context("cannot read the kernel's table back")?;

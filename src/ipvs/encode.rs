@@ -15,6 +15,9 @@ pub const HEADER: usize = 16;
 /// Length of a generic-netlink header.
 pub const GENERIC_HEADER: usize = 4;
 
+/// The longest payload of a fixed length: an IPv6 address.
+const LONGEST: usize = 16;
+
 const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_ACK: u16 = 0x4;
 const NLM_F_DUMP: u16 = 0x300;
@@ -152,12 +155,13 @@ pub fn family_request(out: &mut Vec<u8>, sequence: u32, name: &str) {
 
 fn begin(out: &mut Vec<u8>, kind: u16, flags: u16, sequence: u32, command: u8) -> usize {
     let start = out.len();
-    out.extend_from_slice(&0u32.to_ne_bytes());
-    out.extend_from_slice(&kind.to_ne_bytes());
-    out.extend_from_slice(&flags.to_ne_bytes());
-    out.extend_from_slice(&sequence.to_ne_bytes());
-    out.extend_from_slice(&0u32.to_ne_bytes());
-    out.extend_from_slice(&[command, 1, 0, 0]);
+    // The length is filled in at the end; no port, for the kernel knows it.
+    let mut headers = [0; HEADER + GENERIC_HEADER];
+    headers[4..6].copy_from_slice(&kind.to_ne_bytes());
+    headers[6..8].copy_from_slice(&flags.to_ne_bytes());
+    headers[8..12].copy_from_slice(&sequence.to_ne_bytes());
+    headers[HEADER..].copy_from_slice(&[command, 1, 0, 0]);
+    out.extend_from_slice(&headers);
     start
 }
 
@@ -166,12 +170,14 @@ fn finish(out: &mut [u8], start: usize) {
     out[start..start + 4].copy_from_slice(&length.to_ne_bytes());
 }
 
-fn attribute(out: &mut Vec<u8>, kind: u16, payload: &[u8]) {
-    let length = u16::try_from(payload.len() + 4).unwrap_or(u16::MAX);
-    out.extend_from_slice(&length.to_ne_bytes());
-    out.extend_from_slice(&kind.to_ne_bytes());
-    out.extend_from_slice(payload);
-    out.resize(out.len().next_multiple_of(4), 0);
+/// An attribute of a fixed length, appended in one piece: a table has a hundred thousand of them.
+fn attribute<const N: usize>(out: &mut Vec<u8>, kind: u16, payload: &[u8; N]) {
+    const { assert!(N <= LONGEST, "room for the payload") };
+    let mut whole = [0; 4 + LONGEST];
+    whole[..2].copy_from_slice(&((N + 4) as u16).to_ne_bytes());
+    whole[2..4].copy_from_slice(&kind.to_ne_bytes());
+    whole[4..4 + N].copy_from_slice(payload);
+    out.extend_from_slice(&whole[..(4 + N).next_multiple_of(4)]);
 }
 
 /// A string with its NUL.
