@@ -1200,6 +1200,20 @@ fn a_server_that_lets_one_more_in_while_it_dies_is_out_all_the_same() {
 }
 
 #[test]
+fn a_server_that_dies_between_a_probe_and_the_next_connection_is_out_all_the_same() {
+    let mut world = World::new();
+    world.start(holding(200, &[11, 12]));
+    world.run_for(seconds(15));
+    world.end_hold(11, HoldEnd::Closed);
+    world.run_for(Duration::from_millis(6));
+    assert_eq!((world.shown().as_str(), world.holds.len()), ("11=1 12=1", 2));
+    world.answer(11, Answer::Refuses);
+    world.end_hold(11, HoldEnd::NotOpened);
+    world.run_for(Duration::from_millis(6));
+    assert_eq!(world.shown(), "12=1");
+}
+
+#[test]
 fn a_server_that_cannot_be_held_is_not_asked_faster_than_it_is_probed() {
     for end in [HoldEnd::NotOpened, HoldEnd::Closed] {
         let mut world = World::new();
