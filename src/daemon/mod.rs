@@ -16,7 +16,8 @@
 //! | `control`, `journal` | what callers of the control socket ask, what they follow |
 //! | `record` | what ipvsd owns, under the run directory |
 //! | `wishes` | what operators want of servers, beside the record |
-//! | `kept` | files that outlive the process, for both |
+//! | `state` | what is known of servers and pools, beside the record |
+//! | `kept` | files that outlive the process, for all three |
 //! | `report` | the log |
 
 mod addresses;
@@ -32,6 +33,7 @@ pub mod once;
 mod presence;
 pub mod record;
 mod report;
+pub mod state;
 mod task;
 pub mod wishes;
 

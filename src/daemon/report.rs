@@ -182,6 +182,12 @@ pub(super) fn report(transition: &Transition) {
                 "check passed with a warning: {warning}"
             );
         }
+        Transition::StateTakenOver { checks, of, age } => {
+            info!(
+                "took over the states of {checks} of {of} checks, as they were {} ago",
+                seconds(*age)
+            );
+        }
         Transition::StepRefused { message } => error!("{message}"),
         Transition::TableDrifted { steps } => {
             warn!(

@@ -4,6 +4,7 @@
 //! loading a kernel module does. The director is asked about everything and nothing here decides.
 
 mod calls;
+mod keeping;
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -23,6 +24,7 @@ use super::files::{self, Loaded};
 use super::instance::Instance;
 use super::journal::Journal;
 use super::record::Record;
+use super::state::{self, Pace, StateFile};
 use super::wishes::{self, WishesFile};
 use super::{addresses, control, host, memory, presence, report};
 use crate::control::{Answer, Listener, Patience, SOCKET_NAME};
@@ -51,6 +53,8 @@ const TICK: Duration = Duration::from_millis(10);
 /// What reaches the loop from its helpers.
 enum Message {
     Event(Event),
+    /// The file with what is known was written, or could not be.
+    StateWritten(anyhow::Result<()>),
     /// A reload has read the files and prepared this host: the new configuration with its warnings, or every problem.
     Reloaded(Result<(Arc<Config>, Vec<String>), Vec<String>>),
 }
@@ -128,6 +132,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         wishes_saved: Instant::START,
         started_at: control::unix_time(),
         configured: Instant::START,
+        state: Arc::new(StateFile::beside(&record)),
+        state_pace: Pace::new(),
         record,
     };
     runtime.block_on(shell.run(loaded, receiver, taken))
@@ -166,6 +172,9 @@ struct Shell {
     started_at: UnixTime,
     /// When the configuration was taken over.
     configured: Instant,
+    /// What is known, for the next process.
+    state: state::Shared,
+    state_pace: Pace,
 }
 
 impl Shell {
@@ -228,6 +237,7 @@ impl Shell {
                 () = sleep_until(wake) => {
                     self.tell(Event::TimeReached);
                     self.pass_deadlines();
+                    self.keep_state();
                     self.take_connects();
                 }
                 () = self.connects.ready() => self.take_connects(),
@@ -242,6 +252,8 @@ impl Shell {
             let _ = self.save_wishes();
         }
         notify(&[NotifyState::Stopping]);
+        // It is logged where it fails.
+        let _ = self.save_state();
         info!("stopping; the kernel's table and the virtual addresses stay as they are");
         Ok(())
     }
@@ -252,7 +264,8 @@ impl Shell {
             .director
             .next_wake()
             .into_iter()
-            .chain(self.wishlist.next_deadline());
+            .chain(self.wishlist.next_deadline())
+            .chain(self.next_state());
         // What is due already waits no longer.
         let gathered = |at: Instant| if at > self.now() { at.round_up(TICK) } else { at };
         let due = due.min().map(|at| self.started + gathered(at).since_start());
@@ -280,6 +293,7 @@ impl Shell {
                 }
                 self.tell(event);
             }
+            Message::StateWritten(written) => self.state_written(written),
             Message::Reloaded(Ok((config, warnings))) => {
                 let (virtual_servers, real_servers) = (config.virtual_servers.len(), config.real_server_count());
                 if let Some(socket) = &self.socket {
@@ -350,6 +364,7 @@ impl Shell {
             Ok(wishes) => self.wishlist = Wishlist::restored(wishes, now),
             Err(problem) => warn!("{problem:#}"),
         }
+        self.recall_state();
     }
 
     /// Takes over a good configuration.

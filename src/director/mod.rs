@@ -25,6 +25,7 @@
 //! | `history` | the last results of every check, the last events of all |
 //! | `view` | what is shown of all this over the control socket |
 //! | `events` | what has happened, for those who ask there |
+//! | `snapshot` | what is known, for the next process, and what the one before knew |
 //! | `select` | which servers an operator means |
 //! | `wishlist` | what operators want of servers, who said so and when, for a restart to keep |
 
@@ -43,6 +44,7 @@ mod pools;
 mod review;
 mod schedule;
 mod select;
+mod snapshot;
 mod suspended;
 mod trouble;
 mod view;
@@ -63,6 +65,7 @@ use desired::desired_services;
 use drains::Drains;
 use pools::Pools;
 use schedule::Schedule;
+use snapshot::Recalled;
 use trouble::Troubles;
 
 pub use events::event_of;
@@ -160,6 +163,10 @@ pub struct Director {
     next_read: Option<Instant>,
     troubles: Troubles,
     ready_announced: bool,
+    /// What the process before knew, until the first configuration.
+    recalled: Option<Recalled>,
+    /// Raised by all that is worth writing down soon.
+    revision: u64,
 }
 
 impl Director {
@@ -188,6 +195,8 @@ impl Director {
             next_read: None,
             troubles: Troubles::default(),
             ready_announced: false,
+            recalled: None,
+            revision: 0,
         }
     }
 
@@ -207,6 +216,7 @@ impl Director {
         let mut actions = Vec::new();
         match event {
             Event::OwnedLoaded(owned) => self.owned = owned,
+            Event::StateLoaded { snapshot, age } => self.recalled = Some(Recalled::new(*snapshot, age, now)),
             Event::ConfigLoaded(config) => self.load(config, now, &mut actions),
             Event::TableRead(table) => self.look(table, now, &mut actions),
             Event::TableReadFailed(message) => {
@@ -245,6 +255,9 @@ impl Director {
 
     fn load(&mut self, config: Arc<Config>, now: Instant, actions: &mut Vec<Action>) {
         let (added, closed) = self.pools.load(&config, now);
+        self.drains.leave(&self.config, &config, now);
+        self.recall(&config, now, actions);
+        self.revision += 1;
         actions.extend(closed.into_iter().map(Action::CloseHold));
         self.tell_of_closed_paths(actions);
         // Not all first probes at once: a millisecond apart, or closer where they would not fit into one interval.
@@ -432,6 +445,10 @@ impl Director {
                 pool_of.insert(key, server);
             }
         }
+        if full {
+            self.drains
+                .add_services(&mut wanted, believed, &self.owned.services, now);
+        }
         let rebuild: BTreeSet<_> = std::mem::take(&mut self.rebuild)
             .into_iter()
             .flat_map(|pool| self.config.virtual_servers[pool].services.iter().copied())
@@ -445,8 +462,11 @@ impl Director {
                 false => plan::service_steps(*key, service, actual, &mut of_service),
             }
             let filled = rebuild.contains(key) || actual.is_none_or(|actual| actual.destinations.is_empty());
-            if filled && service.spec.scheduler == Scheduler::Mh {
-                let full = |destination: &DestinationKey| desired::configured_weight(pool_of[key], key, destination);
+            if filled
+                && service.spec.scheduler == Scheduler::Mh
+                && let Some(server) = pool_of.get(key)
+            {
+                let full = |destination: &DestinationKey| desired::configured_weight(server, key, destination);
                 of_service = plan::add_with_slots(of_service, full);
             }
             steps.append(&mut of_service);
@@ -460,7 +480,7 @@ impl Director {
         }
         steps.retain(|step| !self.is_refused(step));
         if full {
-            self.full_comparison(&steps, actions);
+            self.full_comparison(&steps, &wanted, actions);
         }
         if steps.is_empty() {
             return;
@@ -499,7 +519,7 @@ impl Director {
 
     /// What goes with a comparison of the whole table: what will be owned is put on record before it is written,
     /// and addresses are asked for once the table behind them is right, or as right as it gets.
-    fn full_comparison(&mut self, steps: &[Step], actions: &mut Vec<Action>) {
+    fn full_comparison(&mut self, steps: &[Step], wanted: &Table, actions: &mut Vec<Action>) {
         if self.settings.observe {
             return self.announce_ready(actions);
         }
@@ -509,7 +529,8 @@ impl Director {
             .flat_map(|server| server.services.iter().copied())
             .chain(self.pools.checks().paths().services().map(|(key, _)| key))
             .collect();
-        let hold: BTreeSet<_> = servers.iter().flat_map(VirtualServer::virtual_addresses).collect();
+        let mut hold: BTreeSet<_> = servers.iter().flat_map(VirtualServer::virtual_addresses).collect();
+        hold.extend(self.drains.addresses(wanted));
         let release: BTreeSet<_> = self.owned.addresses.difference(&hold).cloned().collect();
         // What the kernel still has of ours is owned until it is gone, also where its removal was refused.
         let believed = self.believed.as_ref();

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A command of the user's, one type everywhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
@@ -59,6 +61,20 @@ impl Default for PoolPolicy {
             ha_suspend: false,
         }
     }
+}
+
+/// Which part of a pool serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// Nothing is known of servers that serve as the table has it: everything stays as it was found.
+    Pending,
+    /// The real servers of this tier.
+    Servers(u32),
+    /// The sorry server.
+    Sorry,
+    /// Nobody.
+    Nobody,
 }
 
 /// How a pool comes back from a backup tier to a better one that can serve again.
