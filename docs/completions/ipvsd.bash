@@ -64,6 +64,9 @@ _ipvsd() {
             ipvsd,status)
                 cmd="ipvsd__subcmd__status"
                 ;;
+            ipvsd,upgrade)
+                cmd="ipvsd__subcmd__upgrade"
+                ;;
             ipvsd,weight)
                 cmd="ipvsd__subcmd__weight"
                 ;;
@@ -118,6 +121,9 @@ _ipvsd() {
             ipvsd__subcmd__help,status)
                 cmd="ipvsd__subcmd__help__subcmd__status"
                 ;;
+            ipvsd__subcmd__help,upgrade)
+                cmd="ipvsd__subcmd__help__subcmd__upgrade"
+                ;;
             ipvsd__subcmd__help,weight)
                 cmd="ipvsd__subcmd__help__subcmd__weight"
                 ;;
@@ -164,7 +170,7 @@ _ipvsd() {
 
     case "${cmd}" in
         ipvsd)
-            opts="-h -V --help --version run check-config plan apply list ipvsadm status why drain maint ready weight return rebuild reload events realserver help"
+            opts="-h -V --help --version run check-config plan apply list ipvsadm status why drain maint ready weight return rebuild reload upgrade events realserver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -266,7 +272,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__help)
-            opts="run check-config plan apply list ipvsadm status why drain maint ready weight return rebuild reload events realserver help"
+            opts="run check-config plan apply list ipvsadm status why drain maint ready weight return rebuild reload upgrade events realserver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -532,6 +538,20 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__help__subcmd__upgrade)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -942,6 +962,24 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__status)
+            opts="-h -V --json --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__upgrade)
             opts="-h -V --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

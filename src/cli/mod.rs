@@ -21,6 +21,7 @@ mod r#return;
 mod run;
 mod running;
 mod status;
+mod upgrade;
 mod weight;
 mod why;
 
@@ -72,6 +73,7 @@ enum Verb {
     Rebuild(rebuild::RebuildArgs),
     /// Have the running daemon read its configuration again, and say what came of it
     Reload(reload::ReloadArgs),
+    Upgrade(upgrade::UpgradeArgs),
     /// Show what has happened to servers, pools and the kernel's table
     Events(events::EventsArgs),
     /// Prepare this host to be a real server, undo it, or say whether it would work
@@ -102,6 +104,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Return(args) => r#return::run(args),
         Verb::Rebuild(args) => rebuild::run(args),
         Verb::Reload(args) => reload::run(&args),
+        Verb::Upgrade(args) => upgrade::run(&args),
         Verb::Events(args) => events::run(&args),
         Verb::Realserver(args) => realserver::run(&args),
         Verb::Generate(args) => docs::run(&args),

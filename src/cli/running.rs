@@ -73,9 +73,12 @@ pub(super) fn print_json(reply: &Reply) -> anyhow::Result<ExitCode> {
     print(&text)?;
     Ok(match reply {
         Reply::Refused(_) => ExitCode::FAILURE,
-        Reply::Status(_) | Reply::Why(_) | Reply::Event(_) | Reply::Reloaded(_) | Reply::Changed(_) => {
-            ExitCode::SUCCESS
-        }
+        Reply::Status(_)
+        | Reply::Why(_)
+        | Reply::Event(_)
+        | Reply::Reloaded(_)
+        | Reply::Upgraded(_)
+        | Reply::Changed(_) => ExitCode::SUCCESS,
     })
 }
 
@@ -126,6 +129,7 @@ pub(super) fn unexpected<T>(reply: &Reply) -> anyhow::Result<T> {
         Reply::Why(_) => "reasons",
         Reply::Event(_) => "an event",
         Reply::Reloaded(_) => "the outcome of a reload",
+        Reply::Upgraded(_) => "the outcome of an upgrade",
         Reply::Changed(_) => "a change",
         Reply::Refused(refused) => bail!("{}", refused.message),
     };

@@ -5,8 +5,9 @@
 //! decides what a request does.
 
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener as StdListener;
+use std::os::unix::net::{SocketAddr, UnixListener as StdListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,13 +83,21 @@ pub struct Call {
     pub caller: Caller,
     /// Where the answer goes.
     pub answer: oneshot::Sender<Answer>,
+    /// The connection itself, where the program that answers may be another one.
+    pub connection: Option<OwnedFd>,
 }
 
 /// The socket's file, there while this value is.
 #[derive(Debug)]
 pub struct Listener {
     path: PathBuf,
-    socket: Option<StdListener>,
+    socket: StdListener,
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
 }
 
 impl Listener {
@@ -111,7 +120,18 @@ impl Listener {
         socket.listen(BACKLOG)?;
         Ok(Self {
             path: path.to_owned(),
-            socket: Some(socket.into()),
+            socket: socket.into(),
+        })
+    }
+
+    /// The socket that the program before in this process has left open, if it is the one at this path.
+    pub fn inherited(path: &Path, descriptor: OwnedFd) -> Option<Self> {
+        let socket = StdListener::from(descriptor);
+        let is_there = |address: SocketAddr| address.as_pathname() == Some(path);
+        let ours = socket.local_addr().is_ok_and(is_there) && path.exists();
+        ours.then(|| Self {
+            path: path.to_owned(),
+            socket,
         })
     }
 
@@ -136,10 +156,9 @@ impl Listener {
     ///
     /// # Errors
     /// The event loop cannot watch the socket.
-    pub fn serve(&mut self, calls: mpsc::Sender<Call>, patience: Patience) -> io::Result<()> {
-        if let Some(socket) = self.socket.take() {
-            tokio::spawn(accept(UnixListener::from_std(socket)?, calls, patience));
-        }
+    pub fn serve(&self, calls: mpsc::Sender<Call>, patience: Patience) -> io::Result<()> {
+        let socket = UnixListener::from_std(self.socket.try_clone()?)?;
+        tokio::spawn(accept(socket, calls, patience));
         Ok(())
     }
 }
@@ -222,11 +241,16 @@ async fn converse(
             false => None,
         };
         let gone = Refused::new(Trouble::Busy, "the daemon is stopping");
+        let connection = match request == Request::Upgrade {
+            true => Some(AsRef::<UnixStream>::as_ref(&writer.half).as_fd().try_clone_to_owned()?),
+            false => None,
+        };
         let answer = match calls
             .send(Call {
                 request,
                 caller,
                 answer,
+                connection,
             })
             .await
         {
@@ -255,6 +279,7 @@ fn is_large(request: &Request) -> bool {
         Request::Status { .. } | Request::Why { .. } | Request::Return { .. } | Request::Rebuild { .. } => true,
         Request::Events { .. }
         | Request::Reload
+        | Request::Upgrade
         | Request::Drain { .. }
         | Request::Maint { .. }
         | Request::Ready { .. }

@@ -1,6 +1,7 @@
 //! What callers of the control socket ask, carried to the director and back.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -37,9 +38,10 @@ pub(super) fn name_of(caller: Caller) -> String {
     }
 }
 
-/// Makes the socket. A daemon that nobody can talk to forwards as well as any, so trouble is only said.
-pub(super) fn listen(path: &Path, group: Option<&str>) -> Option<Listener> {
-    match Listener::bind(path) {
+/// Makes the socket, or goes on with the one that the program before has left open. A daemon that nobody can talk to forwards as well as any, so trouble is only said.
+pub(super) fn listen(path: &Path, group: Option<&str>, left: Option<OwnedFd>) -> Option<Listener> {
+    let inherited = left.and_then(|left| Listener::inherited(path, left));
+    match inherited.map_or_else(|| Listener::bind(path), Ok) {
         Ok(listener) => {
             if group.is_some() {
                 allow(&listener, group);

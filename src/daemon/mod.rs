@@ -14,16 +14,19 @@
 //! | `instance` | one daemon a network namespace |
 //! | `memory` | giving back what parsing leaves behind |
 //! | `control`, `journal` | what callers of the control socket ask, what they follow |
+//! | `upgrade`, `handover` | another program in this one's place: whether it is good, what it is left |
 //! | `record` | what ipvsd owns, under the run directory |
 //! | `wishes` | what operators want of servers, beside the record |
 //! | `state` | what is known of servers and pools, beside the record |
 //! | `kept` | files that outlive the process, for all three |
+//! | `service_manager` | telling it of readiness and of being alive |
 //! | `report` | the log |
 
 mod addresses;
 mod commands;
 mod control;
 pub mod files;
+mod handover;
 mod host;
 pub mod instance;
 mod journal;
@@ -33,8 +36,10 @@ pub mod once;
 mod presence;
 pub mod record;
 mod report;
+mod service_manager;
 pub mod state;
 mod task;
+mod upgrade;
 pub mod wishes;
 
 pub use task::{Options, run};

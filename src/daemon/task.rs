@@ -5,9 +5,11 @@
 
 mod calls;
 mod keeping;
+mod upgrade;
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,16 +19,17 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::{oneshot, watch};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::commands::Commands;
 use super::files::{self, Loaded};
 use super::instance::Instance;
 use super::journal::Journal;
 use super::record::Record;
+use super::service_manager::notify;
 use super::state::{self, Pace, StateFile};
 use super::wishes::{self, WishesFile};
-use super::{addresses, control, host, memory, presence, report};
+use super::{addresses, control, handover, host, memory, presence, report, upgrade as program};
 use crate::control::{Answer, Listener, Patience, SOCKET_NAME};
 use crate::director::{self, Director, Now, Settings, Wishlist};
 use crate::model::control::{EventKind, EventRecord, Level, Refused, Reloaded, Reply, SCHEMA, Trouble};
@@ -55,6 +58,8 @@ enum Message {
     Event(Event),
     /// The file with what is known was written, or could not be.
     StateWritten(anyhow::Result<()>),
+    /// The program on disk was looked at: its version, or why it cannot take over.
+    ProgramExamined(Result<String, Box<Refused>>),
     /// A reload has read the files and prepared this host: the new configuration with its warnings, or every problem.
     Reloaded(Result<(Arc<Config>, Vec<String>), Vec<String>>),
 }
@@ -71,13 +76,16 @@ pub(super) type AddressOrder = (BTreeSet<VirtualAddress>, BTreeSet<VirtualAddres
 /// A bad configuration, another ipvsd in this network namespace, no IPVS in this kernel, no privilege. Once it
 /// runs, trouble is logged and lived with.
 pub fn run(options: &Options) -> anyhow::Result<()> {
+    // Before there is any thread.
+    let mut handed_over = handover::take();
     report::start_log();
     memory::take_sparingly();
     let loaded = files::load(&options.config)?;
-    let _instance = if options.observe {
-        None
-    } else {
-        Some(Instance::claim()?)
+    let left = handed_over.as_mut().and_then(|left| left.instance.take());
+    let instance = match left.and_then(Instance::inherited) {
+        Some(instance) => Some(instance),
+        None if options.observe => None,
+        None => Some(Instance::claim()?),
     };
     host::raise_file_limit();
     let kernel = ipvs::Handle::start()?;
@@ -107,7 +115,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     // One that only watches leaves the socket to the daemon that it may run beside.
     let socket = match options.observe {
         true => None,
-        false => control::listen(&record.beside(SOCKET_NAME), loaded.config.control.group.as_deref()),
+        false => control::listen(
+            &record.beside(SOCKET_NAME),
+            loaded.config.control.group.as_deref(),
+            handed_over.as_mut().and_then(|left| left.control.take()),
+        ),
     };
     let shell = Shell {
         options: options.clone(),
@@ -134,6 +146,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         configured: Instant::START,
         state: Arc::new(StateFile::beside(&record)),
         state_pace: Pace::new(),
+        instance,
+        program: program::own_program(),
+        upgrade: None,
+        upgraded: handed_over.map(|left| (left.from, left.caller)),
+        batches: 0,
         record,
     };
     runtime.block_on(shell.run(loaded, receiver, taken))
@@ -175,6 +192,16 @@ struct Shell {
     /// What is known, for the next process.
     state: state::Shared,
     state_pace: Pace,
+    /// The claim to this network namespace.
+    instance: Option<Instance>,
+    /// The file that this program was started from.
+    program: Option<PathBuf>,
+    /// The upgrade that was asked for.
+    upgrade: Option<upgrade::Upgrade>,
+    /// The version that this program has taken over from, and who is to be told once it is ready.
+    upgraded: Option<(String, Option<OwnedFd>)>,
+    /// Batches that are being written.
+    batches: usize,
 }
 
 impl Shell {
@@ -187,13 +214,16 @@ impl Shell {
         let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        if self.upgraded.is_some() {
+            handover::unblock_signals();
+        }
         let released = self.sender.clone();
         tokio::spawn(addresses::keep(taken, move |addresses| {
             // The loop has ended where nobody listens any more.
             let _ = released.send(Message::Event(Event::AddressesReleased(addresses)));
         }));
         let (calls, mut called) = channel(WAITING_CALLS);
-        if let Some(socket) = &mut self.socket {
+        if let Some(socket) = &self.socket {
             socket
                 .serve(calls, Patience::default())
                 .context("cannot watch the control socket")?;
@@ -246,6 +276,7 @@ impl Shell {
                 _ = interrupt.recv() => break,
                 _ = pulse.tick() => self.pulse(),
             }
+            self.go_on_upgrading();
         }
         if self.wishlist.wishes().next().is_some() {
             // It is logged where it fails.
@@ -265,7 +296,8 @@ impl Shell {
             .next_wake()
             .into_iter()
             .chain(self.wishlist.next_deadline())
-            .chain(self.next_state());
+            .chain(self.next_state())
+            .chain(self.next_upgrade());
         // What is due already waits no longer.
         let gathered = |at: Instant| if at > self.now() { at.round_up(TICK) } else { at };
         let due = due.min().map(|at| self.started + gathered(at).since_start());
@@ -288,11 +320,14 @@ impl Shell {
     fn take(&mut self, message: Message) {
         match message {
             Message::Event(event) => {
-                if let Event::HoldEnded { hold, .. } = &event {
-                    self.holds.remove(hold);
+                match &event {
+                    Event::HoldEnded { hold, .. } => drop(self.holds.remove(hold)),
+                    Event::StepsApplied(_) => self.batches -= 1,
+                    _ => {}
                 }
                 self.tell(event);
             }
+            Message::ProgramExamined(examined) => self.program_examined(examined),
             Message::StateWritten(written) => self.state_written(written),
             Message::Reloaded(Ok((config, warnings))) => {
                 let (virtual_servers, real_servers) = (config.virtual_servers.len(), config.real_server_count());
@@ -473,6 +508,7 @@ impl Shell {
                 });
             }
             Action::ApplySteps(steps) if self.options.observe => {
+                self.batches += 1;
                 for step in &steps {
                     info!("would {step}");
                 }
@@ -483,6 +519,10 @@ impl Shell {
                 self.later(std::future::ready(Event::StepsApplied(done)));
             }
             Action::ApplySteps(steps) => {
+                self.batches += 1;
+                for step in &steps {
+                    debug!("writing: {step}");
+                }
                 let kernel = self.kernel.clone();
                 self.later(async move { Event::StepsApplied(kernel.apply(steps).await) });
             }
@@ -510,6 +550,7 @@ impl Shell {
                 info!("ready: the kernel's table is as the configuration wants it");
                 self.ready = true;
                 notify(&[NotifyState::Ready]);
+                self.tell_of_upgrade();
                 memory::give_back();
             }
         }
@@ -549,12 +590,5 @@ async fn sleep_until(at: Option<std::time::Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Tells the service manager; where there is none, nobody.
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        warn!("cannot tell the service manager: {error}");
     }
 }

@@ -47,7 +47,7 @@ fn text_of(reply: &Reply) -> String {
         Reply::Why(why) => render::why(&mut out, why),
         Reply::Event(event) => render::event(&mut out, event),
         Reply::Changed(changed) => render::changed(&mut out, changed),
-        Reply::Reloaded(_) | Reply::Refused(_) => {}
+        Reply::Reloaded(_) | Reply::Upgraded(_) | Reply::Refused(_) => {}
     }
     out
 }

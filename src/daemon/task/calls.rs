@@ -26,6 +26,7 @@ impl Shell {
             request,
             caller,
             answer,
+            connection,
         } = call;
         if request.is_change() {
             let user = control::name_of(caller);
@@ -65,6 +66,7 @@ impl Shell {
                 return;
             }
             Request::Reload => return self.reload(Some(answer)),
+            Request::Upgrade => return self.upgrade(answer, connection),
             Request::Drain { server, deadline } => {
                 self.change(&server, Change::State(AdminState::Drain, deadline), caller)
             }

@@ -16,7 +16,7 @@ mod status;
 mod why;
 
 pub use event::{EventKind, EventRecord, Level};
-pub use reply::{Changed, ChangedServer, Refused, Reloaded, Reply, Trouble};
+pub use reply::{Changed, ChangedServer, Refused, Reloaded, Reply, Trouble, Upgraded};
 pub use request::{BadRequest, LONGEST_REQUEST, Request, VERSION};
 pub use status::{PoolStatus, ServerStatus, SorryStatus, Status};
 pub use why::{AdviceReport, CheckReport, KernelDestination, OperatorReport, ProbeReport, ServerReport, Why};

@@ -44,6 +44,8 @@ pub enum Request {
     },
     /// Read the configuration again, and say what came of it.
     Reload,
+    /// Put the program on disk in the daemon's place.
+    Upgrade,
     /// A server gets no new connections and keeps those it has.
     Drain {
         /// As in [`Request::Why`].
@@ -86,7 +88,7 @@ impl fmt::Display for Request {
         let shown = |text: &str| text.chars().take(120).flat_map(char::escape_debug).collect::<String>();
         f.write_str(self.command())?;
         match self {
-            Self::Status { virtual_server: None } | Self::Events { .. } | Self::Reload => Ok(()),
+            Self::Status { virtual_server: None } | Self::Events { .. } | Self::Reload | Self::Upgrade => Ok(()),
             Self::Return { virtual_server } | Self::Rebuild { virtual_server } => {
                 write!(f, " {}", shown(virtual_server))
             }
@@ -123,7 +125,9 @@ pub enum BadRequest {
     )]
     Version(u64),
     /// No such command.
-    #[error("there is no command `{0}` (status, why, events, reload, drain, maint, ready, weight, return, rebuild)")]
+    #[error(
+        "there is no command `{0}` (status, why, events, reload, upgrade, drain, maint, ready, weight, return, rebuild)"
+    )]
     Command(String),
     /// A member is missing.
     #[error("`{command}` needs `{member}`")]
@@ -185,6 +189,7 @@ impl Request {
             Self::Why { .. } => "why",
             Self::Events { .. } => "events",
             Self::Reload => "reload",
+            Self::Upgrade => "upgrade",
             Self::Drain { .. } => "drain",
             Self::Maint { .. } => "maint",
             Self::Ready { .. } => "ready",
@@ -199,6 +204,7 @@ impl Request {
         match self {
             Self::Status { .. } | Self::Why { .. } | Self::Events { .. } => false,
             Self::Reload
+            | Self::Upgrade
             | Self::Drain { .. }
             | Self::Maint { .. }
             | Self::Ready { .. }
@@ -225,7 +231,7 @@ impl Request {
                 wire.last = last;
                 wire.follow = Some(follow);
             }
-            Self::Reload => {}
+            Self::Reload | Self::Upgrade => {}
             Self::Drain { server, deadline } => {
                 wire.server = Some(server);
                 wire.deadline_seconds = deadline.map(|deadline| deadline.as_secs());
@@ -267,6 +273,7 @@ impl Request {
                 follow: wire.follow.take().unwrap_or(false),
             },
             "reload" => Self::Reload,
+            "upgrade" => Self::Upgrade,
             "drain" => Self::Drain {
                 server: wire.server("drain")?,
                 deadline: wire.deadline()?,
