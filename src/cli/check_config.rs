@@ -34,7 +34,7 @@ struct Report<'p> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let (usable, problems) = match files::load(&arguments.file) {
+    let (usable, problems) = match files::load_once(&arguments.file) {
         Ok(loaded) => (true, loaded.warnings),
         Err(bad) => (false, bad.0),
     };

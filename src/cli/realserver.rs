@@ -227,7 +227,7 @@ impl Chosen {
                 notes: BTreeSet::new(),
             });
         };
-        let loaded = files::load(file)?;
+        let loaded = files::load_once(file)?;
         let local: Vec<_> = network
             .addresses()
             .await?

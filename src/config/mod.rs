@@ -73,6 +73,18 @@ pub enum Outcome {
 
 /// Reads a configuration.
 pub fn parse(sources: &Sources) -> Outcome {
+    read(sources).0
+}
+
+/// Reads a configuration in a process that ends soon: what the text was taken apart to is left to its end, for the
+/// kernel takes back memory faster than it is given back piece by piece.
+pub fn parse_once(sources: &Sources) -> Outcome {
+    let (outcome, files) = read(sources);
+    std::mem::forget(files);
+    outcome
+}
+
+fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
     let mut reader = Reader::default();
     let mut files = vec![File::new(&sources.root, None)];
     let mut needs = Vec::new();
@@ -85,7 +97,7 @@ pub fn parse(sources: &Sources) -> Outcome {
         next += 1;
     }
     if !needs.is_empty() {
-        return Outcome::Needs(needs);
+        return (Outcome::Needs(needs), files);
     }
 
     let mut config = Config::default();
@@ -127,13 +139,14 @@ pub fn parse(sources: &Sources) -> Outcome {
 
     let texts: Vec<(&str, &[u8])> = files.iter().map(|file| (file.name, file.bytes)).collect();
     let problems = reader.ledger.finish(&texts);
-    match problems.has_errors() {
+    let outcome = match problems.has_errors() {
         true => Outcome::Refused(problems),
         false => Outcome::Parsed {
             config,
             warnings: problems,
         },
-    }
+    };
+    (outcome, files)
 }
 
 /// A duration as the configuration has it, for those who type one elsewhere: `"300ms"`, `"2s"`, `"5m"`, `"1h"`, `"1d"`.

@@ -32,9 +32,21 @@ pub struct BadConfig(pub Problems);
 /// # Errors
 /// Every problem of it, with file, line and column; a file that cannot be read is one of them.
 pub fn load(path: &Path) -> Result<Loaded, BadConfig> {
+    load_by(path, config::parse)
+}
+
+/// The same for a process that ends soon.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_once(path: &Path) -> Result<Loaded, BadConfig> {
+    load_by(path, config::parse_once)
+}
+
+fn load_by(path: &Path, parse: fn(&Sources) -> Outcome) -> Result<Loaded, BadConfig> {
     let mut sources = Sources::new(read(path));
     loop {
-        match config::parse(&sources) {
+        match parse(&sources) {
             Outcome::Parsed { config, warnings } => {
                 return Ok(Loaded { config, warnings });
             }

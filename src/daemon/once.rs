@@ -152,7 +152,7 @@ fn compare(options: &Options) -> anyhow::Result<Comparison> {
         let found = client.table(|_| false)?;
         Ok::<_, IpvsError>((client, found))
     });
-    let loaded = files::load(&options.config)?;
+    let loaded = files::load_once(&options.config)?;
     let mut warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
     let config = loaded.config;
     let read = reading.join().unwrap_or(Err(IpvsError::ThreadEnded));

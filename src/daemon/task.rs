@@ -498,11 +498,12 @@ impl Shell {
                     task.abort();
                 }
             }
-            Action::ReadTable { details } => {
+            Action::ReadTable { details, known } => {
                 let kernel = self.kernel.clone();
                 self.later(async move {
-                    match kernel.read_table(details).await {
-                        Ok(table) => Event::TableRead(table),
+                    match kernel.read_table(details, known).await {
+                        Ok(Some(table)) => Event::TableRead(table),
+                        Ok(None) => Event::TableUnchanged,
                         Err(error) => Event::TableReadFailed(format!("cannot read the kernel's table: {error}")),
                     }
                 });

@@ -118,8 +118,11 @@ impl Drains {
     }
 
     /// The addresses that services on their way out still need.
-    pub(super) fn addresses<'a>(&'a self, wanted: &'a Table) -> impl Iterator<Item = VirtualAddress> + 'a {
-        let there = self.leaving.iter().filter(|(key, _)| wanted.services.contains_key(key));
+    pub(super) fn addresses<'a>(&'a self, believed: &'a Table) -> impl Iterator<Item = VirtualAddress> + 'a {
+        let there = self
+            .leaving
+            .iter()
+            .filter(|(key, _)| believed.services.contains_key(key));
         there.filter_map(|(_, leaving)| leaving.address.clone())
     }
 

@@ -57,7 +57,7 @@ use std::time::Duration;
 
 use crate::model::{
     Action, Config, DestinationKey, Event, Instant, Owned, RefusalKind, Scheduler, ServiceKey, Step, StepOutcome,
-    Table, Transition, VirtualServer,
+    Table, Transition, VirtualAddress, VirtualServer,
 };
 use crate::{health, plan};
 use chance::Chance;
@@ -138,7 +138,7 @@ pub struct Director {
     pools: Pools,
     schedule: Schedule,
     /// The kernel's table as last read, and written since.
-    believed: Option<Table>,
+    believed: Option<Arc<Table>>,
     kernel: Kernel,
     /// Pools that have to be looked at, and whose destinations may have to change then.
     dirty: BTreeSet<usize>,
@@ -151,6 +151,8 @@ pub struct Director {
     addresses: Option<BTreeSet<IpAddr>>,
     /// The whole table has to be compared, not only the dirty pools.
     compare_all: bool,
+    /// The last comparison of the whole table found nothing to do, and nothing was refused since.
+    settled: bool,
     /// An answer of the kernel was lost, so `believed` is a guess and a difference is no drift.
     uncertain: bool,
     /// Comparisons in a row that had to be written; a table that somebody else keeps changing is not fought at once.
@@ -187,6 +189,7 @@ impl Director {
             rebuild: BTreeSet::new(),
             addresses: None,
             compare_all: false,
+            settled: false,
             uncertain: false,
             writes_in_a_row: 0,
             unreadable: None,
@@ -219,6 +222,7 @@ impl Director {
             Event::StateLoaded { snapshot, age } => self.recalled = Some(Recalled::new(*snapshot, age, now)),
             Event::ConfigLoaded(config) => self.load(config, now, &mut actions),
             Event::TableRead(table) => self.look(table, now, &mut actions),
+            Event::TableUnchanged => self.look_at_the_same(now, &mut actions),
             Event::TableReadFailed(message) => {
                 self.kernel = Kernel::Idle;
                 self.next_read = Some(now + self.settings.retry_after);
@@ -302,12 +306,12 @@ impl Director {
             .checks_mut()
             .paths_mut()
             .make_way(&table, &self.owned.services);
-        let before = self.believed.replace(table);
+        let before = self.believed.replace(Arc::new(table));
         if before.is_none() {
             self.details = Arc::new(self.services_to_read_in_full());
         }
         if let Some(before) = before.filter(|_| !std::mem::take(&mut self.uncertain)) {
-            let after = self.believed.as_ref();
+            let after = self.believed.as_deref();
             let mut steps = Vec::new();
             let ours = self
                 .config
@@ -330,6 +334,14 @@ impl Director {
         }
     }
 
+    /// The table is as it was when there was nothing to do.
+    fn look_at_the_same(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.kernel = Kernel::Idle;
+        self.unreadable = None;
+        self.next_read = self.settings.reconcile_interval.map(|interval| now + interval);
+        self.ask_for_addresses(actions);
+    }
+
     /// The services whose destinations have to be read in full: those whose configuration has thresholds, and those
     /// where the kernel has any, for a threshold that is no longer configured has to go. Before the first look the
     /// record says where it may have some.
@@ -349,20 +361,23 @@ impl Director {
 
     fn read(&mut self, actions: &mut Vec<Action>) {
         self.kernel = Kernel::Reading;
+        let settled = self.settled && !self.compare_all && !self.uncertain;
         actions.push(Action::ReadTable {
             details: Arc::clone(&self.details),
+            known: self.believed.clone().filter(|_| settled),
         });
     }
 
     fn absorb(&mut self, outcomes: Vec<StepOutcome>, now: Instant, actions: &mut Vec<Action>) {
         self.kernel = Kernel::Idle;
         if let Some(believed) = &mut self.believed {
-            plan::absorb(believed, &outcomes);
+            plan::absorb(Arc::make_mut(believed), &outcomes);
         }
         let mut read_at = None;
         let mut refusals = Vec::new();
         for outcome in &outcomes {
             let Err(refusal) = &outcome.result else { continue };
+            self.settled = false;
             match refusal.kind {
                 // A destination of a service that was refused a moment ago is refused for that reason only.
                 RefusalKind::TableChanged if self.lacks_its_service(&outcome.step) => continue,
@@ -400,7 +415,7 @@ impl Director {
                 self.schedule.set(check, now + interval);
                 continue;
             }
-            let written = self.believed.as_ref().filter(|_| !self.settings.observe);
+            let written = self.believed.as_deref().filter(|_| !self.settings.observe);
             if !self.pools.checks().is_open(check, written) {
                 // Nothing is written where it is only observed: it will never be.
                 if !self.settings.observe {
@@ -478,9 +493,12 @@ impl Director {
             let draining = draining.flat_map(|server| server.services.iter().copied()).collect();
             self.drains.clean(believed, &draining);
         }
+        if full {
+            self.settled = steps.is_empty();
+        }
         steps.retain(|step| !self.is_refused(step));
         if full {
-            self.full_comparison(&steps, &wanted, actions);
+            self.full_comparison(&steps, actions);
         }
         if steps.is_empty() {
             return;
@@ -514,12 +532,12 @@ impl Director {
         let is_there = |table: &Table| table.services.contains_key(&service);
         destination.is_some()
             && self.refused.contains_key(&(service, None))
-            && !self.believed.as_ref().is_some_and(is_there)
+            && !self.believed.as_deref().is_some_and(is_there)
     }
 
     /// What goes with a comparison of the whole table: what will be owned is put on record before it is written,
     /// and addresses are asked for once the table behind them is right, or as right as it gets.
-    fn full_comparison(&mut self, steps: &[Step], wanted: &Table, actions: &mut Vec<Action>) {
+    fn full_comparison(&mut self, steps: &[Step], actions: &mut Vec<Action>) {
         if self.settings.observe {
             return self.announce_ready(actions);
         }
@@ -529,9 +547,7 @@ impl Director {
             .flat_map(|server| server.services.iter().copied())
             .chain(self.pools.checks().paths().services().map(|(key, _)| key))
             .collect();
-        let mut hold: BTreeSet<_> = servers.iter().flat_map(VirtualServer::virtual_addresses).collect();
-        hold.extend(self.drains.addresses(wanted));
-        let release: BTreeSet<_> = self.owned.addresses.difference(&hold).cloned().collect();
+        let hold = self.addresses_to_hold();
         // What the kernel still has of ours is owned until it is gone, also where its removal was refused.
         let believed = self.believed.as_ref();
         let is_there = |key: &&ServiceKey| believed.is_some_and(|table| table.services.contains_key(*key));
@@ -540,7 +556,7 @@ impl Director {
         let owned = Owned {
             services,
             with_thresholds: (*self.details).clone(),
-            addresses: &hold | &release,
+            addresses: &hold | &self.owned.addresses,
         };
         if owned != self.owned {
             self.owned = owned;
@@ -553,10 +569,26 @@ impl Director {
         if steps.is_empty() {
             self.writes_in_a_row = 0;
         }
+        self.ask_for_addresses(actions);
+        self.announce_ready(actions);
+    }
+
+    /// Those of the configuration, and those that services on their way out still need.
+    fn addresses_to_hold(&self) -> BTreeSet<VirtualAddress> {
+        let servers = self.config.virtual_servers.iter();
+        let needed = self.believed.iter().flat_map(|table| self.drains.addresses(table));
+        servers
+            .flat_map(VirtualServer::virtual_addresses)
+            .chain(needed)
+            .collect()
+    }
+
+    fn ask_for_addresses(&self, actions: &mut Vec<Action>) {
+        let hold = self.addresses_to_hold();
+        let release: BTreeSet<_> = self.owned.addresses.difference(&hold).cloned().collect();
         if !hold.is_empty() || !release.is_empty() {
             actions.push(Action::HoldAddresses { hold, release });
         }
-        self.announce_ready(actions);
     }
 
     fn announce_ready(&mut self, actions: &mut Vec<Action>) {

@@ -45,7 +45,16 @@ impl<T: Transport> Client<T> {
             let reading = scope.spawn(|| read_proc(PROC_TABLE).map(|text| proc::destinations(&text)));
             (self.services(), reading.join().unwrap_or(Err(IpvsError::ThreadEnded)))
         });
-        let (mut services, found) = (services?, found?);
+        self.complete(services?, found?, needs_all)
+    }
+
+    /// The services of a cheap listing with their destinations.
+    fn complete(
+        &mut self,
+        mut services: Vec<ListedService>,
+        found: Vec<(ServiceKey, Vec<ListedDestination>)>,
+        needs_all: impl Fn(&ServiceKey) -> bool,
+    ) -> Result<Vec<ListedService>, IpvsError> {
         self.fill_in(&mut services, found, |key, destinations| {
             needs_all(key) || destinations.iter().any(is_tunnel)
         })?;
@@ -90,6 +99,31 @@ impl<T: Transport> Client<T> {
         let mut table = Table::default();
         take_in(&mut table, listed);
         Ok(table)
+    }
+
+    /// The table as a value to compare, unless it is the one that is `known` already; `needs_all` as in
+    /// [`Client::cheap_listing`].
+    ///
+    /// This is for looking at it again and again while the same host has better things to do: it takes one processor
+    /// only, and makes nothing of a table that has not changed.
+    ///
+    /// # Errors
+    /// As [`Client::services`].
+    pub fn table_unless(
+        &mut self,
+        known: Option<&Table>,
+        needs_all: impl Fn(&ServiceKey) -> bool,
+    ) -> Result<Option<Table>, IpvsError> {
+        let services = self.services()?;
+        let found = read_proc(PROC_TABLE).map(|text| proc::destinations(&text))?;
+        let mut listed = self.complete(services, found, needs_all)?;
+        listed.iter_mut().for_each(forget_what_means_nothing);
+        if known.is_some_and(|known| is_listed(known, &listed)) {
+            return Ok(None);
+        }
+        let mut table = Table::default();
+        take_in(&mut table, listed);
+        Ok(Some(table))
     }
 
     /// Some services in full, as a value to compare; one that is not there is not in the result.
@@ -169,27 +203,131 @@ fn is_tunnel(destination: &ListedDestination) -> bool {
 
 /// Puts services into a table to compare, and notes which destinations of weight 0 have no connection left.
 fn take_in(table: &mut Table, listed: impl IntoIterator<Item = ListedService>) {
-    for service in listed {
-        let is_idle = |found: &&ListedDestination| {
-            found.spec.weight == 0 && found.active_connections == 0 && found.inactive_connections == 0
-        };
+    for mut service in listed {
+        forget_what_means_nothing(&mut service);
         let idle = service.destinations.iter().filter(is_idle).map(|found| found.key);
         table.idle.extend(idle.map(|key| (service.key, key)));
-        table.services.extend([comparable(service)]);
+        let destinations = service.destinations.into_iter().map(|found| (found.key, found.spec));
+        let comparable = Service {
+            spec: service.spec,
+            destinations: destinations.collect(),
+        };
+        table.services.insert(service.key, comparable);
     }
 }
 
-/// A listed service as a value to compare.
-fn comparable(listed: ListedService) -> (ServiceKey, Service) {
-    let destinations = listed
-        .destinations
-        .into_iter()
-        .map(|found| (found.key, found.spec))
-        .collect();
-    let mut spec = listed.spec;
-    // The kernel keeps the timeout of a service that is no longer persistent; it means nothing then.
-    if !spec.flags.contains(ServiceFlags::PERSISTENT) {
-        spec.persistence_timeout = 0;
+/// A destination of weight 0 that has no connection left.
+fn is_idle(found: &&ListedDestination) -> bool {
+    found.spec.weight == 0 && found.active_connections == 0 && found.inactive_connections == 0
+}
+
+/// The kernel keeps the timeout of a service that is no longer persistent; it means nothing then.
+fn forget_what_means_nothing(service: &mut ListedService) {
+    if !service.spec.flags.contains(ServiceFlags::PERSISTENT) {
+        service.spec.persistence_timeout = 0;
     }
-    (listed.key, Service { spec, destinations })
+}
+
+/// Whether this table is the one that [`take_in`] would make of a listing.
+fn is_listed(table: &Table, listed: &[ListedService]) -> bool {
+    let mut idle = 0;
+    let same = |service: &ListedService| {
+        let Some(known) = table.services.get(&service.key) else {
+            return false;
+        };
+        let destination = |found: &ListedDestination| {
+            let is_known = known.destinations.get(&found.key) == Some(&found.spec);
+            let is_idle = is_idle(&found);
+            idle += usize::from(is_idle);
+            is_known && (!is_idle || table.idle.contains(&(service.key, found.key)))
+        };
+        known.spec == service.spec
+            && known.destinations.len() == service.destinations.len()
+            && service.destinations.iter().all(destination)
+    };
+    // A listing has each key once.
+    table.services.len() == listed.len() && listed.iter().all(same) && idle == table.idle.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ipvs::tests::{a_destination, a_service};
+    use crate::model::Statistics;
+
+    fn a_listed_destination() -> impl Strategy<Value = ListedDestination> {
+        (a_destination(), 0..3_u32, 0..2_u32).prop_map(|((key, mut spec), weight, connections)| {
+            spec.weight = weight;
+            ListedDestination {
+                key,
+                spec,
+                active_connections: connections,
+                inactive_connections: 0,
+                persistent_connections: 0,
+                statistics: Statistics::default(),
+            }
+        })
+    }
+
+    fn a_listing() -> impl Strategy<Value = Vec<ListedService>> {
+        let service = (a_service(), vec(a_listed_destination(), 0..4)).prop_map(|((key, spec), mut destinations)| {
+            let mut seen = BTreeSet::new();
+            destinations.retain(|found| seen.insert(found.key));
+            ListedService {
+                key,
+                spec,
+                statistics: Statistics::default(),
+                destinations,
+            }
+        });
+        vec(service, 0..5).prop_map(|mut services| {
+            let mut seen = BTreeSet::new();
+            services.retain(|service| seen.insert(service.key));
+            services.iter_mut().for_each(forget_what_means_nothing);
+            services
+        })
+    }
+
+    fn table_of(listing: &[ListedService]) -> Table {
+        let mut table = Table::default();
+        take_in(&mut table, listing.to_vec());
+        table
+    }
+
+    proptest! {
+        #[test]
+        fn a_listing_is_the_table_that_would_be_made_of_it_and_no_other(one in a_listing(), other in a_listing()) {
+            prop_assert!(is_listed(&table_of(&one), &one));
+            prop_assert_eq!(is_listed(&table_of(&one), &other), table_of(&one) == table_of(&other));
+        }
+
+        #[test]
+        fn a_small_change_is_seen(
+            listing in a_listing(),
+            service: prop::sample::Index,
+            place: prop::sample::Index,
+            change in 0..5_u32,
+        ) {
+            prop_assume!(!listing.is_empty());
+            let mut changed = listing.clone();
+            let number = service.index(changed.len());
+            let destinations = &mut changed[number].destinations;
+            let found = match destinations.len() {
+                0 => None,
+                count => Some(&mut destinations[place.index(count)]),
+            };
+            match (change, found) {
+                (0, Some(found)) => found.spec.weight += 1,
+                (1, Some(found)) => found.active_connections ^= 1,
+                (2, Some(_)) => drop(changed[number].destinations.pop()),
+                (3, _) => drop(changed.remove(number)),
+                (_, _) => changed[number].spec.persistence_timeout += 1,
+            }
+            changed.iter_mut().for_each(forget_what_means_nothing);
+            prop_assert_eq!(is_listed(&table_of(&listing), &changed), table_of(&listing) == table_of(&changed));
+        }
+    }
 }

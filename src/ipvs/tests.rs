@@ -51,7 +51,7 @@ fn a_netmask(family: Family) -> BoxedStrategy<Netmask> {
     }
 }
 
-fn a_service() -> impl Strategy<Value = (ServiceKey, ServiceSpec)> {
+pub(super) fn a_service() -> impl Strategy<Value = (ServiceKey, ServiceSpec)> {
     a_service_key().prop_flat_map(|key| {
         let spec = (
             a_scheduler(),
@@ -97,7 +97,7 @@ fn a_forwarding() -> impl Strategy<Value = Forwarding> {
     ]
 }
 
-fn a_destination() -> impl Strategy<Value = (DestinationKey, DestinationSpec)> {
+pub(super) fn a_destination() -> impl Strategy<Value = (DestinationKey, DestinationSpec)> {
     let key = (any::<IpAddr>(), any::<u16>()).prop_map(|(address, port)| DestinationKey::new(address, port));
     let spec = (a_forwarding(), any::<u32>(), any::<u32>(), any::<u32>());
     (key, spec).prop_map(|(key, (forwarding, weight, upper_threshold, lower_threshold))| {

@@ -16,7 +16,11 @@ use super::error::IpvsError;
 use crate::model::{Refusal, RefusalKind, ServiceKey, Step, StepOutcome, Table, Timeouts};
 
 enum Order {
-    ReadTable(Arc<BTreeSet<ServiceKey>>, oneshot::Sender<Result<Table, IpvsError>>),
+    ReadTable {
+        details: Arc<BTreeSet<ServiceKey>>,
+        known: Option<Arc<Table>>,
+        reply: oneshot::Sender<Result<Option<Table>, IpvsError>>,
+    },
     Apply(Vec<Step>, oneshot::Sender<Vec<StepOutcome>>),
     SetTimeouts(Timeouts, oneshot::Sender<Result<(), IpvsError>>),
 }
@@ -45,13 +49,18 @@ impl Handle {
         Ok(Self(sender))
     }
 
-    /// Reads the table; `details` are the services whose destinations are read in full.
+    /// Reads the table; `details` are the services whose destinations are read in full. `None` says that it is the one
+    /// that was `known`.
     ///
     /// # Errors
     /// As [`Client::table`].
-    pub async fn read_table(&self, details: Arc<BTreeSet<ServiceKey>>) -> Result<Table, IpvsError> {
+    pub async fn read_table(
+        &self,
+        details: Arc<BTreeSet<ServiceKey>>,
+        known: Option<Arc<Table>>,
+    ) -> Result<Option<Table>, IpvsError> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.0.send(Order::ReadTable(details, reply));
+        let _ = self.0.send(Order::ReadTable { details, known, reply });
         answer.await.unwrap_or(Err(IpvsError::ThreadEnded))
     }
 
@@ -99,8 +108,10 @@ fn work(client: Client, orders: &Receiver<Order>) {
         };
         // Whoever asked may be gone; then nobody wants the answer.
         let sound = match order {
-            Order::ReadTable(details, reply) => {
-                let read = client.table(|key| details.contains(key));
+            Order::ReadTable { details, known, reply } => {
+                let read = client.table_unless(known.as_deref(), |key| details.contains(key));
+                // Whoever asked goes on with it alone.
+                drop(known);
                 let sound = read.is_ok();
                 let _ = reply.send(read);
                 sound
@@ -132,7 +143,7 @@ fn work(client: Client, orders: &Receiver<Order>) {
 
 fn decline(order: Order, error: IpvsError) {
     match order {
-        Order::ReadTable(_, reply) => drop(reply.send(Err(error))),
+        Order::ReadTable { reply, .. } => drop(reply.send(Err(error))),
         Order::Apply(steps, reply) => drop(reply.send(refused(steps, &error))),
         Order::SetTimeouts(_, reply) => drop(reply.send(Err(error))),
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AdminState, Command, FailureCause, HoldId, LocalTrouble, Owned, ProbeId, ProbeSpec, ProbeWarning, ServiceKey, Step,
-    VirtualAddress, WeightSource,
+    Table, VirtualAddress, WeightSource,
 };
 
 /// Something the director wants done, in the imperative.
@@ -45,6 +45,9 @@ pub enum Action {
         /// The services whose destinations are compared in full, thresholds included; of the others the cheaply read
         /// columns will do.
         details: Arc<BTreeSet<ServiceKey>>,
+        /// What it is thought to be, where nothing is to be done as long as it is; then the report of an equal table is
+        /// [`super::Event::TableUnchanged`].
+        known: Option<Arc<Table>>,
     },
     /// Write these steps in this order, in one batch, and report [`super::Event::StepsApplied`].
     ApplySteps(Vec<Step>),

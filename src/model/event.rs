@@ -43,6 +43,8 @@ pub enum Event {
     },
     /// The kernel's table was read.
     TableRead(Table),
+    /// The kernel's table was read, and is the one that was `known`.
+    TableUnchanged,
     /// The kernel's table could not be read; the text says why and what to do.
     TableReadFailed(String),
     /// The kernel has answered the steps of one [`super::Action::ApplySteps`].

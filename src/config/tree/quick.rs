@@ -49,9 +49,18 @@ pub(in crate::config) fn parse(text: &str) -> Option<Table<'_>> {
     let mut lists = Lists::default();
     let mut root = cursor.entries()?;
     while cursor.at < text.len() {
+        let begin = cursor.at;
         let header = cursor.header(&mut path)?;
-        let table = cursor.entries()?;
-        header.put(&path, &mut root, table, &mut lists)?;
+        let line = &text[begin..cursor.at];
+        let mut tables = Vec::with_capacity(if header.is_list { USUAL } else { 1 });
+        tables.push(cursor.table(begin)?);
+        // The servers of a pool follow one another: their header is read once, and their list is looked for once.
+        while header.is_list && line.ends_with('\n') && text[cursor.at..].starts_with(line) {
+            let begin = cursor.at;
+            cursor.at += line.len();
+            tables.push(cursor.table(begin)?);
+        }
+        header.put(&path, &mut root, tables, &mut lists)?;
     }
     Some(root)
 }
@@ -80,12 +89,11 @@ impl Lists {
 #[derive(Clone, Copy)]
 struct Header {
     is_list: bool,
-    start: usize,
 }
 
 impl Header {
-    /// Puts the table that stood below the header where its words say.
-    fn put<'t>(self, path: &[Key<'t>], root: &mut Table<'t>, table: Table<'t>, lists: &mut Lists) -> Option<()> {
+    /// Puts the tables that stood below the header where its words say; one, or several of a list.
+    fn put<'t>(self, path: &[Key<'t>], root: &mut Table<'t>, tables: Vec<Item<'t>>, lists: &mut Lists) -> Option<()> {
         let (last, path) = path.split_last()?;
         let mut parent = root;
         for key in path {
@@ -112,10 +120,6 @@ impl Header {
                 _ => return None,
             };
         }
-        let item = Item {
-            start: self.start,
-            value: Value::Table(table),
-        };
         let is_wide = parent.entries.len() >= WIDEST;
         match parent.entries.iter_mut().find(|(found, _)| found.name == last.name) {
             Some((
@@ -124,24 +128,19 @@ impl Header {
                     value: Value::Array(array),
                     ..
                 },
-            )) if self.is_list && lists.is_list(key) => {
-                array.push(item);
-            }
+            )) if self.is_list && lists.is_list(key) => array.extend(tables),
             Some(_) => return None,
             None if is_wide => return None,
             None if self.is_list => {
                 lists.starts.push(last.start);
-                let mut items = Vec::with_capacity(USUAL);
-                items.push(item);
-                let array = Item {
-                    start: self.start,
-                    value: Value::Array(items),
-                };
-                parent.entries.push((last.clone(), array));
+                let start = tables.first()?.start;
+                let value = Value::Array(tables);
+                parent.entries.push((last.clone(), Item { value, start }));
             }
             None => {
                 lists.open.push(last.start);
-                parent.entries.push((last.clone(), item));
+                let tables = tables.into_iter().map(|table| (last.clone(), table));
+                parent.entries.extend(tables);
             }
         }
         Some(())
@@ -213,6 +212,12 @@ impl<'t> Cursor<'t> {
         }
     }
 
+    /// The table below a header that begins at `start`.
+    fn table(&mut self, start: usize) -> Option<Item<'t>> {
+        let value = Value::Table(self.entries()?);
+        Some(Item { value, start })
+    }
+
     fn finish(&mut self, first: usize) -> Table<'t> {
         Table {
             entries: self.unfinished.drain(first..).collect(),
@@ -245,7 +250,6 @@ impl<'t> Cursor<'t> {
 
     /// A header's line; its words go to `path`.
     fn header(&mut self, path: &mut Vec<Key<'t>>) -> Option<Header> {
-        let start = self.at;
         self.take(b'[')?;
         let is_list = self.take(b'[').is_some();
         path.clear();
@@ -258,7 +262,7 @@ impl<'t> Cursor<'t> {
             self.take(b']')?;
         }
         self.line_end()?;
-        Some(Header { is_list, start })
+        Some(Header { is_list })
     }
 
     fn value(&mut self, depth: u32) -> Option<Item<'t>> {

@@ -152,7 +152,7 @@ impl World {
                 self.holds_opened += 1;
             }
             Action::CloseHold(hold) => assert!(self.holds.remove(&hold).is_some(), "no such connection is held"),
-            Action::ReadTable { details } => {
+            Action::ReadTable { details, known } => {
                 let mut read = self.kernel.clone();
                 // As `/proc/net/ip_vs`, which does not show thresholds.
                 for (_, service) in read.services.iter_mut().filter(|(key, _)| !details.contains(key)) {
@@ -167,7 +167,13 @@ impl World {
                         .filter(|(destination, spec)| spec.weight == 0 && !self.busy.contains(&destination.address));
                     read.idle.extend(idle.map(|(destination, _)| (*key, *destination)));
                 }
-                self.later(WRITE_TIME, Event::TableRead(read));
+                let unchanged = known.is_some_and(|known| *known == read);
+                let event = if unchanged {
+                    Event::TableUnchanged
+                } else {
+                    Event::TableRead(read)
+                };
+                self.later(WRITE_TIME, event);
             }
             Action::ApplySteps(steps) => {
                 assert!(!steps.is_empty(), "an empty batch is no work for a kernel");
