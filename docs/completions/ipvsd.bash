@@ -936,7 +936,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__run)
-            opts="-c -h -V --config --run-dir --observe --help --version"
+            opts="-c -h -V --config --run-dir --observe --flush-on-stop --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

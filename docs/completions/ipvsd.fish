@@ -48,6 +48,7 @@ complete -c ipvsd -n "__fish_ipvsd_needs_command" -f -a "help" -d 'Print this me
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand run" -s c -l config -d 'The configuration file' -r -F
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand run" -l run-dir -d 'Where ipvsd keeps the record of what it owns' -r -F
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand run" -l observe -d 'Probe and log what would be written, and write nothing'
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand run" -l flush-on-stop -d 'Take the services and virtual addresses of this ipvsd out of the kernel at the end, and nothing else'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand run" -s h -l help -d 'Print help'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand run" -s V -l version -d 'Print version'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand check-config" -l json -d 'Print the problems as JSON'

@@ -104,7 +104,7 @@ impl Scope {
     pub(super) const fn keys(self) -> &'static [&'static str] {
         match self {
             Self::Top => &["check", "control", "host", "include", "ipvs", "virtual_server"],
-            Self::Ipvs => &["sysctl", "timeouts"],
+            Self::Ipvs => &["flush_on_stop", "sysctl", "timeouts"],
             Self::Timeouts => &["tcp", "tcpfin", "udp"],
             Self::Host => &["prepare"],
             Self::Control => &["group"],
@@ -203,6 +203,7 @@ impl Scope {
                 "on_down",
                 "drain_timeout",
                 "ha_suspend",
+                "notify_on_stop",
             ],
             Self::Command => &["argv", "user", "timeout"],
             Self::RealServer => &[
@@ -323,10 +324,7 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
     ),
     ("spread-checks", "here it is `jitter`, in a check: jitter = \"10%\""),
     ("alpha", "here it is `initial = \"down\"`, in a check"),
-    (
-        "omega",
-        "here it will be `notify_on_stop`; this version runs no command when it stops",
-    ),
+    ("omega", "here it is `notify_on_stop = true`, in a virtual_server"),
     ("virtualhost", "here it is `host`, in a check of type \"http\""),
     ("status_code", "here it is `status`, in a check of type \"http\""),
     ("digest", "here it is `expect_sha256`, in a check of type \"http\""),
@@ -381,6 +379,8 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
         "here it is `return_after`, with return_mode = \"delayed\"",
     ),
     ("slowstart", "here it is `slow_start`, with a unit: \"60s\""),
+    ("lvs_flush_on_stop", "here it is `flush_on_stop = true`, in [ipvs]"),
+    ("lvs_flush_onstop", "here it is `flush_on_stop = true`, in [ipvs]"),
     ("lvs_flush", "ipvsd leaves services alone that it does not own"),
     ("u_threshold", "here it is `uthreshold`"),
     ("l_threshold", "here it is `lthreshold`"),

@@ -5,6 +5,7 @@
 
 mod calls;
 mod keeping;
+mod stopping;
 mod upgrade;
 
 use std::collections::{BTreeSet, HashMap};
@@ -45,6 +46,8 @@ pub struct Options {
     pub run_dir: PathBuf,
     /// Probe and log what would be written, and write nothing.
     pub observe: bool,
+    /// Take what is ours out of the kernel at the end.
+    pub flush_on_stop: bool,
 }
 
 /// Calls that wait for the loop; each caller has one at a time.
@@ -52,6 +55,9 @@ const WAITING_CALLS: usize = 16;
 
 /// What is due is gathered: many starts of probes a hundredth of a second cost one wake.
 const TICK: Duration = Duration::from_millis(10);
+
+/// How long the netlink thread may be busy with one order: as long as loading modules takes on a slow disk.
+const STUCK: Duration = Duration::from_secs(60);
 
 /// What reaches the loop from its helpers.
 enum Message {
@@ -70,7 +76,7 @@ type Waiters = Vec<oneshot::Sender<Answer>>;
 /// Which addresses have to be on devices and which no longer.
 pub(super) type AddressOrder = (BTreeSet<VirtualAddress>, BTreeSet<VirtualAddress>);
 
-/// Runs the director daemon until it is told to stop; the kernel's table stays as it is then.
+/// Runs the director daemon until it is told to stop; the kernel's table stays as it is then, unless it is to be flushed.
 ///
 /// # Errors
 /// A bad configuration, another ipvsd in this network namespace, no IPVS in this kernel, no privilege. Once it
@@ -79,6 +85,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     // Before there is any thread.
     let mut handed_over = handover::take();
     report::start_log();
+    report::end_with_a_panic();
     memory::take_sparingly();
     let loaded = files::load(&options.config)?;
     let left = handed_over.as_mut().and_then(|left| left.instance.take());
@@ -151,6 +158,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         upgrade: None,
         upgraded: handed_over.map(|left| (left.from, left.caller)),
         batches: 0,
+        flush_on_stop: false,
+        stuck: false,
         record,
     };
     runtime.block_on(shell.run(loaded, receiver, taken))
@@ -202,6 +211,10 @@ struct Shell {
     upgraded: Option<(String, Option<OwnedFd>)>,
     /// Batches that are being written.
     batches: usize,
+    /// The configuration wants what is ours taken out at the end.
+    flush_on_stop: bool,
+    /// It was told that the netlink thread is stuck.
+    stuck: bool,
 }
 
 impl Shell {
@@ -278,14 +291,8 @@ impl Shell {
             }
             self.go_on_upgrading();
         }
-        if self.wishlist.wishes().next().is_some() {
-            // It is logged where it fails.
-            let _ = self.save_wishes();
-        }
         notify(&[NotifyState::Stopping]);
-        // It is logged where it fails.
-        let _ = self.save_state();
-        info!("stopping; the kernel's table and the virtual addresses stay as they are");
+        self.stop(&mut receiver).await;
         Ok(())
     }
 
@@ -405,6 +412,7 @@ impl Shell {
     /// Takes over a good configuration.
     fn adopt(&mut self, config: Arc<Config>) {
         self.configured = self.now();
+        self.flush_on_stop = config.ipvs.flush_on_stop;
         self.presence.send_replace(wants_presence(&config));
         self.tell(Event::ConfigLoaded(config));
         self.repeat_wishes();
@@ -450,7 +458,15 @@ impl Shell {
             let _ = self.save_wishes();
         }
         let status = format!("real servers: {up} up, {down} down, {unknown} without a verdict");
-        notify(&[NotifyState::Watchdog, NotifyState::Status(&status)]);
+        notify(&[NotifyState::Status(&status)]);
+        let stuck = self.kernel.busy_for() > STUCK;
+        if !stuck {
+            notify(&[NotifyState::Watchdog]);
+        } else if !self.stuck {
+            let limit = STUCK.as_secs();
+            error!("the kernel has not answered for {limit} s, so the watchdog is no longer fed");
+        }
+        self.stuck = stuck;
     }
 
     fn tell(&mut self, event: Event) {

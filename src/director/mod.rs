@@ -252,6 +252,16 @@ impl Director {
         &self.troubles.excused
     }
 
+    /// What ipvsd owns.
+    pub fn owned(&self) -> &Owned {
+        &self.owned
+    }
+
+    /// The steps that take everything of ours out of a table, and nothing else.
+    pub fn removals(&self, table: &Table) -> Vec<Step> {
+        plan::removals(&Table::default(), table, &self.owned.services).collect()
+    }
+
     /// The states of all members of all pools, for a report.
     pub fn pools(&self) -> &Pools {
         &self.pools

@@ -46,6 +46,8 @@ pub struct PoolPolicy {
     pub drain_timeout: Option<Duration>,
     /// Probe only while a virtual address of this pool is on this host.
     pub ha_suspend: bool,
+    /// The daemon's end runs the commands as if everybody went down (keepalived's `omega`).
+    pub notify_on_stop: bool,
 }
 
 impl Default for PoolPolicy {
@@ -59,6 +61,7 @@ impl Default for PoolPolicy {
             slow_start: None,
             drain_timeout: None,
             ha_suspend: false,
+            notify_on_stop: false,
         }
     }
 }

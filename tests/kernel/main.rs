@@ -22,5 +22,6 @@ mod scenario_s4;
 mod scenario_s5;
 mod schedulers;
 mod site;
+mod stop;
 mod upgrade;
 mod vagrant;

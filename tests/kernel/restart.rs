@@ -10,7 +10,7 @@ use std::time::Duration;
 use ipvsd_lab::{Forwarding, Host, wait_until};
 use nix::sys::signal::Signal;
 
-use crate::site::{Daemon, Family, Found, Held, IPVSD, Site, table};
+use crate::site::{Daemon, Family, Found, Held, IPVSD, Site, holds, table};
 
 const SOON: Duration = Duration::from_secs(10);
 const CHECK: &str = "check = [{ type = \"tcp\", interval = \"500ms\", retry_interval = \"200ms\", timeout = \"300ms\", \
@@ -239,10 +239,10 @@ fn a_service_that_the_configuration_lost_meanwhile_is_drained_where_asked() {
     wait_until("it drains", SOON, || weights(&site, vips[1]).values().eq(&[0])).expect("in time");
     std::thread::sleep(Duration::from_secs(2));
     assert!(held.goes_on(), "{}", daemon.process.log());
-    assert!(weights(&site, vips[1]).values().eq(&[0]));
+    assert!(weights(&site, vips[1]).values().eq(&[0]) && holds(director, vips[1].ip()));
     // Its connection is gone, and with it the service and its address.
     held.reset();
-    let gone = || weights(&site, vips[1]).is_empty() && !director.has_address(vips[1].ip());
+    let gone = || weights(&site, vips[1]).is_empty() && !holds(director, vips[1].ip());
     wait_until("it is gone", Duration::from_secs(25), gone)
         .unwrap_or_else(|error| panic!("{error}\n{}", daemon.process.log()));
     assert!(weights(&site, vips[0]).values().eq(&[1]));

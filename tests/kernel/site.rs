@@ -175,6 +175,13 @@ impl Daemon {
     }
 }
 
+/// Whether a virtual address is on a device of a host by now.
+pub(crate) fn holds(host: &Host, address: IpAddr) -> bool {
+    let found = host.exec_ok(&["ip", "-o", "address", "show"]).expect("ip");
+    let length = if address.is_ipv4() { 32 } else { 128 };
+    found.contains(&format!(" {address}/{length} "))
+}
+
 /// The destinations of one service as the kernel has them: weight, and connections of any state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Found {
