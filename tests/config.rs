@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use ipvsd::config::{Outcome, Problems, Source, Sources, has_wildcard, name_matches, parse};
 use ipvsd::model::{
-    CheckSpec, Config, IntervalFrom, Jitter, Notify, Origin, PoolPolicy, ProbeKind, ReturnMode, ServiceFlags, Via,
+    CheckSpec, Config, ForeignDestinations, IntervalFrom, Jitter, Notify, Origin, PoolPolicy, ProbeKind, ReturnMode,
+    ServiceFlags, Via,
 };
 use proptest::prelude::*;
 
@@ -146,6 +147,7 @@ fn show_policy(out: &mut String, policy: &PoolPolicy) {
         drain_timeout,
         ha_suspend,
         notify_on_stop,
+        foreign_destinations,
     } = policy;
     let mut line = |is_default: bool, text: String| {
         if !is_default {
@@ -159,6 +161,8 @@ fn show_policy(out: &mut String, policy: &PoolPolicy) {
     line(drain_timeout.is_none(), format!("drain_timeout {drain_timeout:?}"));
     line(!ha_suspend, "ha_suspend".to_owned());
     line(!notify_on_stop, "notify_on_stop".to_owned());
+    let removes = *foreign_destinations == ForeignDestinations::Remove;
+    line(removes, "foreign destinations stay".to_owned());
     show_notify(out, "  quorum", quorum_notify);
 }
 
@@ -231,8 +235,17 @@ fn show_config(out: &mut String, config: &Config) {
     for sysctl in &config.ipvs.sysctls {
         writeln!(out, "sysctl {} = {}", sysctl.name, sysctl.value).unwrap();
     }
+    if config.reconcile != Default::default() {
+        writeln!(out, "reconcile {:?}", config.reconcile.interval).unwrap();
+    }
+    if config.reload != Default::default() {
+        writeln!(out, "{:?}", config.reload).unwrap();
+    }
     if let Some(group) = &config.control.group {
         writeln!(out, "control group {group}").unwrap();
+    }
+    if let Some(group) = &config.control.read_group {
+        writeln!(out, "control read_group {group}").unwrap();
     }
     if config.host.prepare {
         writeln!(out, "host prepare").unwrap();

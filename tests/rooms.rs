@@ -29,6 +29,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("checkers", Kind::Hands),
     ("checkers/packet", Kind::Words),
     ("control", Kind::Hands),
+    ("control/access", Kind::Thinking),
     ("control/render", Kind::Thinking),
     ("process", Kind::Hands),
     ("doctor", Kind::Thinking),

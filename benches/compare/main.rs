@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "printing is what a measurement is for")]
 
 mod probes;
+mod running;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -68,11 +69,13 @@ fn main() -> Result<()> {
 /// One part of the measurements, which may be run without the others.
 type Part = (&'static str, fn(&Bench) -> Result<Vec<Row>>);
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 8] = [
     ("programming", Bench::programming),
     ("drop-in", Bench::drop_in),
     ("one-weight", Bench::one_weight),
     ("growth", Bench::growth),
+    ("watching", Bench::watching),
+    ("reload", Bench::reload),
     ("probes", Bench::probes),
     ("failures", Bench::failures),
 ];

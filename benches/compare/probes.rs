@@ -10,7 +10,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -128,7 +128,7 @@ impl Bench {
             let check = "check = [{ type = \"tcp\", interval = \"10s\", timeout = \"5s\" }]";
             let config = self.file("probes.toml", &toml(SERVICES, check, 1))?;
             let servers = Servers::start(false)?;
-            let daemon = self.director(&config)?;
+            let daemon = self.running(&config)?;
             observe(&servers, &daemon.0, from_its_own_grid)
         })?;
         let keepalived = in_new_namespace(|| {
@@ -190,7 +190,7 @@ impl Bench {
             let check = "check = [{ type = \"tcp\", interval = \"10s\", timeout = \"5s\", fall = 1, hold = true }]";
             let config = self.file("failures.toml", &toml(FAILING, check, 1))?;
             let mut servers = Servers::start(true)?;
-            let _daemon = self.director(&config)?;
+            let _daemon = self.running(&config)?;
             let all = FAILING * DESTINATIONS;
             // Loads the module, where nothing has yet.
             Client::connect()?;
@@ -235,18 +235,6 @@ impl Bench {
             ratio: String::new(),
             target: "at most 2000 ms".to_owned(),
         }])
-    }
-
-    fn director(&self, config: &Path) -> Result<Daemon> {
-        let mut command = Command::new(&self.ipvsd);
-        command
-            .args(["run", "--run-dir"])
-            .arg(self.work.join("run"))
-            .arg("-c")
-            .arg(config);
-        Ok(Daemon(
-            command.stderr(Stdio::null()).spawn().context("cannot start ipvsd")?,
-        ))
     }
 
     /// Writes the events from here on to a file.
@@ -348,7 +336,7 @@ fn family(pid: u32) -> Vec<u32> {
 }
 
 /// The processor time that a process has used so far, with all its threads and children.
-fn processor_time(pid: u32) -> Result<Duration> {
+pub(super) fn processor_time(pid: u32) -> Result<Duration> {
     let mut nanos = 0;
     for pid in family(pid) {
         for thread in fs::read_dir(format!("/proc/{pid}/task")).context("the daemon has ended")? {

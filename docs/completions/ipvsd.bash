@@ -16,11 +16,17 @@ _ipvsd() {
             ",$1")
                 cmd="ipvsd"
                 ;;
+            ipvsd,add)
+                cmd="ipvsd__subcmd__add"
+                ;;
             ipvsd,apply)
                 cmd="ipvsd__subcmd__apply"
                 ;;
             ipvsd,check-config)
                 cmd="ipvsd__subcmd__check__subcmd__config"
+                ;;
+            ipvsd,config)
+                cmd="ipvsd__subcmd__config"
                 ;;
             ipvsd,drain)
                 cmd="ipvsd__subcmd__drain"
@@ -40,6 +46,9 @@ _ipvsd() {
             ipvsd,maint)
                 cmd="ipvsd__subcmd__maint"
                 ;;
+            ipvsd,pause)
+                cmd="ipvsd__subcmd__pause"
+                ;;
             ipvsd,plan)
                 cmd="ipvsd__subcmd__plan"
                 ;;
@@ -54,6 +63,12 @@ _ipvsd() {
                 ;;
             ipvsd,reload)
                 cmd="ipvsd__subcmd__reload"
+                ;;
+            ipvsd,remove)
+                cmd="ipvsd__subcmd__remove"
+                ;;
+            ipvsd,resume)
+                cmd="ipvsd__subcmd__resume"
                 ;;
             ipvsd,return)
                 cmd="ipvsd__subcmd__return"
@@ -73,11 +88,17 @@ _ipvsd() {
             ipvsd,why)
                 cmd="ipvsd__subcmd__why"
                 ;;
+            ipvsd__subcmd__help,add)
+                cmd="ipvsd__subcmd__help__subcmd__add"
+                ;;
             ipvsd__subcmd__help,apply)
                 cmd="ipvsd__subcmd__help__subcmd__apply"
                 ;;
             ipvsd__subcmd__help,check-config)
                 cmd="ipvsd__subcmd__help__subcmd__check__subcmd__config"
+                ;;
+            ipvsd__subcmd__help,config)
+                cmd="ipvsd__subcmd__help__subcmd__config"
                 ;;
             ipvsd__subcmd__help,drain)
                 cmd="ipvsd__subcmd__help__subcmd__drain"
@@ -97,6 +118,9 @@ _ipvsd() {
             ipvsd__subcmd__help,maint)
                 cmd="ipvsd__subcmd__help__subcmd__maint"
                 ;;
+            ipvsd__subcmd__help,pause)
+                cmd="ipvsd__subcmd__help__subcmd__pause"
+                ;;
             ipvsd__subcmd__help,plan)
                 cmd="ipvsd__subcmd__help__subcmd__plan"
                 ;;
@@ -111,6 +135,12 @@ _ipvsd() {
                 ;;
             ipvsd__subcmd__help,reload)
                 cmd="ipvsd__subcmd__help__subcmd__reload"
+                ;;
+            ipvsd__subcmd__help,remove)
+                cmd="ipvsd__subcmd__help__subcmd__remove"
+                ;;
+            ipvsd__subcmd__help,resume)
+                cmd="ipvsd__subcmd__help__subcmd__resume"
                 ;;
             ipvsd__subcmd__help,return)
                 cmd="ipvsd__subcmd__help__subcmd__return"
@@ -170,12 +200,34 @@ _ipvsd() {
 
     case "${cmd}" in
         ipvsd)
-            opts="-h -V --help --version run check-config plan apply list ipvsadm status why drain maint ready weight return rebuild reload upgrade events realserver help"
+            opts="-h -V --help --version run check-config config plan apply list ipvsadm status why drain maint ready weight add remove return rebuild reload upgrade pause resume events realserver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__add)
+            opts="-h -V --weight --json --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --weight)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -223,8 +275,26 @@ _ipvsd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        ipvsd__subcmd__config)
+            opts="-h -V --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         ipvsd__subcmd__drain)
-            opts="-h -V --deadline --wait --json --run-dir --help --version"
+            opts="-h -V --deadline --until-reload --wait --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -272,8 +342,22 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__help)
-            opts="run check-config plan apply list ipvsadm status why drain maint ready weight return rebuild reload upgrade events realserver help"
+            opts="run check-config config plan apply list ipvsadm status why drain maint ready weight add remove return rebuild reload upgrade pause resume events realserver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__help__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -300,6 +384,20 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__help__subcmd__check__subcmd__config)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__help__subcmd__config)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -384,6 +482,20 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__help__subcmd__maint)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__help__subcmd__pause)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -496,6 +608,34 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__help__subcmd__reload)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__help__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__help__subcmd__resume)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -650,6 +790,24 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__maint)
+            opts="-h -V --until-reload --json --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__pause)
             opts="-h -V --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -668,7 +826,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__plan)
-            opts="-c -h -V --config --run-dir --help --version"
+            opts="-c -h -V --config --offline --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -694,7 +852,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__ready)
-            opts="-h -V --json --run-dir --help --version"
+            opts="-h -V --until-reload --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -900,6 +1058,42 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__reload)
+            opts="-h -V --force --json --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__remove)
+            opts="-h -V --json --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__resume)
             opts="-h -V --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -998,7 +1192,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__weight)
-            opts="-h -V --json --run-dir --help --version"
+            opts="-h -V --until-reload --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -36,7 +36,7 @@ struct Report<'p> {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let (usable, problems) = match files::load_once(&arguments.file) {
         Ok(loaded) => (true, loaded.warnings),
-        Err(bad) => (false, bad.0),
+        Err(files::BadConfig(problems, _)) => (false, problems),
     };
     let mut out = io::stdout().lock();
     let printed = if arguments.json {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 
-use super::running::{RunDir, Server, print_change, unexpected};
+use super::running::{RunDir, Server, Until, print_change, unexpected};
 use crate::config;
 use crate::control::Client;
 use crate::model::control::{Changed, Reply, Request, ServerReport};
@@ -23,8 +23,10 @@ pub(super) struct DrainArgs {
     #[command(flatten)]
     server: Server,
     /// After so long (`90s`, `5m`, `1h`) the server is put in maintenance, and connections that are left are given up
-    #[arg(long, value_name = "TIME", value_parser = parse)]
+    #[arg(long, value_name = "TIME", value_parser = parse, conflicts_with = "until_reload")]
     deadline: Option<Duration>,
+    #[command(flatten)]
+    until: Until,
     /// Return when no connection to the server is active any more (of UDP and firewall marks: when none is left), or at
     /// the deadline
     #[arg(long)]
@@ -48,6 +50,7 @@ pub(super) fn run(args: DrainArgs) -> anyhow::Result<ExitCode> {
     let request = Request::Drain {
         server: args.server.server,
         deadline: args.deadline,
+        lasting: args.until.lasting(),
     };
     let reply = client.ask(&request)?;
     let code = print_change(&reply, args.json)?;

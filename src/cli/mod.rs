@@ -3,8 +3,10 @@
 //! Wiring only. A verb reads its arguments, calls the rooms below, prints, and answers with an exit code: 0 done,
 //! 1 failed, 2 usage (clap's own), 3 changes pending (`plan`). Errors go to standard error once, with their chain.
 
+mod add;
 mod apply;
 mod check_config;
+mod config;
 pub mod docs;
 mod drain;
 mod events;
@@ -12,11 +14,14 @@ mod ipvsadm;
 mod list;
 mod maint;
 mod names;
+mod pause;
 mod plan;
 mod ready;
 mod realserver;
 mod rebuild;
 mod reload;
+mod remove;
+mod resume;
 mod r#return;
 mod run;
 mod running;
@@ -46,7 +51,9 @@ enum Verb {
     Run(run::RunArgs),
     /// Print every problem of a configuration file with its place and a hint
     CheckConfig(check_config::Arguments),
-    /// Print what `apply` would change, one step a line; exit code 3 where something would
+    /// Print the configuration that the running daemon uses, as it was read
+    Config(config::ConfigArgs),
+    /// Print what a reload of the running daemon would change, or `apply`, one step a line; exit code 3 where something would
     Plan(plan::PlanArgs),
     /// Make the kernel match a configuration once, without a daemon
     Apply(apply::ApplyArgs),
@@ -67,6 +74,10 @@ enum Verb {
     Ready(ready::ReadyArgs),
     /// Give a real server another weight than the configured one
     Weight(weight::WeightArgs),
+    /// Add a real server to a running pool, beside what the files say
+    Add(add::AddArgs),
+    /// Remove a real server from a running pool, whatever the files say
+    Remove(remove::RemoveArgs),
     /// Bring a pool back from a backup tier or the sorry server to the best tier that can serve
     Return(r#return::ReturnArgs),
     /// Take a pool's real servers out and put them in again in the order that every director has, for hash schedulers
@@ -74,6 +85,10 @@ enum Verb {
     /// Have the running daemon read its configuration again, and say what came of it
     Reload(reload::ReloadArgs),
     Upgrade(upgrade::UpgradeArgs),
+    /// Have the running daemon write nothing to the kernel's table for a while
+    Pause(pause::PauseArgs),
+    /// End a pause before its time
+    Resume(resume::ResumeArgs),
     /// Show what has happened to servers, pools and the kernel's table
     Events(events::EventsArgs),
     /// Prepare this host to be a real server, undo it, or say whether it would work
@@ -91,7 +106,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.verb {
         Verb::Run(args) => run::run(args),
         Verb::CheckConfig(args) => check_config::run(&args),
-        Verb::Plan(args) => plan::run(args),
+        Verb::Config(args) => config::run(&args),
+        Verb::Plan(args) => plan::run(&args),
         Verb::Apply(args) => apply::run(args),
         Verb::List(args) => list::run(&args),
         Verb::Ipvsadm(args) => Ok(ipvsadm::run(&args)),
@@ -101,10 +117,14 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Maint(args) => maint::run(args),
         Verb::Ready(args) => ready::run(args),
         Verb::Weight(args) => weight::run(args),
+        Verb::Add(args) => add::run(args),
+        Verb::Remove(args) => remove::run(args),
         Verb::Return(args) => r#return::run(args),
         Verb::Rebuild(args) => rebuild::run(args),
         Verb::Reload(args) => reload::run(&args),
         Verb::Upgrade(args) => upgrade::run(&args),
+        Verb::Pause(args) => pause::run(&args),
+        Verb::Resume(args) => resume::run(&args),
         Verb::Events(args) => events::run(&args),
         Verb::Realserver(args) => realserver::run(&args),
         Verb::Generate(args) => docs::run(&args),

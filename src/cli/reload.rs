@@ -15,6 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// The arguments of `reload`.
 #[derive(Debug, Args)]
 pub(super) struct ReloadArgs {
+    /// Reload also where more would be taken away than `remove_limit` of [reload] allows
+    #[arg(long)]
+    force: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -26,7 +29,7 @@ pub(super) struct ReloadArgs {
 pub(super) fn run(args: &ReloadArgs) -> anyhow::Result<ExitCode> {
     let mut client = args.run_dir.connect()?;
     client.set_limit(Some(PATIENCE))?;
-    let reply = client.ask(&Request::Reload)?;
+    let reply = client.ask(&Request::Reload { force: args.force })?;
     if args.json {
         return print_json(&reply);
     }

@@ -1,7 +1,7 @@
 //! The way from a verb to the running daemon, and what there is to say where it leads nowhere.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use super::list::print;
 use crate::control::{Client, ControlError, SOCKET_NAME, render};
 use crate::daemon::instance;
 use crate::daemon::record::{DEFAULT_RUN_DIR, Record};
+use crate::daemon::running::RunningFile;
+use crate::model::Lasting;
 use crate::model::control::{Refused, Reply, Request};
 
 /// How long an answer is waited for.
@@ -31,6 +33,23 @@ pub(super) struct Server {
     /// A real server: `192.0.2.11:80` in all pools, `web/192.0.2.11:80` in one
     #[arg(value_name = "SERVER")]
     pub(super) server: String,
+}
+
+/// How long an operator's word holds.
+#[derive(Debug, Args)]
+pub(super) struct Until {
+    /// Until the next reload; without it until somebody says otherwise
+    #[arg(long)]
+    until_reload: bool,
+}
+
+impl Until {
+    pub(super) fn lasting(&self) -> Lasting {
+        match self.until_reload {
+            true => Lasting::UntilReload,
+            false => Lasting::UntilTakenBack,
+        }
+    }
 }
 
 impl RunDir {
@@ -57,6 +76,19 @@ impl RunDir {
         Ok(client)
     }
 
+    /// The run directory.
+    pub(super) fn path(&self) -> &Path {
+        &self.run_dir
+    }
+
+    /// The file with the configuration that the daemon uses.
+    ///
+    /// # Errors
+    /// It cannot be told which network namespace this is.
+    pub(super) fn running_file(&self) -> anyhow::Result<RunningFile> {
+        Ok(RunningFile::beside(&Record::open(&self.run_dir)?))
+    }
+
     /// Asks for one reply.
     ///
     /// # Errors
@@ -78,7 +110,9 @@ pub(super) fn print_json(reply: &Reply) -> anyhow::Result<ExitCode> {
         | Reply::Event(_)
         | Reply::Reloaded(_)
         | Reply::Upgraded(_)
-        | Reply::Changed(_) => ExitCode::SUCCESS,
+        | Reply::Changed(_)
+        | Reply::Plan(_)
+        | Reply::Paused(_) => ExitCode::SUCCESS,
     })
 }
 
@@ -131,6 +165,8 @@ pub(super) fn unexpected<T>(reply: &Reply) -> anyhow::Result<T> {
         Reply::Reloaded(_) => "the outcome of a reload",
         Reply::Upgraded(_) => "the outcome of an upgrade",
         Reply::Changed(_) => "a change",
+        Reply::Plan(_) => "a plan",
+        Reply::Paused(_) => "whether it writes",
         Reply::Refused(refused) => bail!("{}", refused.message),
     };
     bail!("the daemon answered with {kind}, which was not asked for (is it of another version?)")

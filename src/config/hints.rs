@@ -15,6 +15,10 @@ pub(super) enum Scope {
     Host,
     /// `[control]`.
     Control,
+    /// `[reconcile]`.
+    Reconcile,
+    /// `[reload]`.
+    Reload,
     /// A check, named or inline: the keys that all have.
     Check,
     /// `flap` of a check.
@@ -68,12 +72,14 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    const ALL: [Self; 29] = [
+    const ALL: [Self; 31] = [
         Self::Top,
         Self::Ipvs,
         Self::Timeouts,
         Self::Host,
         Self::Control,
+        Self::Reconcile,
+        Self::Reload,
         Self::Check,
         Self::Flap,
         Self::TalkKeys,
@@ -103,11 +109,22 @@ impl Scope {
     /// The keys it has.
     pub(super) const fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Top => &["check", "control", "host", "include", "ipvs", "virtual_server"],
+            Self::Top => &[
+                "check",
+                "control",
+                "host",
+                "include",
+                "ipvs",
+                "reconcile",
+                "reload",
+                "virtual_server",
+            ],
             Self::Ipvs => &["flush_on_stop", "sysctl", "timeouts"],
             Self::Timeouts => &["tcp", "tcpfin", "udp"],
             Self::Host => &["prepare"],
-            Self::Control => &["group"],
+            Self::Control => &["group", "read_group"],
+            Self::Reconcile => &["interval"],
+            Self::Reload => &["remove_limit", "on_change"],
             Self::Check => &[
                 "type",
                 "interval",
@@ -204,6 +221,7 @@ impl Scope {
                 "drain_timeout",
                 "ha_suspend",
                 "notify_on_stop",
+                "foreign_destinations",
             ],
             Self::Command => &["argv", "user", "timeout"],
             Self::RealServer => &[
@@ -240,6 +258,8 @@ impl Scope {
             Self::Timeouts => "timeouts of [ipvs]",
             Self::Host => "[host]",
             Self::Control => "[control]",
+            Self::Reconcile => "[reconcile]",
+            Self::Reload => "[reload]",
             Self::Check => "a check",
             Self::Flap => "flap",
             Self::Probe(probe_type) => match probe_type {

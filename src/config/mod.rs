@@ -41,11 +41,12 @@ pub use sources::{Source, Sources, Unreadable, has_wildcard, name_matches};
 
 use self::checks::NamedChecks;
 use self::hints::Scope;
+use self::pool::Front;
 use self::problem::{Ground, Place};
 use self::reader::{Item, Reader};
 use self::settings::SettingsSeen;
 use self::virtual_server::Assembly;
-use crate::model::Config;
+use crate::model::{Config, RealServer, ServiceKey, VirtualServer};
 
 /// How deep files may include files.
 const DEEPEST_INCLUDE: usize = 16;
@@ -104,14 +105,14 @@ fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
     let mut checks = NamedChecks::default();
     let mut assembly = Assembly::default();
     let mut seen = SettingsSeen::default();
-    let mut walks: Vec<(usize, [Option<&Item<'_>>; 6])> = Vec::with_capacity(files.len());
+    let mut walks: Vec<(usize, [Option<&Item<'_>>; 8])> = Vec::with_capacity(files.len());
     for (number, file) in files.iter().enumerate() {
         reader.file = number;
         if let Some(table) = &file.table {
             walks.push((number, reader.fields(table, Scope::Top)));
         }
     }
-    for (number, [named, control, host, _, ipvs, _]) in &walks {
+    for (number, [named, control, host, _, ipvs, reconcile, reload, _]) in &walks {
         reader.file = *number;
         if let Some(item) = named {
             checks.read(&mut reader, item);
@@ -125,8 +126,14 @@ fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
         if let Some(item) = control {
             settings::read_control(&mut reader, &mut seen, item, &mut config);
         }
+        if let Some(item) = reconcile {
+            settings::read_reconcile(&mut reader, &mut seen, item, &mut config);
+        }
+        if let Some(item) = reload {
+            settings::read_reload(&mut reader, &mut seen, item, &mut config);
+        }
     }
-    for (number, [_, _, _, _, _, virtual_servers]) in &walks {
+    for (number, [.., virtual_servers]) in &walks {
         reader.file = *number;
         if let Some(item) = virtual_servers {
             assembly.read(&mut reader, &mut checks, item);
@@ -147,6 +154,74 @@ fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
         },
     };
     (outcome, files)
+}
+
+/// A real server that is added to a virtual server beside its files, with everything that holds for those that say
+/// nothing else.
+///
+/// # Errors
+/// Every problem that the files would have with it, one line each.
+pub fn added_server(server: &VirtualServer, address: &str, weight: u32) -> Result<RealServer, Vec<String>> {
+    // No address has them, and a string of the file would end there.
+    if address.contains(['"', '\\']) || address.contains(char::is_control) {
+        return Err(vec![format!("`{}` is no address", reader::shorten(address))]);
+    }
+    let text = format!("[[real_server]]\naddress = \"{address}\"\nweight = {weight}\n");
+    let mut reader = Reader::default();
+    let table = tree::parse_quickly(&text);
+    let item = table.as_ref().and_then(|table| table.get("real_server"));
+    let mut ports: Vec<u16> = server.services.iter().filter_map(ServiceKey::port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    let front = Front {
+        services: &server.services,
+        ports: &ports,
+        forwarding: server.defaults.forwarding,
+        checks: &server.defaults.checks,
+        notify: &server.defaults.notify,
+    };
+    let mut read = item
+        .map(|item| pool::read_real_servers(&mut reader, &mut NamedChecks::default(), &front, item))
+        .unwrap_or_default();
+    let problems = reader.ledger.finish(&[("", text.as_bytes())]);
+    let errors = problems
+        .shown
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error);
+    let mut errors: Vec<String> = errors
+        .map(|problem| match &problem.hint {
+            Some(hint) => format!("{} ({hint})", problem.text),
+            None => problem.text.clone(),
+        })
+        .collect();
+    let Some((_, real)) = read.pop().filter(|_| errors.is_empty()) else {
+        if errors.is_empty() {
+            errors.push(format!("`{}` cannot be read", reader::shorten(address)));
+        }
+        return Err(errors);
+    };
+    let is_there = |key: &ServiceKey| {
+        let mut others = server.real_servers.iter();
+        others.any(|other| other.destination(key) == real.destination(key))
+    };
+    if server.services.iter().any(is_there) {
+        let text = format!("real server {address} is in this pool already (`ipvsd weight` changes its weight)");
+        return Err(vec![text]);
+    }
+    if let Some(sorry) = &server.sorry_server
+        && server
+            .services
+            .iter()
+            .any(|key| sorry.destination(key) == real.destination(key))
+        && sorry.spec.forwarding != real.spec.forwarding
+    {
+        return Err(vec![format!(
+            "the sorry server is also a real server, but with forward = \"{}\" instead of \"{}\" (one destination has one \
+             way of forwarding)",
+            sorry.spec.forwarding, real.spec.forwarding
+        )]);
+    }
+    Ok(real)
 }
 
 /// A duration as the configuration has it, for those who type one elsewhere: `"300ms"`, `"2s"`, `"5m"`, `"1h"`, `"1d"`.
@@ -351,7 +426,7 @@ fn tidy(path: &str) -> PathBuf {
 }
 
 /// A file that lost its content must not look like the wish to serve nothing.
-fn warn_if_nothing_is_served(reader: &mut Reader, walks: &[(usize, [Option<&Item<'_>>; 6])]) {
+fn warn_if_nothing_is_served(reader: &mut Reader, walks: &[(usize, [Option<&Item<'_>>; 8])]) {
     if walks.iter().any(|(_, [.., virtual_servers])| virtual_servers.is_some()) {
         return;
     }

@@ -8,7 +8,7 @@ use super::hints::Scope;
 use super::problem::Place;
 use super::reader::{Item, Reader};
 use super::tree::Table;
-use crate::model::{Notify, PoolPolicy, RealServer, ReturnMode, Scheduler};
+use crate::model::{ForeignDestinations, Notify, PoolPolicy, RealServer, ReturnMode, Scheduler};
 
 const MOST: u32 = 2_147_483_647;
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -40,6 +40,11 @@ pub(super) enum OnDown {
 }
 
 const ON_DOWN: [(&str, OnDown); 3] = [("keep", OnDown::Keep), ("drain", OnDown::Drain), ("kill", OnDown::Kill)];
+
+const FOREIGN: [(&str, ForeignDestinations); 2] = [
+    ("remove", ForeignDestinations::Remove),
+    ("keep", ForeignDestinations::Keep),
+];
 
 /// What the pool's keys say.
 pub(super) struct Policy {
@@ -75,6 +80,7 @@ pub(super) fn read(
         drain_timeout,
         ha_suspend,
         notify_on_stop,
+        foreign_destinations,
     ] = reader.pick(table, Scope::PoolKeys);
     let mut command = |item: Option<&Item<'_>>, key| item.and_then(|item| read_command(reader, item, key));
     let quorum_notify = Notify {
@@ -100,6 +106,9 @@ pub(super) fn read(
         drain_timeout,
         ha_suspend: ha_suspend.is_some_and(|item| read_ha_suspend(reader, item, by_mark)),
         notify_on_stop: notify_on_stop.and_then(|item| reader.boolean(item, "notify_on_stop")) == Some(true),
+        foreign_destinations: foreign_destinations
+            .and_then(|item| reader.word(item, "foreign_destinations", &FOREIGN))
+            .unwrap_or_default(),
     };
     Policy {
         policy,

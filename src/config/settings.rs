@@ -1,4 +1,6 @@
-//! The kernel's own settings: `[ipvs]` with its timeouts and sysctls, and `[host]` and `[control]`.
+//! The kernel's own settings: `[ipvs]` with its timeouts and sysctls, and `[host]`, `[control]`, `[reconcile]` and `[reload]`.
+
+use std::time::Duration;
 
 use super::tree::Value;
 
@@ -10,6 +12,10 @@ use crate::model::{Config, Sysctl};
 /// The longest timeout in seconds: the kernel counts ticks in 31 bits, a thousand a second at most
 /// (`ip_vs_set_timeout` in `net/netfilter/ipvs/ip_vs_ctl.c`).
 const LONGEST_TIMEOUT: u32 = 2_147_483;
+
+/// How often the kernel's table may be compared.
+const SHORTEST_RECONCILE: Duration = Duration::from_millis(500);
+const LONGEST_RECONCILE: Duration = Duration::from_secs(3600);
 
 /// What a sysctl takes.
 #[derive(Debug, Clone, Copy)]
@@ -147,17 +153,56 @@ pub(super) fn read_control(reader: &mut Reader, seen: &mut SettingsSeen, item: &
     let Some(table) = reader.table(item, "control") else {
         return;
     };
-    let [group] = reader.fields(table, Scope::Control);
-    let Some((item, name)) = group.and_then(|item| Some((item, reader.string(item, "group")?))) else {
+    let [group, read_group] = reader.fields(table, Scope::Control);
+    for (key, item) in [("group", group), ("read_group", read_group)] {
+        let Some((item, name)) = item.and_then(|item| Some((item, reader.string(item, key)?))) else {
+            continue;
+        };
+        // What groupadd(8) takes, and a little more.
+        let letter = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.' | '$');
+        if name.is_empty() || name.len() > 32 || !name.chars().all(letter) {
+            let text = format!("`{}` cannot be the name of a group", shorten(name));
+            reader.error(item.span().start, text, "name one that `getent group` lists");
+        } else if seen.first(reader, item.span().start, key) {
+            match key {
+                "group" => config.control.group = Some(name.to_owned()),
+                _ => config.control.read_group = Some(name.to_owned()),
+            }
+        }
+    }
+}
+
+/// Reads `[reconcile]` of one file.
+pub(super) fn read_reconcile(reader: &mut Reader, seen: &mut SettingsSeen, item: &Item<'_>, config: &mut Config) {
+    let Some(table) = reader.table(item, "reconcile") else {
         return;
     };
-    // What groupadd(8) takes, and a little more.
-    let letter = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.' | '$');
-    if name.is_empty() || name.len() > 32 || !name.chars().all(letter) {
-        let text = format!("`{}` cannot be the name of a group", shorten(name));
-        reader.error(item.span().start, text, "name one that `getent group` lists");
-    } else if seen.first(reader, item.span().start, "group") {
-        config.control.group = Some(name.to_owned());
+    let [interval] = reader.fields(table, Scope::Reconcile);
+    if let Some(item) = interval
+        && let Some(value) = reader.duration(item, "interval", SHORTEST_RECONCILE..=LONGEST_RECONCILE)
+        && seen.first(reader, item.span().start, "interval")
+    {
+        config.reconcile.interval = value;
+    }
+}
+
+/// Reads `[reload]` of one file.
+pub(super) fn read_reload(reader: &mut Reader, seen: &mut SettingsSeen, item: &Item<'_>, config: &mut Config) {
+    let Some(table) = reader.table(item, "reload") else {
+        return;
+    };
+    let [remove_limit, on_change] = reader.fields(table, Scope::Reload);
+    if let Some(item) = remove_limit
+        && let Some(value) = reader.number(item, "remove_limit", 0..=100)
+        && seen.first(reader, item.span().start, "remove_limit")
+    {
+        config.reload.remove_limit = value;
+    }
+    if let Some(item) = on_change
+        && let Some(value) = reader.boolean(item, "on_change")
+        && seen.first(reader, item.span().start, "on_change")
+    {
+        config.reload.on_change = value;
     }
 }
 

@@ -49,6 +49,14 @@ impl Sources {
     }
 }
 
+impl Sources {
+    /// All files that could be read, the first one first, each with its name.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let all = std::iter::once(&self.root).chain(self.answers.values().flatten());
+        all.filter_map(|source| Some((source.name.as_str(), source.content.as_deref().ok()?)))
+    }
+}
+
 impl Source {
     /// A file that could be read.
     pub fn new(name: impl Into<String>, content: impl Into<Vec<u8>>) -> Self {

@@ -13,7 +13,7 @@ use super::pool::{self, Front};
 use super::problem::Place;
 use super::reader::{Item, Reader, shorten};
 use super::service::{is_udp_or_mark, read_flags, read_persistence, read_scheduler, read_services};
-use crate::model::{Family, Forwarding, ServiceFlags, ServiceKey, ServiceSpec, VirtualServer};
+use crate::model::{Family, Forwarding, ServerDefaults, ServiceFlags, ServiceKey, ServiceSpec, VirtualServer};
 
 /// The most characters of a name.
 const LONGEST_NAME: usize = 64;
@@ -211,6 +211,11 @@ impl<'t> Assembly<'t> {
             sorry_server: sorry.map(|(_, server)| server),
             policy: policy.policy,
             device,
+            defaults: ServerDefaults {
+                forwarding,
+                checks: default_checks,
+                notify: policy.notify,
+            },
         });
     }
 

@@ -1,19 +1,24 @@
 //! The control socket: how verbs talk to the running daemon of their network namespace.
 //!
-//! Hands, but for `render`. What is said over it are words of [`crate::model::control`]; who may say it is whoever may write to the
-//! socket's file, which the kernel holds; what comes of it is decided elsewhere.
+//! Hands, but for `render` and `access`. What is said over it are words of [`crate::model::control`]; who may say it, `access` says of
+//! whom the kernel names; what comes of it is decided elsewhere.
 //!
 //! | file | what |
 //! |---|---|
 //! | `socket` | the daemon's side: callers, their requests, bounded in number, length and time |
+//! | `peer` | who a caller is, as the kernel says |
+//! | `access` | who may ask what; pure |
 //! | `client` | the verb's side |
 //! | `render` | what verbs print of the daemon's answers; pure |
 
+pub mod access;
 pub mod client;
 mod error;
+mod peer;
 pub mod render;
 pub mod socket;
 
+pub use access::Permissions;
 pub use client::Client;
 pub use error::ControlError;
 pub use socket::{Answer, Call, Caller, Listener, Patience};

@@ -9,10 +9,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener as StdListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use nix::unistd::{Gid, chown, getegid};
+use nix::unistd::{Gid, chown, getegid, geteuid};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -21,6 +21,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::access::{self, Access, Permissions};
+use super::peer;
 use crate::model::control::{BadRequest, LONGEST_REQUEST, Refused, Reply, Request, Trouble};
 
 /// How many callers are listened to at a time.
@@ -92,6 +94,7 @@ pub struct Call {
 pub struct Listener {
     path: PathBuf,
     socket: StdListener,
+    permissions: Arc<RwLock<Permissions>>,
 }
 
 impl AsFd for Listener {
@@ -121,6 +124,7 @@ impl Listener {
         Ok(Self {
             path: path.to_owned(),
             socket: socket.into(),
+            permissions: Arc::new(RwLock::new(nobody_else())),
         })
     }
 
@@ -132,23 +136,34 @@ impl Listener {
         ours.then(|| Self {
             path: path.to_owned(),
             socket,
+            permissions: Arc::new(RwLock::new(nobody_else())),
         })
     }
 
-    /// Lets the members of a group in as well, or no group any more.
+    /// Lets the members of one group in as well, and those of another look; or no group any more. Where some may only
+    /// look, everybody may connect, and who he is decides at once.
     ///
     /// # Errors
     /// The file is gone, or its group may not be changed (without `CAP_CHOWN` only to one of the process's own); then
     /// no group is let in.
-    pub fn allow(&self, group: Option<u32>) -> io::Result<()> {
+    pub fn allow(&self, group: Option<u32>, read_group: Option<u32>) -> io::Result<()> {
         // Never wider than it will be: the mode is narrowed before the group changes.
         let set_mode = |mode| std::fs::set_permissions(&self.path, PermissionsExt::from_mode(mode));
+        let set_permissions =
+            |permissions| *self.permissions.write().unwrap_or_else(PoisonError::into_inner) = permissions;
+        set_permissions(nobody_else());
         set_mode(0o600)?;
         let own = getegid();
         chown(&self.path, None, Some(group.map_or(own, Gid::from_raw)))?;
-        match group {
-            Some(_) => set_mode(0o660),
-            None => Ok(()),
+        set_permissions(Permissions {
+            group,
+            read_group,
+            ..nobody_else()
+        });
+        match (group, read_group) {
+            (_, Some(_)) => set_mode(0o666),
+            (Some(_), None) => set_mode(0o660),
+            (None, None) => Ok(()),
         }
     }
 
@@ -158,7 +173,7 @@ impl Listener {
     /// The event loop cannot watch the socket.
     pub fn serve(&self, calls: mpsc::Sender<Call>, patience: Patience) -> io::Result<()> {
         let socket = UnixListener::from_std(self.socket.try_clone()?)?;
-        tokio::spawn(accept(socket, calls, patience));
+        tokio::spawn(accept(socket, calls, Arc::clone(&self.permissions), patience));
         Ok(())
     }
 }
@@ -170,7 +185,20 @@ impl Drop for Listener {
     }
 }
 
-async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>, patience: Patience) {
+/// Root and the daemon's own user alone.
+fn nobody_else() -> Permissions {
+    Permissions {
+        own: geteuid().as_raw(),
+        ..Permissions::default()
+    }
+}
+
+async fn accept(
+    listener: UnixListener,
+    calls: mpsc::Sender<Call>,
+    permissions: Arc<RwLock<Permissions>>,
+    patience: Patience,
+) {
     let places = Arc::new(Semaphore::new(MOST_CALLERS));
     let large = Arc::new(Semaphore::new(LARGE_ANSWERS));
     while !calls.is_closed() {
@@ -182,12 +210,20 @@ async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>, patience: Pat
                 continue;
             }
         };
+        let Ok(who) = peer::credentials(&stream) else { continue };
+        if allowed(&permissions).access(&who) == Access::None {
+            // Takes no place: whoever may nothing keeps nobody from asking.
+            let _ = stream.try_write(&Reply::Refused(access::denied()).encode());
+            continue;
+        }
         match Arc::clone(&places).try_acquire_owned() {
             Ok(place) => {
                 let (calls, large) = (calls.clone(), Arc::clone(&large));
+                let permissions = Arc::clone(&permissions);
+                let check = move |request: &Request| allowed(&permissions).check(&who, request);
                 tokio::spawn(async move {
                     // How a conversation ends is the caller's affair.
-                    let _ = converse(stream, calls, large, patience).await;
+                    let _ = converse(stream, calls, large, check, patience).await;
                     drop(place);
                 });
             }
@@ -201,11 +237,16 @@ async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>, patience: Pat
     }
 }
 
+fn allowed(permissions: &RwLock<Permissions>) -> Permissions {
+    *permissions.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Reads requests and writes answers until the caller hangs up or oversteps.
 async fn converse(
     stream: UnixStream,
     calls: mpsc::Sender<Call>,
     large: Arc<Semaphore>,
+    check: impl Fn(&Request) -> Result<(), Refused>,
     patience: Patience,
 ) -> io::Result<()> {
     let credentials = stream.peer_cred()?;
@@ -234,6 +275,10 @@ async fn converse(
             // What follows on the line could be anything, so nothing more is read.
             Err(problem) => return writer.write(&refused(problem.to_string())).await,
         };
+        if let Err(refused) = check(&request) {
+            writer.write(&Reply::Refused(refused).encode()).await?;
+            continue;
+        }
         let (answer, answered) = oneshot::channel();
         // Held from the question on: what is asked for is made at once.
         let permit = match is_large(&request) {
@@ -276,13 +321,21 @@ async fn converse(
 
 fn is_large(request: &Request) -> bool {
     match request {
-        Request::Status { .. } | Request::Why { .. } | Request::Return { .. } | Request::Rebuild { .. } => true,
+        Request::Status { .. }
+        | Request::Why { .. }
+        | Request::Return { .. }
+        | Request::Rebuild { .. }
+        | Request::Plan => true,
         Request::Events { .. }
-        | Request::Reload
+        | Request::Reload { .. }
         | Request::Upgrade
         | Request::Drain { .. }
         | Request::Maint { .. }
         | Request::Ready { .. }
+        | Request::Pause { .. }
+        | Request::Add { .. }
+        | Request::Remove { .. }
+        | Request::Resume
         | Request::Weight { .. } => false,
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use nix::unistd::Group;
@@ -10,11 +11,12 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tracing::{error, info};
 
+use super::files::Seen;
 use super::journal::Journal;
 use crate::control::{Answer, Caller, Listener};
 use crate::ipvs;
 use crate::model::control::{Reply, SCHEMA, ServerReport, Why};
-use crate::model::{DestinationKey, ServiceKey, UnixTime};
+use crate::model::{ControlSettings, DestinationKey, ServiceKey, UnixTime};
 
 /// How many replies of one answer wait for their caller.
 const WAITING_REPLIES: usize = 64;
@@ -38,13 +40,14 @@ pub(super) fn name_of(caller: Caller) -> String {
     }
 }
 
-/// Makes the socket, or goes on with the one that the program before has left open. A daemon that nobody can talk to forwards as well as any, so trouble is only said.
-pub(super) fn listen(path: &Path, group: Option<&str>, left: Option<OwnedFd>) -> Option<Listener> {
+/// Makes the socket, or goes on with the one that the program before has left open. A daemon that nobody can talk to
+/// forwards as well as any, so trouble is only said.
+pub(super) fn listen(path: &Path, settings: &ControlSettings, left: Option<OwnedFd>) -> Option<Listener> {
     let inherited = left.and_then(|left| Listener::inherited(path, left));
     match inherited.map_or_else(|| Listener::bind(path), Ok) {
         Ok(listener) => {
-            if group.is_some() {
-                allow(&listener, group);
+            if *settings != ControlSettings::default() {
+                allow(&listener, settings);
             }
             Some(listener)
         }
@@ -59,9 +62,11 @@ pub(super) fn listen(path: &Path, group: Option<&str>, left: Option<OwnedFd>) ->
     }
 }
 
-/// Lets the group of a new configuration in.
-pub(super) fn allow(listener: &Listener, group: Option<&str>) {
-    if let Err(problem) = listener.allow(gid_of(group)) {
+/// Lets the groups of a new configuration in.
+pub(super) fn allow(listener: &Listener, settings: &ControlSettings) {
+    let group = settings.group.as_deref();
+    let read_group = gid_of("read_group", settings.read_group.as_deref());
+    if let Err(problem) = listener.allow(gid_of("group", group), read_group) {
         error!(
             "cannot give the control socket to group {}, so only root may use it: {problem} (add the group to the \
              daemon's own: SupplementaryGroups= in the unit)",
@@ -70,16 +75,16 @@ pub(super) fn allow(listener: &Listener, group: Option<&str>) {
     }
 }
 
-fn gid_of(group: Option<&str>) -> Option<u32> {
+fn gid_of(key: &str, group: Option<&str>) -> Option<u32> {
     let name = group?;
     match Group::from_name(name) {
         Ok(Some(found)) => Some(found.gid.as_raw()),
         Ok(None) => {
-            error!("[control] group = \"{name}\": this host has no such group; only root may use the control socket");
+            error!("[control] {key} = \"{name}\": this host has no such group, so nobody is let in for it");
             None
         }
         Err(problem) => {
-            error!("[control] group = \"{name}\": it cannot be looked up: {problem}; only root may use the socket");
+            error!("[control] {key} = \"{name}\": it cannot be looked up, so nobody is let in for it: {problem}");
             None
         }
     }
@@ -90,6 +95,14 @@ pub(super) fn events(journal: &Journal, count: Option<u32>, follow: bool) -> Ans
     let (sender, replies) = mpsc::channel(WAITING_REPLIES);
     tokio::spawn(journal.clone().tell(count, follow, sender));
     Answer::Many(replies)
+}
+
+/// Adds to a status whether the files of the configuration are still those that are in use.
+pub(super) async fn with_files(mut reply: Reply, seen: Arc<Seen>) -> Reply {
+    if let Reply::Status(status) = &mut reply {
+        status.configuration.changed = spawn_blocking(move || !seen.is_unchanged()).await.unwrap_or(false);
+    }
+    reply
 }
 
 /// Adds what the director does not know: connections in the kernel, and what happened of late.

@@ -3,9 +3,11 @@
 //! It reads what the room asks for, bounded in size, and decides nothing about what is in them. Used by every verb that
 //! takes a configuration.
 
-use std::fs::{self, File};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use crate::config::{self, Outcome, Problems, Source, Sources, Unreadable, has_wildcard, name_matches};
 use crate::model::Config;
@@ -14,18 +16,22 @@ use crate::model::Config;
 const LARGEST: u64 = 64 << 20;
 
 /// A configuration that can be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Loaded {
     /// What it means.
     pub config: Config,
     /// What somebody should look at.
     pub warnings: Problems,
+    /// The files that were read.
+    pub seen: Seen,
+    /// What was in them.
+    pub sources: Sources,
 }
 
-/// A configuration that cannot be used, with every reason.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// A configuration that cannot be used, with every reason, and the files that were read.
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("the configuration cannot be used:\n{0}")]
-pub struct BadConfig(pub Problems);
+pub struct BadConfig(pub Problems, pub Seen);
 
 /// Reads a configuration and everything it includes.
 ///
@@ -44,17 +50,27 @@ pub fn load_once(path: &Path) -> Result<Loaded, BadConfig> {
 }
 
 fn load_by(path: &Path, parse: fn(&Sources) -> Outcome) -> Result<Loaded, BadConfig> {
-    let mut sources = Sources::new(read(path));
+    let mut seen = Seen::default();
+    let mut sources = Sources::new(seen.read(path));
     loop {
         match parse(&sources) {
             Outcome::Parsed { config, warnings } => {
-                return Ok(Loaded { config, warnings });
+                return Ok(Loaded {
+                    config,
+                    warnings,
+                    seen,
+                    sources,
+                });
             }
-            Outcome::Refused(problems) => return Err(BadConfig(problems)),
+            Outcome::Refused(problems) => return Err(BadConfig(problems, seen)),
             // Each round answers what the last one asked for, and the room bounds depth and number of files.
             Outcome::Needs(patterns) => {
                 for pattern in patterns {
-                    let files = matching(&pattern);
+                    let files = match paths(&pattern) {
+                        Ok(paths) => paths.iter().map(|path| seen.read(path)).collect(),
+                        Err(unreadable) => vec![unreadable],
+                    };
+                    seen.patterns.insert(pattern.clone());
                     sources.answer(pattern, files);
                 }
             }
@@ -62,13 +78,75 @@ fn load_by(path: &Path, parse: fn(&Sources) -> Outcome) -> Result<Loaded, BadCon
     }
 }
 
-fn matching(pattern: &str) -> Vec<Source> {
+/// Which files a configuration was read from, and which ones they were: by size, time and number, as the file system has
+/// them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// `None` for one that could not be read.
+    files: BTreeMap<PathBuf, Option<Stamp>>,
+    patterns: BTreeSet<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    length: u64,
+    modified: (i64, i64),
+    inode: u64,
+}
+
+impl Stamp {
+    fn of(found: &Metadata) -> Self {
+        Self {
+            length: found.len(),
+            modified: (found.mtime(), found.mtime_nsec()),
+            inode: found.ino(),
+        }
+    }
+}
+
+impl Seen {
+    /// Whether the same files are there as when they were read, and no others that belong to the configuration.
+    pub fn is_unchanged(&self) -> bool {
+        let now = |path: &Path| fs::metadata(path).ok().map(|found| Stamp::of(&found));
+        let known = |pattern: &String| match paths(pattern) {
+            Ok(paths) => paths.iter().all(|path| self.files.contains_key(path)),
+            Err(_) => true,
+        };
+        self.files.iter().all(|(path, stamp)| now(path) == *stamp) && self.patterns.iter().all(known)
+    }
+
+    /// The directories in which these files are, and others could appear that belong to the configuration.
+    pub fn directories(&self) -> BTreeSet<PathBuf> {
+        let files = self.files.keys().map(PathBuf::as_path);
+        let directories = files
+            .chain(self.patterns.iter().map(Path::new))
+            .filter_map(Path::parent);
+        directories
+            .map(|directory| match directory.as_os_str().is_empty() {
+                true => PathBuf::from("."),
+                false => directory.to_owned(),
+            })
+            .collect()
+    }
+
+    fn read(&mut self, path: &Path) -> Source {
+        let (stamp, source) = match read_bytes(path) {
+            Ok((stamp, bytes)) => (Some(stamp), Source::new(path.to_string_lossy(), bytes)),
+            Err(error) => (None, unreadable(path, &error)),
+        };
+        self.files.insert(path.to_owned(), stamp);
+        source
+    }
+}
+
+/// The files that a pattern means, or the directory that cannot be looked through.
+fn paths(pattern: &str) -> Result<Vec<PathBuf>, Source> {
     let path = Path::new(pattern);
     if !has_wildcard(pattern) {
-        return vec![read(path)];
+        return Ok(vec![path.to_owned()]);
     }
     let (Some(directory), Some(last)) = (path.parent(), path.file_name()) else {
-        return Vec::new();
+        return Ok(Vec::new());
     };
     let last = last.to_string_lossy();
     let listed = match directory.as_os_str().is_empty() {
@@ -77,8 +155,8 @@ fn matching(pattern: &str) -> Vec<Source> {
     };
     let entries = match listed {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
-        Err(error) => return vec![unreadable(directory, &error)],
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(directory, &error)),
     };
     let mut paths: Vec<_> = entries
         .filter_map(Result::ok)
@@ -87,25 +165,20 @@ fn matching(pattern: &str) -> Vec<Source> {
         .filter(|path| !path.is_dir())
         .collect();
     paths.sort();
-    paths.iter().map(|path| read(path)).collect()
+    Ok(paths)
 }
 
-fn read(path: &Path) -> Source {
-    match read_bytes(path) {
-        Ok(bytes) => Source::new(path.to_string_lossy(), bytes),
-        Err(error) => unreadable(path, &error),
-    }
-}
-
-fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+fn read_bytes(path: &Path) -> io::Result<(Stamp, Vec<u8>)> {
     let file = File::open(path)?;
-    let size = file.metadata()?.len();
+    // Before its content: one that changes meanwhile is another one.
+    let found = file.metadata()?;
+    let size = found.len();
     let mut bytes = Vec::with_capacity(usize::try_from(size.min(LARGEST)).unwrap_or(0) + 1);
     file.take(LARGEST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
-    Ok(bytes)
+    Ok((Stamp::of(&found), bytes))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Source {
@@ -151,6 +224,38 @@ mod tests {
         assert!(shown.contains("it is a directory (name a file"), "{shown}");
         let shown = problems(&directory.path().join("none.toml"));
         assert!(shown.contains("no such file (is the path right?)"), "{shown}");
+    }
+
+    #[test]
+    fn what_was_read_is_known_again_and_what_changed_is_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::create_dir(at("conf.d")).unwrap();
+        fs::write(at("ipvsd.toml"), "include = [\"conf.d/*.toml\"]\nvirtual_server = []\n").unwrap();
+        fs::write(at("conf.d/10.toml"), "[host]\n").unwrap();
+        let seen = load(&at("ipvsd.toml")).unwrap().seen;
+        assert!(seen.is_unchanged());
+        assert_eq!(
+            seen.directories(),
+            BTreeSet::from([at(""), at("conf.d")].map(|path| path.components().collect()))
+        );
+        fs::write(at("conf.d/other.txt"), "").unwrap();
+        assert!(seen.is_unchanged(), "it does not belong to the configuration");
+        fs::write(at("conf.d/20.toml"), "").unwrap();
+        assert!(!seen.is_unchanged());
+        fs::remove_file(at("conf.d/20.toml")).unwrap();
+        assert!(seen.is_unchanged());
+        fs::write(at("conf.d/10.toml"), "[host]\nprepare = false\n").unwrap();
+        assert!(!seen.is_unchanged());
+        let seen = load(&at("ipvsd.toml")).unwrap().seen;
+        fs::remove_file(at("conf.d/10.toml")).unwrap();
+        assert!(!seen.is_unchanged());
+        // A bad one as well.
+        fs::write(at("conf.d/10.toml"), "[host").unwrap();
+        let BadConfig(_, seen) = load(&at("ipvsd.toml")).unwrap_err();
+        assert!(seen.is_unchanged());
+        fs::write(at("conf.d/10.toml"), "[host]").unwrap();
+        assert!(!seen.is_unchanged());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `task` | the loop: events in, actions out; `task::calls`: what callers of the control socket ask of it |
+//! | `task` | the loop: events in, actions out; `task::calls`: what callers of the control socket ask of it; `task::reload`: reading the configuration again |
 //! | `once` | `plan` and `apply`, without the loop |
 //! | `files` | reading the configuration |
 //! | `host` | this host's settings before the director starts |
@@ -20,6 +20,8 @@
 //! | `state` | what is known of servers and pools, beside the record |
 //! | `kept` | files that outlive the process, for all three |
 //! | `service_manager` | telling it of readiness and of being alive |
+//! | `watch` | whether the configuration's files change |
+//! | `running` | the configuration in use, as it was read |
 //! | `report` | the log |
 
 mod addresses;
@@ -36,10 +38,12 @@ pub mod once;
 mod presence;
 pub mod record;
 mod report;
+pub mod running;
 mod service_manager;
 pub mod state;
 mod task;
 mod upgrade;
+mod watch;
 pub mod wishes;
 
 pub use task::{Options, run};

@@ -11,6 +11,7 @@ use anyhow::Context;
 use super::instance::Instance;
 use super::record::Record;
 use super::{files, memory};
+use crate::director::OurDestinations;
 use crate::ipvs::{Client, IpvsError};
 use crate::model::{Config, DestinationSpec, Owned, ServiceKey, Step, Table, Via, VirtualAddress, VirtualServer};
 use crate::net::{self, HostNetwork};
@@ -62,6 +63,8 @@ struct Comparison {
     client: Client,
     record: Record,
     owned: Owned,
+    /// The destinations that are ours, of the services where others' stay.
+    ours: OurDestinations,
     difference: Difference,
 }
 
@@ -86,6 +89,7 @@ pub fn apply(options: &Options) -> anyhow::Result<Applied> {
         mut client,
         record,
         owned,
+        ours,
         difference,
     } = compare(options)?;
     let configured = services_of(&config);
@@ -95,6 +99,7 @@ pub fn apply(options: &Options) -> anyhow::Result<Applied> {
     let intended = Owned {
         services: &configured | &owned.services,
         with_thresholds: &with_thresholds | &owned.with_thresholds,
+        destinations: ours.clone(),
         addresses: &hold | &owned.addresses,
     };
     if intended != owned {
@@ -130,6 +135,7 @@ pub fn apply(options: &Options) -> anyhow::Result<Applied> {
             true => with_thresholds,
             false => intended.with_thresholds.clone(),
         },
+        destinations: ours,
         addresses: &hold | &kept,
     };
     if now_owned != intended {
@@ -175,7 +181,11 @@ fn compare(options: &Options) -> anyhow::Result<Comparison> {
             .context("cannot read the kernel's table")?
             .services,
     );
-    let wanted = director::table_without_checks(&config, &found);
+    let mut wanted = director::table_without_checks(&config, &found);
+    let ours = director::our_destinations(&config, &owned, &found);
+    for (key, service) in &mut wanted.services {
+        director::keep_foreign(key, service, &found, &ours);
+    }
     let steps = plan::steps(&wanted, &found, &removable(&config, &owned));
     let hold = addresses_of(&config);
     let superfluous: BTreeSet<_> = owned.addresses.difference(&hold).cloned().collect();
@@ -197,6 +207,7 @@ fn compare(options: &Options) -> anyhow::Result<Comparison> {
         client,
         record,
         owned,
+        ours,
         difference,
     })
 }

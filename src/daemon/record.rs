@@ -4,14 +4,14 @@
 //! folder named after the network namespace, because namespaces share `/run`. Written whole and renamed into place.
 //! A record that cannot be read is set aside with a warning: then nothing is owned, and nothing is removed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::kept;
-use crate::model::{Owned, ServiceKey, VirtualAddress};
+use crate::model::{DestinationKey, Owned, ServiceKey, VirtualAddress};
 use crate::net::namespace::{self, NamespaceId};
 
 /// Where the record lies if nobody says otherwise.
@@ -28,6 +28,9 @@ struct File {
     /// Absent in a record of an ipvsd that did not keep it.
     #[serde(default)]
     with_thresholds: BTreeSet<ServiceKey>,
+    /// Likewise.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    destinations: BTreeMap<ServiceKey, BTreeSet<DestinationKey>>,
     addresses: BTreeSet<VirtualAddress>,
 }
 
@@ -48,6 +51,7 @@ pub fn parse(text: &[u8], namespace: &NamespaceId) -> anyhow::Result<Owned> {
     Ok(Owned {
         services: file.services,
         with_thresholds: file.with_thresholds,
+        destinations: file.destinations,
         addresses: file.addresses,
     })
 }
@@ -108,6 +112,7 @@ impl Record {
             namespace: self.namespace.clone(),
             services: owned.services.clone(),
             with_thresholds: owned.with_thresholds.clone(),
+            destinations: owned.destinations.clone(),
             addresses: owned.addresses.clone(),
         };
         kept::write(&self.path, &serde_json::to_vec(&file)?)
@@ -134,6 +139,10 @@ mod tests {
         Owned {
             services: services.iter().map(|key| key.parse().expect("a key")).collect(),
             with_thresholds: BTreeSet::from(["fwmark 7".parse().expect("a key")]),
+            destinations: BTreeMap::from([(
+                "udp [2001:db8::1]:53".parse().expect("a key"),
+                BTreeSet::from(["[2001:db8::2]:53".parse().expect("a key")]),
+            )]),
             addresses: BTreeSet::from([address]),
         }
     }

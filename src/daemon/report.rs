@@ -10,6 +10,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use crate::director;
 use crate::model::{ServerState, Transition};
 
 /// How many repairs of one drift have a line each.
@@ -199,10 +200,11 @@ pub(super) fn report(transition: &Transition) {
             );
         }
         Transition::StepRefused { message } => error!("{message}"),
-        Transition::TableDrifted { steps } => {
+        Transition::TableDrifted { deeds, steps, within } => {
             warn!(
                 changes = steps.len(),
-                "somebody else changed the kernel's table; repairing it"
+                "{}; repairing it",
+                director::drift(deeds, *within)
             );
             for step in steps.iter().take(MOST_REPAIRS) {
                 warn!("repair: {step}");
@@ -211,6 +213,18 @@ pub(super) fn report(transition: &Transition) {
                 warn!("repair: and {} more", steps.len() - MOST_REPAIRS);
             }
         }
+        Transition::Quarrel { virtual_server, .. } => error!(
+            service = virtual_server,
+            "{}",
+            director::quarrel(transition).unwrap_or_default()
+        ),
+        Transition::QuarrelEnded {
+            virtual_server,
+            service,
+            lasted: _,
+        } => info!(service = virtual_server, "nobody else changes {service} any more"),
+        Transition::WritesPaused { left } => warn!("{}", director::paused(*left)),
+        Transition::WritesResumed { .. } => warn!("{}", director::RESUMED),
         Transition::TableUnreadable { message } => error!("{message}"),
     }
 }

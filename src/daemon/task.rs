@@ -5,6 +5,8 @@
 
 mod calls;
 mod keeping;
+mod plan;
+mod reload;
 mod stopping;
 mod upgrade;
 
@@ -19,7 +21,7 @@ use anyhow::Context;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use super::commands::Commands;
@@ -27,15 +29,19 @@ use super::files::{self, Loaded};
 use super::instance::Instance;
 use super::journal::Journal;
 use super::record::Record;
+use super::running::RunningFile;
 use super::service_manager::notify;
 use super::state::{self, Pace, StateFile};
 use super::wishes::{self, WishesFile};
 use super::{addresses, control, handover, host, memory, presence, report, upgrade as program};
-use crate::control::{Answer, Listener, Patience, SOCKET_NAME};
+use crate::control::{Listener, Patience, SOCKET_NAME};
 use crate::director::{self, Director, Now, Settings, Wishlist};
-use crate::model::control::{EventKind, EventRecord, Level, Refused, Reloaded, Reply, SCHEMA, Trouble};
+use crate::model::control::{EventKind, EventRecord, Level};
 use crate::model::{Action, Config, Event, HoldId, Instant, Owned, StepOutcome, UnixTime, VirtualAddress};
-use crate::{checkers, ipvs, net};
+use crate::{checkers, ipvs, net, process};
+
+use plan::Rehearse;
+use reload::{Outcome, Reloads};
 
 /// What `ipvsd run` was asked to do.
 #[derive(Debug, Clone)]
@@ -65,13 +71,16 @@ enum Message {
     /// The file with what is known was written, or could not be.
     StateWritten(anyhow::Result<()>),
     /// The program on disk was looked at: its version, or why it cannot take over.
-    ProgramExamined(Result<String, Box<Refused>>),
-    /// A reload has read the files and prepared this host: the new configuration with its warnings, or every problem.
-    Reloaded(Result<(Arc<Config>, Vec<String>), Vec<String>>),
+    ProgramExamined(Result<String, Box<crate::model::control::Refused>>),
+    /// A reload has read the files and prepared this host, or was refused.
+    Reloaded(Outcome),
+    /// The files and the table were read to see what a reload would do.
+    Rehearse(Rehearse),
+    /// Something has stirred where the configuration's files are.
+    FilesStirred,
+    /// They are others than those that were read last.
+    FilesChanged,
 }
-
-/// Those who wait for the outcome of a reload.
-type Waiters = Vec<oneshot::Sender<Answer>>;
 
 /// Which addresses have to be on devices and which no longer.
 pub(super) type AddressOrder = (BTreeSet<VirtualAddress>, BTreeSet<VirtualAddress>);
@@ -112,19 +121,12 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         seed: RandomState::new().build_hasher().finish(),
         ..Settings::default()
     };
-    let settings = match options.observe {
-        true => Settings {
-            reconcile_interval: None,
-            ..settings
-        },
-        false => settings,
-    };
     // One that only watches leaves the socket to the daemon that it may run beside.
     let socket = match options.observe {
         true => None,
         false => control::listen(
             &record.beside(SOCKET_NAME),
-            loaded.config.control.group.as_deref(),
+            &loaded.config.control,
             handed_over.as_mut().and_then(|left| left.control.take()),
         ),
     };
@@ -140,10 +142,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         connects,
         holds: HashMap::new(),
         ready: false,
-        reloading: false,
-        reload_again: false,
-        waiters: Waiters::new(),
-        waiters_again: Waiters::new(),
+        reloads: Reloads::default(),
+        running: RunningFile::beside(&record),
+        watched: watch::Sender::default(),
         socket,
         journal: Journal::new(),
         wishlist: Wishlist::default(),
@@ -182,13 +183,11 @@ struct Shell {
     holds: HashMap<HoldId, tokio::task::AbortHandle>,
     /// The table has been as the configuration wants it once.
     ready: bool,
-    reloading: bool,
-    /// A second reload was asked for while the first one's files were read.
-    reload_again: bool,
-    /// Who waits for the reload that is under way.
-    waiters: Waiters,
-    /// Who waits for the one after it.
-    waiters_again: Waiters,
+    reloads: Reloads,
+    /// Where the configuration in use is kept.
+    running: RunningFile,
+    /// The directories in which a change is a reason to read it again.
+    watched: watch::Sender<BTreeSet<PathBuf>>,
     socket: Option<Listener>,
     journal: Journal,
     /// What operators want, and where that is kept.
@@ -254,7 +253,12 @@ impl Shell {
                 warn!("{problem}; servers behind one that comes back are probed again at their next interval");
             }
         });
+        let stirred = self.sender.clone();
+        tokio::spawn(super::watch::watch(self.watched.subscribe(), move || {
+            let _ = stirred.send(Message::FilesStirred);
+        }));
         self.remember();
+        let loaded = self.begin(loaded);
         let config = prepare(loaded, &self.kernel, self.options.observe).await;
         // Whoever is not to be probed yet is not probed even once.
         if wants_presence(&config)
@@ -263,6 +267,7 @@ impl Shell {
             self.tell(Event::AddressesFound(addresses));
         }
         self.adopt(config);
+        self.watch_files();
         let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 3);
         let mut pulse = tokio::time::interval(watchdog.unwrap_or(Duration::from_secs(5)));
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -284,7 +289,7 @@ impl Shell {
                     self.take_connects();
                 }
                 () = self.connects.ready() => self.take_connects(),
-                _ = hangup.recv() => self.reload(None),
+                _ = hangup.recv() => self.reload(None, false),
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = pulse.tick() => self.pulse(),
@@ -336,32 +341,12 @@ impl Shell {
             }
             Message::ProgramExamined(examined) => self.program_examined(examined),
             Message::StateWritten(written) => self.state_written(written),
-            Message::Reloaded(Ok((config, warnings))) => {
-                let (virtual_servers, real_servers) = (config.virtual_servers.len(), config.real_server_count());
-                if let Some(socket) = &self.socket {
-                    control::allow(socket, config.control.group.as_deref());
-                }
-                self.adopt(config);
-                info!("configuration reloaded");
-                let text =
-                    format!("configuration reloaded: {virtual_servers} virtual servers, {real_servers} real servers");
-                self.note(EventKind::Configuration, Level::Info, text);
-                self.reload_done(&Reply::Reloaded(Reloaded {
-                    schema: SCHEMA,
-                    virtual_servers,
-                    real_servers,
-                    warnings,
-                }));
-            }
-            Message::Reloaded(Err(problems)) => {
-                error!("configuration refused, the running one stays: {}", problems.join("\n"));
-                let text = format!("configuration refused, the running one stays: {}", first_of(&problems));
-                self.note(EventKind::Configuration, Level::Error, text);
-                let message = "the configuration cannot be used, the running one stays";
-                self.reload_done(&Reply::Refused(Refused {
-                    problems,
-                    ..Refused::new(Trouble::BadConfiguration, message)
-                }));
+            Message::Reloaded(outcome) => self.reloaded(outcome),
+            Message::Rehearse(rehearse) => self.rehearse(rehearse),
+            Message::FilesStirred => self.look_at_files(),
+            Message::FilesChanged => {
+                info!("the configuration's files have changed (on_change)");
+                self.reload(None, false);
             }
         }
     }
@@ -377,21 +362,6 @@ impl Shell {
     fn note(&self, kind: EventKind, level: Level, text: String) {
         self.journal
             .push(EventRecord::new(control::unix_time(), kind, level, text));
-    }
-
-    fn reload_done(&mut self, reply: &Reply) {
-        self.reloading = false;
-        for waiter in self.waiters.drain(..) {
-            let _ = waiter.send(Answer::One(Box::new(reply.clone())));
-        }
-        // A reload before the first readiness leaves it to that one.
-        if self.ready {
-            notify(&[NotifyState::Ready]);
-        }
-        if std::mem::take(&mut self.reload_again) {
-            let waiters = std::mem::take(&mut self.waiters_again);
-            self.reload(waiters);
-        }
     }
 
     /// What an earlier ipvsd wrote is ours.
@@ -413,42 +383,21 @@ impl Shell {
     fn adopt(&mut self, config: Arc<Config>) {
         self.configured = self.now();
         self.flush_on_stop = config.ipvs.flush_on_stop;
+        self.reloads.config = Arc::clone(&config);
+        self.take_over(&config);
+    }
+
+    /// Takes over what files say, with what operators have made of it.
+    fn take_over(&mut self, files: &Arc<Config>) {
+        let (config, problems) = director::deviate(files, &self.wishlist);
+        for problem in problems {
+            warn!("{problem}");
+            self.note(EventKind::Configuration, Level::Warning, problem);
+        }
         self.presence.send_replace(wants_presence(&config));
         self.tell(Event::ConfigLoaded(config));
         self.repeat_wishes();
         memory::give_back();
-    }
-
-    /// Reads the configuration again; whoever asked gets the outcome. One that is under way may have read the files
-    /// before they were changed, so another one follows it.
-    fn reload(&mut self, waiters: impl IntoIterator<Item = oneshot::Sender<Answer>>) {
-        if self.reloading {
-            self.reload_again = true;
-            self.waiters_again.extend(waiters);
-            return;
-        }
-        self.reloading = true;
-        self.waiters.extend(waiters);
-        match NotifyState::monotonic_usec_now() {
-            Ok(at) => notify(&[NotifyState::Reloading, at]),
-            Err(_) => notify(&[NotifyState::Reloading]),
-        }
-        let (path, observe) = (self.options.config.clone(), self.options.observe);
-        let (kernel, sender) = (self.kernel.clone(), self.sender.clone());
-        // Beside the loop: the netlink thread may be busy for seconds, and probes and the watchdog do not wait for it.
-        tokio::spawn(async move {
-            let reloaded = match tokio::task::spawn_blocking(move || files::load(&path)).await {
-                Ok(Ok(loaded)) => {
-                    let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
-                    Ok((prepare(loaded, &kernel, observe).await, warnings))
-                }
-                Ok(Err(problems)) => Err(problems.0.to_string().lines().map(str::to_owned).collect()),
-                Err(ended) => Err(vec![format!(
-                    "reading it ended early (a bug; please report it): {ended}"
-                )]),
-            };
-            let _ = sender.send(Message::Reloaded(reloaded));
-        });
     }
 
     fn pulse(&mut self) {
@@ -457,7 +406,14 @@ impl Shell {
             // It is logged where it fails.
             let _ = self.save_wishes();
         }
-        let status = format!("real servers: {up} up, {down} down, {unknown} without a verdict");
+        let paused = match self.director.paused_until() {
+            Some(until) => {
+                let left = until.since(self.now()).as_secs();
+                format!("PAUSED for another {left}s, nothing is written to the kernel's table; ")
+            }
+            None => String::new(),
+        };
+        let status = format!("{paused}real servers: {up} up, {down} down, {unknown} without a verdict");
         notify(&[NotifyState::Status(&status)]);
         let stuck = self.kernel.busy_for() > STUCK;
         if !stuck {
@@ -559,6 +515,10 @@ impl Shell {
                 true => info!("{subject}: would run {}", command.argv.join(" ")),
                 false => self.commands.run(subject, command, environment),
             },
+            Action::FindProcesses { names } => self.later(async move {
+                let found = tokio::task::spawn_blocking(move || process::running(names)).await;
+                Event::ProcessesFound(found.unwrap_or_default())
+            }),
             Action::Report(transition) => {
                 report::report(&transition);
                 self.journal.push(director::event_of(&transition, control::unix_time()));
@@ -593,14 +553,6 @@ async fn prepare(loaded: Loaded, kernel: &ipvs::Handle, observe: bool) -> Arc<Co
     }
     host::prepare(&loaded.config, kernel, observe).await;
     Arc::new(loaded.config)
-}
-
-fn first_of(problems: &[String]) -> String {
-    match problems {
-        [] => String::new(),
-        [one] => one.clone(),
-        [first, more @ ..] => format!("{first} (and {} more)", more.len()),
-    }
 }
 
 async fn sleep_until(at: Option<std::time::Instant>) {

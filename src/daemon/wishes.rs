@@ -136,8 +136,17 @@ mod tests {
             server: "192.0.2.11:80".to_owned(),
         };
         let mut list = Wishlist::default();
-        list.set_state(&server, AdminState::Drain, Some(Duration::from_secs(60)), "root", at(0));
-        list.set_weight(&server, Some(7), "root", at(0));
+        let kept = crate::model::Lasting::UntilTakenBack;
+        let minute = Some(Duration::from_secs(60));
+        list.set_state(&server, AdminState::Drain, minute, kept, "root", at(0));
+        list.set_weight(
+            &server,
+            Some(crate::model::WeightAdvice::Percent(7)),
+            kept,
+            "root",
+            at(0),
+        );
+        list.add(&server, "192.0.2.11:80", 3, "root", at(0));
         list
     }
 

@@ -41,7 +41,7 @@ pub(super) struct Before {
 }
 
 /// One check and whom it is for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct CheckSlot {
     pub(super) spec: Arc<CheckSpec>,
     pub(super) machine: Check,
@@ -81,7 +81,7 @@ pub(super) struct Finished {
 }
 
 /// All checks of all pools.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Checks {
     /// Each in a box: new ones come in order, and such a map is half empty.
     slots: BTreeMap<CheckId, Box<CheckSlot>>,

@@ -1,7 +1,8 @@
-//! Destinations that are to go and still have connections: they stay at weight 0 until those are gone, or for
-//! `drain_timeout`. So do all of a service that the configuration no longer has, and the address that it needs.
+//! Destinations that are to go, alone or with their service, and still have connections: they stay at weight 0 until
+//! those are gone, or for `drain_timeout`.
 
 use std::collections::{BTreeMap, BTreeSet};
+
 use std::time::Duration;
 
 use crate::model::{
@@ -10,122 +11,24 @@ use crate::model::{
 };
 
 /// What is on its way out, with the time until which it may stay.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Drains {
     until: BTreeMap<(ServiceKey, DestinationKey), Instant>,
-    /// The services that are on their way out.
+    /// Whole services that the configuration no longer has.
     leaving: BTreeMap<ServiceKey, Leaving>,
     /// Up to when times that are over have been seen to.
     seen: Instant,
 }
 
-/// How a service is on its way out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A service that leaves slowly.
+#[derive(Debug, Clone)]
 struct Leaving {
     until: Instant,
+    /// Its address on this host, which stays as long.
     address: Option<VirtualAddress>,
 }
 
 impl Drains {
-    /// The services of one configuration that the next one no longer has begin to leave, where they are to do so slowly.
-    pub(super) fn leave(&mut self, before: &Config, after: &Config, now: Instant) {
-        for (service, timeout, address) in slow_services(before) {
-            let until = now + timeout;
-            self.leaving.entry(service).or_insert(Leaving { until, address });
-        }
-        self.keep_left(after);
-    }
-
-    /// Those that are configured stay.
-    fn keep_left(&mut self, config: &Config) {
-        for service in config.virtual_servers.iter().flat_map(|server| &server.services) {
-            self.leaving.remove(service);
-        }
-    }
-
-    /// All that is on its way out, and what would be on it if the configuration lost it.
-    pub(super) fn snapshot(&self, config: &Config, now: Instant) -> (Vec<DrainSnapshot>, Vec<LeavingSnapshot>) {
-        let destination = |((service, destination), until): (&(ServiceKey, DestinationKey), &Instant)| DrainSnapshot {
-            service: *service,
-            destination: *destination,
-            left: until.age_of(now),
-        };
-        let leaving = self.leaving.iter().map(|(service, leaving)| LeavingSnapshot {
-            service: *service,
-            address: leaving.address.clone(),
-            left: leaving.until.age_of(now),
-            begun: true,
-        });
-        let may_leave = slow_services(config).map(|(service, timeout, address)| LeavingSnapshot {
-            service,
-            address,
-            left: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
-            begun: false,
-        });
-        (
-            self.until.iter().map(destination).collect(),
-            leaving.chain(may_leave).collect(),
-        )
-    }
-
-    /// Takes over what was on its way out when a snapshot was made, at `taken`, and begins with what a configuration
-    /// lost since.
-    pub(super) fn restore(
-        &mut self,
-        drains: Vec<DrainSnapshot>,
-        services: Vec<LeavingSnapshot>,
-        config: &Config,
-        taken: Instant,
-        now: Instant,
-    ) {
-        for drain in drains {
-            let until = taken + Duration::from_millis(drain.left);
-            self.until.insert((drain.service, drain.destination), until);
-        }
-        for service in services {
-            let from = if service.begun { taken } else { now };
-            let leaving = Leaving {
-                until: from + Duration::from_millis(service.left),
-                address: service.address,
-            };
-            self.leaving.insert(service.service, leaving);
-        }
-        self.keep_left(config);
-    }
-
-    /// Adds to what is wanted the services that leave slowly, as long as they have connections and time.
-    pub(super) fn add_services(
-        &self,
-        wanted: &mut Table,
-        believed: &Table,
-        owned: &BTreeSet<ServiceKey>,
-        now: Instant,
-    ) {
-        for (key, leaving) in &self.leaving {
-            let Some(found) = believed.services.get(key).filter(|_| owned.contains(key)) else {
-                continue;
-            };
-            let mut destinations = found.destinations.keys();
-            if leaving.until <= now || destinations.all(|destination| believed.idle.contains(&(*key, *destination))) {
-                continue;
-            }
-            let mut service = found.clone();
-            for spec in service.destinations.values_mut() {
-                spec.weight = 0;
-            }
-            wanted.services.entry(*key).or_insert(service);
-        }
-    }
-
-    /// The addresses that services on their way out still need.
-    pub(super) fn addresses<'a>(&'a self, believed: &'a Table) -> impl Iterator<Item = VirtualAddress> + 'a {
-        let there = self
-            .leaving
-            .iter()
-            .filter(|(key, _)| believed.services.contains_key(key));
-        there.filter_map(|(_, leaving)| leaving.address.clone())
-    }
-
     /// Adds to what a pool's service should have the destinations that leave slowly.
     pub(super) fn add(
         &mut self,
@@ -155,6 +58,101 @@ impl Drains {
         }
     }
 
+    /// A new configuration: services that it drops leave slowly where the old one says so, and those that come back stay.
+    pub(super) fn drop_services(&mut self, old: &Config, new: &Config, now: Instant) {
+        let kept: BTreeSet<_> = new.virtual_servers.iter().flat_map(|server| &server.services).collect();
+        self.leaving.retain(|key, _| !kept.contains(key));
+        for (key, timeout, address) in slow_services(old).filter(|(key, ..)| !kept.contains(key)) {
+            let until = now + timeout;
+            self.leaving.entry(key).or_insert(Leaving { until, address });
+        }
+    }
+
+    /// The services that leave slowly, with what they should still have: their destinations that have connections, at
+    /// weight 0.
+    pub(super) fn leaving_services(&mut self, believed: &Table, now: Instant) -> Vec<(ServiceKey, Service)> {
+        let mut services = Vec::new();
+        self.leaving.retain(|key, leaving| {
+            let Some(found) = believed.services.get(key).filter(|_| now < leaving.until) else {
+                return false;
+            };
+            let busy = found
+                .destinations
+                .iter()
+                .filter(|(destination, _)| !believed.idle.contains(&(*key, **destination)));
+            let destinations: BTreeMap<_, _> = busy
+                .map(|(destination, spec)| (*destination, DestinationSpec { weight: 0, ..*spec }))
+                .collect();
+            let goes_on = !destinations.is_empty();
+            if goes_on {
+                let spec = found.spec.clone();
+                services.push((*key, Service { spec, destinations }));
+            }
+            goes_on
+        });
+        services
+    }
+
+    /// The virtual addresses of the services that leave slowly.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = VirtualAddress> + '_ {
+        self.leaving.values().filter_map(|leaving| leaving.address.clone())
+    }
+
+    /// All that is on its way out, and what would be on it if the configuration lost it.
+    pub(super) fn snapshot(&self, config: &Config, now: Instant) -> (Vec<DrainSnapshot>, Vec<LeavingSnapshot>) {
+        let destination = |((service, destination), until): (&(ServiceKey, DestinationKey), &Instant)| DrainSnapshot {
+            service: *service,
+            destination: *destination,
+            left: until.age_of(now),
+        };
+        let leaving = self.leaving.iter().map(|(service, leaving)| LeavingSnapshot {
+            service: *service,
+            address: leaving.address.clone(),
+            left: leaving.until.age_of(now),
+            begun: true,
+        });
+        let may_leave = slow_services(config).map(|(service, timeout, address)| LeavingSnapshot {
+            service,
+            address,
+            left: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+            begun: false,
+        });
+        (
+            self.until.iter().map(destination).collect(),
+            leaving.chain(may_leave).collect(),
+        )
+    }
+
+    /// Takes over what was on its way out when a snapshot was made, at `taken`, and begins with what a configuration
+    /// lost since, as far as it is owned.
+    pub(super) fn restore(
+        &mut self,
+        (drains, services): (Vec<DrainSnapshot>, Vec<LeavingSnapshot>),
+        config: &Config,
+        owned: &BTreeSet<ServiceKey>,
+        taken: Instant,
+        now: Instant,
+    ) {
+        for drain in drains {
+            let until = taken + Duration::from_millis(drain.left);
+            self.until.insert((drain.service, drain.destination), until);
+        }
+        let kept: BTreeSet<_> = config
+            .virtual_servers
+            .iter()
+            .flat_map(|server| &server.services)
+            .collect();
+        let lost = |leaving: &LeavingSnapshot| owned.contains(&leaving.service) && !kept.contains(&leaving.service);
+        for service in services.into_iter().filter(lost) {
+            let from = if service.begun { taken } else { now };
+            let leaving = Leaving {
+                until: from + Duration::from_millis(service.left),
+                address: service.address,
+            };
+            self.leaving.insert(service.service, leaving);
+        }
+    }
+
     /// Forgets what has left the table, and what is drained no longer.
     pub(super) fn clean(&mut self, believed: &Table, draining: &BTreeSet<ServiceKey>) {
         let is_there = |(key, destination): &(ServiceKey, DestinationKey)| {
@@ -162,7 +160,6 @@ impl Drains {
             service.is_some_and(|service| service.destinations.contains_key(destination))
         };
         self.until.retain(|at, _| draining.contains(&at.0) && is_there(at));
-        self.leaving.retain(|key, _| believed.services.contains_key(key));
     }
 
     /// When the first one has to go.

@@ -1,7 +1,9 @@
 //! Events for those who ask over the control socket: a sentence and its parts for every transition.
 
+use std::time::Duration;
+
 use crate::model::control::{EventKind, EventRecord, Level};
-use crate::model::{ServerId, Transition, UnixTime};
+use crate::model::{ServerId, Step, Transition, UnixTime};
 
 /// The event that a transition is, without a number.
 pub fn event_of(transition: &Transition, time: UnixTime) -> EventRecord {
@@ -214,15 +216,85 @@ pub fn event_of(transition: &Transition, time: UnixTime) -> EventRecord {
             plain(EventKind::Configuration, Level::Info, text)
         }
         Transition::StepRefused { message } => plain(EventKind::Table, Level::Error, message.clone()),
-        Transition::TableDrifted { steps } => {
-            let more = match steps.len() {
-                0 | 1 => String::new(),
-                many => format!(" and {} more", many - 1),
-            };
-            let first = steps.first().map(ToString::to_string).unwrap_or_default();
-            let text = format!("somebody else changed the kernel's table; repair: {first}{more}");
+        Transition::TableDrifted { deeds, within, .. } => {
+            let text = format!("{}; it is put right", drift(deeds, *within));
             plain(EventKind::Table, Level::Warning, text)
         }
+        Transition::Quarrel {
+            virtual_server,
+            suspects,
+            ..
+        } => EventRecord {
+            virtual_server: virtual_server.clone(),
+            cause: (!suspects.is_empty()).then(|| suspects.join(", ")),
+            ..plain(EventKind::Table, Level::Error, quarrel(transition).unwrap_or_default())
+        },
+        Transition::QuarrelEnded {
+            virtual_server,
+            service,
+            lasted,
+        } => EventRecord {
+            virtual_server: virtual_server.clone(),
+            lasted_ms: u64::try_from(lasted.as_millis()).ok(),
+            ..plain(
+                EventKind::Table,
+                Level::Info,
+                format!("nobody else changes {service} any more"),
+            )
+        },
+        Transition::WritesPaused { left } => plain(EventKind::Admin, Level::Warning, paused(*left)),
+        Transition::WritesResumed { lasted } => EventRecord {
+            lasted_ms: u64::try_from(lasted.as_millis()).ok(),
+            ..plain(EventKind::Admin, Level::Warning, RESUMED.to_owned())
+        },
         Transition::TableUnreadable { message } => plain(EventKind::Table, Level::Error, message.clone()),
     }
+}
+
+/// What is said when writing goes on.
+pub const RESUMED: &str = "the pause is over: the kernel's table is written again";
+
+/// What is said while nothing is written.
+pub fn paused(left: Duration) -> String {
+    let seconds = left.as_secs();
+    format!(
+        "PAUSED: nothing is written to the kernel's table for another {seconds}s, servers that fail stay in it \
+         (`ipvsd resume` ends it)"
+    )
+}
+
+/// What somebody else has done to the table, in one line.
+pub fn drift(deeds: &[Step], within: Duration) -> String {
+    let more = match deeds.len() {
+        0 | 1 => String::new(),
+        many => format!(" and {} more", many - 1),
+    };
+    let first = deeds.first().map(ToString::to_string).unwrap_or_default();
+    let within = within.as_secs_f64();
+    format!("somebody else changed the kernel's table within the last {within:.1}s: {first}{more}")
+}
+
+/// What there is to say of a quarrel, in one line; `None` for any other transition.
+pub fn quarrel(transition: &Transition) -> Option<String> {
+    let Transition::Quarrel {
+        virtual_server: _,
+        service,
+        times,
+        within,
+        pause,
+        suspects,
+    } = transition
+    else {
+        return None;
+    };
+    let who = match suspects.is_empty() {
+        true => "none of the programs known to do so runs here: is it a script?".to_owned(),
+        false => format!("is it {}?", suspects.join(" or ")),
+    };
+    Some(format!(
+        "somebody else keeps changing {service}, {times} times in {}s; {who} It is put right in {}s, ever more rarely, while \
+         servers that fail are taken out at once (stop the other program, or take the service out of the configuration)",
+        within.as_secs(),
+        pause.as_secs()
+    ))
 }

@@ -7,7 +7,7 @@ use super::checks::{CheckId, CheckSlot, Finished};
 use crate::model::{Action, CheckState, HoldEnd, HoldId, Instant, ProbeId};
 
 /// What a check knows of its held connection.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Holding {
     /// The connection, and when it was opened.
     open: Option<(HoldId, Instant)>,
@@ -72,18 +72,16 @@ impl Director {
             return;
         };
         let old = opened + slot.spec.interval;
-        if now < old && slot.holding.followed {
+        let followed = std::mem::replace(&mut slot.holding.followed, now < old);
+        if now < old && followed {
             slot.holding.not_before = old;
         }
-        slot.holding.followed = now < old;
-        match end {
-            HoldEnd::NotOpened => (),
-            HoldEnd::Closed | HoldEnd::Broken if slot.machine.state() == CheckState::Up => {
-                slot.holding.rushing_after = Some(last_probe);
-                self.schedule.bring_forward(check, now);
-                self.time_reached(now, actions);
-            }
-            HoldEnd::Closed | HoldEnd::Broken => (),
+        // A server that has just passed a probe and takes no connection may be one that dies; asked about it once.
+        let is_news = end != HoldEnd::NotOpened || !followed;
+        if is_news && slot.machine.state() == CheckState::Up {
+            slot.holding.rushing_after = Some(last_probe);
+            self.schedule.bring_forward(check, now);
+            self.time_reached(now, actions);
         }
     }
 }

@@ -9,14 +9,20 @@
 //! | file | what |
 //! |---|---|
 //! | `operator` | what an operator asks for |
+//! | `pause` | nothing is written for a while |
+//! | `rehearsal` | what a reload would do |
 //! | `review` | looking at pools anew, and what is told of them |
 //! | `commands` | the user's commands that are run when something changes |
 //! | `drains` | destinations that leave slowly |
+//! | `limit` | how much one reload may take away |
+//! | `foreign` | destinations in our services that are somebody else's |
+//! | `drift` | what somebody else changes, and how patiently it is put right |
 //! | `suspended` | pools whose checks wait until this host holds an address of theirs |
 //! | `chance` | numbers at random, from a seed |
 //! | `checks` | the checks that run, each once however many pools go by it |
 //! | `hold` | connections held open, and probes at once where one breaks |
 //! | `judge` | what a probe has found, and what follows |
+//! | `deviations` | servers that operators have added and removed |
 //! | `desired` | the table that the configuration and the states of all servers ask for |
 //! | `pools` | the members of every pool, and what survives a new configuration |
 //! | `trouble` | trouble of this host: nothing is judged by it, and afterwards all are probed again, without a burst |
@@ -33,14 +39,20 @@ mod chance;
 mod checks;
 mod commands;
 mod desired;
+mod deviations;
 mod drains;
+mod drift;
 mod events;
+mod foreign;
 mod history;
 mod hold;
 mod judge;
+mod limit;
 mod operator;
 mod paths;
+mod pause;
 mod pools;
+mod rehearsal;
 mod review;
 mod schedule;
 mod select;
@@ -63,13 +75,19 @@ use crate::{health, plan};
 use chance::Chance;
 use desired::desired_services;
 use drains::Drains;
+use drift::Drifts;
+use pause::Pause;
 use pools::Pools;
 use schedule::Schedule;
 use snapshot::Recalled;
 use trouble::Troubles;
 
-pub use events::event_of;
+pub use deviations::{candidate, deviate};
+pub use events::{RESUMED, drift, event_of, paused, quarrel};
+pub use foreign::{OurDestinations, keep_foreign, our_destinations};
 pub use history::{EVENTS, EventRing};
+pub use limit::{Overreach, overreach};
+pub use rehearsal::Rehearsal;
 pub use view::Now;
 pub use wishlist::{Wish, Wishlist};
 
@@ -79,8 +97,6 @@ pub use paths::is_path_service;
 /// How the director behaves; not part of the configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// How often the kernel's table is read and compared while nothing happens; `None` for never.
-    pub reconcile_interval: Option<Duration>,
     /// How long a step that the kernel refused for good is not tried again.
     pub refused_for: Duration,
     /// How long to wait before the table is read again after trouble that may pass.
@@ -94,7 +110,6 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            reconcile_interval: Some(Duration::from_secs(5)),
             refused_for: Duration::from_secs(30),
             retry_after: Duration::from_secs(1),
             observe: false,
@@ -127,8 +142,8 @@ enum Kernel {
     Writing,
 }
 
-/// The director.
-#[derive(Debug)]
+/// The director. A copy of it is for rehearsals: it goes on from the same state, and nobody carries out what it wants.
+#[derive(Debug, Clone)]
 pub struct Director {
     settings: Settings,
     chance: Chance,
@@ -143,6 +158,7 @@ pub struct Director {
     /// Pools that have to be looked at, and whose destinations may have to change then.
     dirty: BTreeSet<usize>,
     drains: Drains,
+    drifts: Drifts,
     /// Pools that are to go back to their best tier.
     returns: BTreeSet<usize>,
     /// Pools whose destinations are to be put in anew, in order.
@@ -160,6 +176,8 @@ pub struct Director {
     /// Why the table could not be read the last time; told once.
     unreadable: Option<String>,
     owned: Owned,
+    /// The destinations that are ours, of the services where others' stay.
+    ours: OurDestinations,
     /// The step on a service or destination that the kernel refused for good, and until when it is left alone.
     refused: BTreeMap<(ServiceKey, Option<DestinationKey>), (Step, Instant)>,
     next_read: Option<Instant>,
@@ -169,6 +187,7 @@ pub struct Director {
     recalled: Option<Recalled>,
     /// Raised by all that is worth writing down soon.
     revision: u64,
+    pause: Option<Pause>,
 }
 
 impl Director {
@@ -185,6 +204,7 @@ impl Director {
             kernel: Kernel::Idle,
             dirty: BTreeSet::new(),
             drains: Drains::default(),
+            drifts: Drifts::default(),
             returns: BTreeSet::new(),
             rebuild: BTreeSet::new(),
             addresses: None,
@@ -194,12 +214,14 @@ impl Director {
             writes_in_a_row: 0,
             unreadable: None,
             owned: Owned::default(),
+            ours: OurDestinations::new(),
             refused: BTreeMap::new(),
             next_read: None,
             troubles: Troubles::default(),
             ready_announced: false,
             recalled: None,
             revision: 0,
+            pause: None,
         }
     }
 
@@ -211,6 +233,7 @@ impl Director {
             None
         };
         let pools = self.pools.next_wake().into_iter().chain(self.drains.next());
+        let pools = pools.chain(self.pause.map(|pause| pause.next()));
         self.schedule.next_due().into_iter().chain(read).chain(pools).min()
     }
 
@@ -238,9 +261,10 @@ impl Director {
             Event::StepsApplied(outcomes) => self.absorb(outcomes, now, &mut actions),
             Event::ProbeFinished { probe, result } => self.judge(probe, result, now, &mut actions),
             Event::AddressesFound(addresses) => self.addresses_found(addresses, now, &mut actions),
-            Event::Operator(order) => self.obey(order, &mut actions),
+            Event::Operator(order) => self.obey(order, now, &mut actions),
             Event::HoldEnded { hold, end } => self.hold_ended(hold, end, now, &mut actions),
             Event::LinkChanged { device, works } => self.link_changed(device, works, now, &mut actions),
+            Event::ProcessesFound(found) => self.processes_found(&found, now, &mut actions),
             Event::TimeReached => self.time_reached(now, &mut actions),
         }
         self.write(now, &mut actions);
@@ -269,8 +293,6 @@ impl Director {
 
     fn load(&mut self, config: Arc<Config>, now: Instant, actions: &mut Vec<Action>) {
         let (added, closed) = self.pools.load(&config, now);
-        self.drains.leave(&self.config, &config, now);
-        self.recall(&config, now, actions);
         self.revision += 1;
         actions.extend(closed.into_iter().map(Action::CloseHold));
         self.tell_of_closed_paths(actions);
@@ -290,17 +312,20 @@ impl Director {
             }
         }
         self.schedule.retain(|check| self.pools.checks().get(check).is_some());
+        self.drains.drop_services(&self.config, &config, now);
+        self.recall(&config, now, actions);
         self.config = config;
         self.details = Arc::new(self.services_to_read_in_full());
         self.returns.clear();
         self.rebuild.clear();
         self.suspend_checks(now, actions);
         self.refused.clear();
+        self.drifts.forget();
         self.dirty.clear();
         // A batch that is under way ends in a read as well; see `absorb`.
         self.compare_all = true;
         if self.kernel == Kernel::Idle {
-            self.read(actions);
+            self.read(now, actions);
         } else {
             self.next_read = Some(now);
         }
@@ -311,7 +336,7 @@ impl Director {
         self.kernel = Kernel::Idle;
         self.unreadable = None;
         self.compare_all = true;
-        self.next_read = self.settings.reconcile_interval.map(|interval| now + interval);
+        self.plan_next_read(now);
         self.pools
             .checks_mut()
             .paths_mut()
@@ -320,36 +345,27 @@ impl Director {
         if before.is_none() {
             self.details = Arc::new(self.services_to_read_in_full());
         }
-        if let Some(before) = before.filter(|_| !std::mem::take(&mut self.uncertain)) {
-            let after = self.believed.as_deref();
-            let mut steps = Vec::new();
-            let ours = self
-                .config
-                .virtual_servers
-                .iter()
-                .flat_map(|server| &server.services)
-                .copied();
-            let ours = ours.chain(self.pools.checks().paths().services().map(|(key, _)| key));
-            for (key, service) in ours.filter_map(|key| before.services.get_key_value(&key)) {
-                plan::service_steps(
-                    *key,
-                    service,
-                    after.and_then(|table| table.services.get(key)),
-                    &mut steps,
-                );
-            }
-            if !steps.is_empty() {
-                actions.push(Action::Report(Transition::TableDrifted { steps }));
-            }
-        }
+        // A table that is a guess says nothing about what others have done, nor one that somebody is at work on.
+        let certain = !std::mem::take(&mut self.uncertain) && self.pause.is_none();
+        let before = before.filter(|_| certain).unwrap_or_default();
+        self.tell_of_drift(&before, now, actions);
+    }
+
+    fn plan_next_read(&mut self, now: Instant) {
+        // Where nothing is written there is nothing to be put right.
+        let again = (!self.settings.observe).then_some(self.config.reconcile.interval);
+        self.next_read = again.map(|interval| now + interval);
     }
 
     /// The table is as it was when there was nothing to do.
     fn look_at_the_same(&mut self, now: Instant, actions: &mut Vec<Action>) {
         self.kernel = Kernel::Idle;
         self.unreadable = None;
-        self.next_read = self.settings.reconcile_interval.map(|interval| now + interval);
-        self.ask_for_addresses(actions);
+        self.plan_next_read(now);
+        self.tell_of_calm(now, actions);
+        if self.pause.is_none() {
+            self.ask_for_addresses(actions);
+        }
     }
 
     /// The services whose destinations have to be read in full: those whose configuration has thresholds, and those
@@ -369,8 +385,9 @@ impl Director {
         services
     }
 
-    fn read(&mut self, actions: &mut Vec<Action>) {
+    fn read(&mut self, now: Instant, actions: &mut Vec<Action>) {
         self.kernel = Kernel::Reading;
+        self.drifts.asked = now;
         let settled = self.settled && !self.compare_all && !self.uncertain;
         actions.push(Action::ReadTable {
             details: Arc::clone(&self.details),
@@ -392,7 +409,7 @@ impl Director {
                 // A destination of a service that was refused a moment ago is refused for that reason only.
                 RefusalKind::TableChanged if self.lacks_its_service(&outcome.step) => continue,
                 RefusalKind::TableChanged => read_at = Some(now + self.pause_between_writes()),
-                RefusalKind::Transient => read_at = read_at.or(Some(now + self.settings.retry_after)),
+                RefusalKind::Transient => read_at = read_at.or(Some(now + self.pause_between_writes())),
                 RefusalKind::Permanent => {
                     let left_alone = (outcome.step.clone(), now + self.settings.refused_for);
                     self.refused.insert(plan::subject(&outcome.step), left_alone);
@@ -414,7 +431,7 @@ impl Director {
     fn read_if_due(&mut self, now: Instant, actions: &mut Vec<Action>) {
         if self.kernel == Kernel::Idle && self.next_read.is_some_and(|at| at <= now) {
             self.next_read = None;
-            self.read(actions);
+            self.read(now, actions);
         }
     }
 
@@ -439,12 +456,17 @@ impl Director {
         // What drains belongs to services here and there, and this is rare.
         self.compare_all |= self.drains.came_due(now);
         self.refused.retain(|_, (_, until)| *until > now);
+        self.mind_pause(now, actions);
         self.read_if_due(now, actions);
     }
 
-    /// Writes what differs, if the table is known and no other batch is under way.
+    /// Writes what differs, if the table is known, no other batch is under way, and nobody wants it left alone.
     fn write(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        if self.believed.is_none() || self.kernel != Kernel::Idle || (!self.compare_all && self.dirty.is_empty()) {
+        if self.pause.is_some()
+            || self.believed.is_none()
+            || self.kernel != Kernel::Idle
+            || (!self.compare_all && self.dirty.is_empty())
+        {
             return;
         }
         let full = std::mem::take(&mut self.compare_all);
@@ -457,22 +479,23 @@ impl Director {
             self.review(*pool, now, actions);
         }
         let Some(believed) = &self.believed else { return };
+        if full {
+            self.ours = our_destinations(&self.config, &self.owned, believed);
+        }
         let mut wanted = Table::default();
         let mut pool_of = BTreeMap::new();
         if full {
             wanted.services.extend(self.pools.checks().paths().services());
+            wanted.services.extend(self.drains.leaving_services(believed, now));
         }
         for pool in &pools {
             let server = &self.config.virtual_servers[*pool];
             for (key, mut service) in desired_services(&self.config, &self.pools, *pool, believed) {
+                keep_foreign(&key, &mut service, believed, &self.ours);
                 self.drains.add(server, key, &mut service, believed, now);
                 wanted.services.insert(key, service);
                 pool_of.insert(key, server);
             }
-        }
-        if full {
-            self.drains
-                .add_services(&mut wanted, believed, &self.owned.services, now);
         }
         let rebuild: BTreeSet<_> = std::mem::take(&mut self.rebuild)
             .into_iter()
@@ -484,7 +507,10 @@ impl Director {
             let mut of_service = Vec::new();
             match rebuild.contains(key) {
                 true => plan::rebuild_steps(*key, service, actual, &mut of_service),
-                false => plan::service_steps(*key, service, actual, &mut of_service),
+                false => {
+                    plan::service_steps(*key, service, actual, &mut of_service);
+                    self.drifts.admit(key, service, actual, &mut of_service, now);
+                }
             }
             let filled = rebuild.contains(key) || actual.is_none_or(|actual| actual.destinations.is_empty());
             if filled
@@ -504,7 +530,8 @@ impl Director {
             self.drains.clean(believed, &draining);
         }
         if full {
-            self.settled = steps.is_empty();
+            // A repair that waits is something to do.
+            self.settled = steps.is_empty() && self.drifts.held(now).next().is_none();
         }
         steps.retain(|step| !self.is_refused(step));
         if full {
@@ -557,7 +584,6 @@ impl Director {
             .flat_map(|server| server.services.iter().copied())
             .chain(self.pools.checks().paths().services().map(|(key, _)| key))
             .collect();
-        let hold = self.addresses_to_hold();
         // What the kernel still has of ours is owned until it is gone, also where its removal was refused.
         let believed = self.believed.as_ref();
         let is_there = |key: &&ServiceKey| believed.is_some_and(|table| table.services.contains_key(*key));
@@ -566,7 +592,8 @@ impl Director {
         let owned = Owned {
             services,
             with_thresholds: (*self.details).clone(),
-            addresses: &hold | &self.owned.addresses,
+            destinations: self.ours.clone(),
+            addresses: &self.wanted_addresses() | &self.owned.addresses,
         };
         if owned != self.owned {
             self.owned = owned;
@@ -583,18 +610,15 @@ impl Director {
         self.announce_ready(actions);
     }
 
-    /// Those of the configuration, and those that services on their way out still need.
-    fn addresses_to_hold(&self) -> BTreeSet<VirtualAddress> {
+    /// The addresses that have to be on this host's devices.
+    fn wanted_addresses(&self) -> BTreeSet<VirtualAddress> {
         let servers = self.config.virtual_servers.iter();
-        let needed = self.believed.iter().flat_map(|table| self.drains.addresses(table));
-        servers
-            .flat_map(VirtualServer::virtual_addresses)
-            .chain(needed)
-            .collect()
+        let configured = servers.flat_map(VirtualServer::virtual_addresses);
+        configured.chain(self.drains.addresses()).collect()
     }
 
     fn ask_for_addresses(&self, actions: &mut Vec<Action>) {
-        let hold = self.addresses_to_hold();
+        let hold = self.wanted_addresses();
         let release: BTreeSet<_> = self.owned.addresses.difference(&hold).cloned().collect();
         if !hold.is_empty() || !release.is_empty() {
             actions.push(Action::HoldAddresses { hold, release });

@@ -3,7 +3,7 @@
 //! An operator's wish is one input among others ([`crate::health::Inputs`]); nothing else ever takes it back.
 
 use super::Director;
-use crate::model::{Action, AdminState, OperatorOrder, OrderRefused, ServerId, Transition};
+use crate::model::{Action, AdminState, Instant, OperatorOrder, OrderRefused, ServerId, Transition};
 
 impl Director {
     /// Whether what an order is about is in the configuration; to be asked before [`crate::model::Event::Operator`],
@@ -19,6 +19,7 @@ impl Director {
             OperatorOrder::Return { virtual_server } | OperatorOrder::Rebuild { virtual_server } => {
                 self.locate_pool(virtual_server).map(|_| ())
             }
+            OperatorOrder::Pause { .. } | OperatorOrder::Resume => Ok(()),
         }
     }
 
@@ -41,7 +42,7 @@ impl Director {
         })
     }
 
-    pub(super) fn obey(&mut self, order: OperatorOrder, actions: &mut Vec<Action>) {
+    pub(super) fn obey(&mut self, order: OperatorOrder, now: Instant, actions: &mut Vec<Action>) {
         match order {
             OperatorOrder::SetState { server, state } => {
                 if let Some((pool, server)) = self.pools.find(&server) {
@@ -61,6 +62,8 @@ impl Director {
                     self.dirty.insert(pool);
                 }
             }
+            OperatorOrder::Pause { duration } => self.pause(duration, now, actions),
+            OperatorOrder::Resume => self.resume(now, actions),
             OperatorOrder::Rebuild { virtual_server } => {
                 if let Some(pool) = self.pools.find_pool(&virtual_server) {
                     self.rebuild.insert(pool);

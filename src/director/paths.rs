@@ -19,7 +19,7 @@ pub(super) struct Path {
 }
 
 /// All ways that checks need, each with its mark.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Paths {
     marks: BTreeMap<Path, u32>,
     /// Marks of ours that somebody else uses.

@@ -9,10 +9,10 @@ use super::paths::Path;
 use crate::health::{self, Advised, Found, Inputs, PoolNews, Seat, Standing, Tier};
 use crate::model::{
     AdminState, CheckSpec, CheckState, Config, DestinationKey, FailureCause, Family, HoldId, Instant, RealServer,
-    ServerId, ServerState, ServiceKey, Table, Transition, Via, VirtualServer,
+    ServerId, ServerState, ServiceKey, Table, Transition, Via, VirtualServer, WeightAdvice,
 };
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Member {
     pub(super) id: ServerId,
     pub(super) checks: Vec<CheckId>,
@@ -28,10 +28,10 @@ pub(super) struct Member {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Wishes {
     pub(super) state: AdminState,
-    pub(super) weight: Option<u32>,
+    pub(super) weight: Option<WeightAdvice>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Pool {
     pub(super) name: String,
     pub(super) members: Vec<Member>,
@@ -46,7 +46,7 @@ pub(super) struct Pool {
 }
 
 /// All pools, in the order of the configuration.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Pools {
     pools: Vec<Pool>,
     checks: Checks,

@@ -9,7 +9,7 @@ use crate::model::Instant;
 /// The times at which checks are due.
 ///
 /// A check has one time; setting it again makes the old one void. Void entries leave the heap when they come up.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Schedule {
     heap: BinaryHeap<Reverse<(Instant, CheckId)>>,
     due: HashMap<CheckId, Instant>,

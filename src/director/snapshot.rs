@@ -22,7 +22,7 @@ use crate::model::{
 };
 
 /// What the process before knew.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Recalled {
     snapshot: Snapshot,
     age: Duration,
@@ -81,7 +81,8 @@ impl Director {
         } = snapshot;
         let known = self.pools.recall_checks(&checks, taken, now);
         self.pools.recall_pools(&pools, config, taken);
-        self.drains.restore(drains, services, config, taken, now);
+        self.drains
+            .restore((drains, services), config, &self.owned.services, taken, now);
         let of = self.pools.checks().slots().count();
         if known > 0 || !pools.is_empty() {
             actions.push(Action::Report(Transition::StateTakenOver { checks: known, of, age }));

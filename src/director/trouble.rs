@@ -27,7 +27,7 @@ const SETTLING: Duration = Duration::from_secs(3);
 const APART: Duration = Duration::from_millis(1);
 
 /// What is remembered of this host's trouble.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Troubles {
     /// When trouble of the whole host was told of last.
     told: BTreeMap<LocalTrouble, Instant>,

@@ -2,14 +2,17 @@
 //!
 //! Pure, and nothing here changes anything. Times are told by the calendar, from how long ago they were.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use crate::health::{Inputs, Seat, Tier};
 use crate::model::control::{
-    AdviceReport, ChangedServer, CheckReport, KernelDestination, PoolStatus, ProbeReport, Refused, ServerReport,
-    ServerStatus, SorryStatus,
+    AdviceReport, ChangedServer, CheckReport, ContestedService, KernelDestination, PoolStatus, ProbeReport, Refused,
+    ServerReport, ServerStatus, SorryStatus,
 };
 use crate::model::{
-    AdminState, CheckState, DestinationKey, Instant, RealServer, ReturnMode, ServerId, ServerState, ServiceKey,
-    UnixTime, VirtualServer, WeightSource,
+    AdminState, CheckState, Config, DestinationKey, Instant, RealServer, ReturnMode, ServerId, ServerState, ServiceKey,
+    UnixTime, VirtualServer, WeightAdvice, WeightSource,
 };
 
 use super::Director;
@@ -123,9 +126,17 @@ impl Director {
             server: id.server.clone(),
             changed,
             operator_state: inputs.operator_state.to_string(),
-            operator_weight: inputs.operator_weight,
+            operator_weight: match inputs.operator_weight {
+                Some(WeightAdvice::Absolute(weight)) => Some(weight),
+                Some(WeightAdvice::Percent(_)) | None => None,
+            },
+            operator_percent: match inputs.operator_weight {
+                Some(WeightAdvice::Percent(percent)) => Some(percent),
+                Some(WeightAdvice::Absolute(_)) | None => None,
+            },
             admin: place.seat.standing.admin.to_string(),
             state: place.state_name().to_owned(),
+            deviation: None,
         };
         Some((changed, warning))
     }
@@ -145,6 +156,31 @@ impl Director {
     /// Why the kernel's table cannot be read, where it cannot.
     pub fn kernel_trouble(&self) -> Option<&str> {
         self.unreadable.as_deref()
+    }
+
+    /// Whether the configuration that counts has this server.
+    pub fn has(&self, id: &ServerId) -> bool {
+        self.pools.find(id).is_some()
+    }
+
+    /// The configuration that counts.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// The services whose destinations are read in full.
+    pub fn read_in_full(&self) -> Arc<BTreeSet<ServiceKey>> {
+        Arc::clone(&self.details)
+    }
+
+    /// The services that somebody else keeps changing, and that wait for their repair.
+    pub fn contested(&self, now: Now) -> Vec<ContestedService> {
+        let held = self.drifts.held(now.instant);
+        held.map(|(service, left)| ContestedService {
+            service: *service,
+            until: now.time.after(left),
+        })
+        .collect()
     }
 
     fn kernel_weight(&self, service: &ServiceKey, destination: &DestinationKey) -> Option<u32> {

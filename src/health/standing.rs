@@ -14,7 +14,7 @@ pub struct Inputs {
     /// The weight in the configuration.
     pub configured_weight: u32,
     /// The weight that the operator wants instead.
-    pub operator_weight: Option<u32>,
+    pub operator_weight: Option<WeightAdvice>,
     /// How the operator wants it used.
     pub operator_state: AdminState,
     /// What each of its checks that advises anything advises.
@@ -76,7 +76,8 @@ impl Standing {
 ///
 /// - State: the worst of the checks, and down in maintenance. A server without a verdict in maintenance is down.
 /// - Weight: what is advised stands for the configured one, the lowest of several; what the operator sets is a ceiling
-///   for advice. Per cent are of the operator's weight, or of the configured one. Drained: 0.
+///   for advice. Per cent of the operator's are of the configured
+///   weight, advised ones of the operator's where there is one. Drained: 0.
 pub fn standing(inputs: &Inputs) -> Standing {
     let admin = inputs
         .advised
@@ -87,13 +88,16 @@ pub fn standing(inputs: &Inputs) -> Standing {
         AdminState::Maint => ServerState::Down,
         AdminState::Ready | AdminState::Drain => inputs.checks,
     };
-    let base = inputs.operator_weight.unwrap_or(inputs.configured_weight);
+    let own = inputs
+        .operator_weight
+        .map(|own| absolute(own, inputs.configured_weight));
+    let base = own.unwrap_or(inputs.configured_weight);
     let advised = inputs
         .advised
         .iter()
         .filter_map(|advised| Some((absolute(advised.weight?, base), &advised.check)))
         .min();
-    let (weight, weight_from) = match (inputs.operator_weight, advised) {
+    let (weight, weight_from) = match (own, advised) {
         (Some(own), Some((advised, _))) if own <= advised => (own, WeightSource::Operator),
         (Some(_) | None, Some((advised, check))) => (advised, WeightSource::Advice(check.clone())),
         (Some(own), None) => (own, WeightSource::Operator),
@@ -181,7 +185,7 @@ mod tests {
         ];
         for (operator_weight, weights, weight, weight_from) in cases {
             let inputs = Inputs {
-                operator_weight,
+                operator_weight: operator_weight.map(Absolute),
                 advised: weights
                     .into_iter()
                     .map(|weight| advised(Some(weight), AdminState::Ready))
@@ -190,6 +194,27 @@ mod tests {
             };
             let found = standing(&inputs);
             assert_eq!((found.weight, found.weight_from), (weight, weight_from), "{inputs:?}");
+        }
+    }
+
+    #[test]
+    fn an_operators_share_is_of_the_configured_weight_and_a_ceiling_for_advice() {
+        use WeightAdvice::{Absolute, Percent};
+        for (operator, advice, weight) in [
+            (Percent(50), None, 5),
+            (Percent(1), None, 1),
+            (Percent(0), None, 0),
+            (Percent(300), None, 30),
+            (Percent(50), Some(Percent(50)), 3),
+            (Percent(50), Some(Absolute(2)), 2),
+            (Percent(50), Some(Absolute(7)), 5),
+        ] {
+            let inputs = Inputs {
+                operator_weight: Some(operator),
+                advised: vec![advised(advice, AdminState::Ready)],
+                ..Inputs::new(10, ServerState::Up)
+            };
+            assert_eq!(standing(&inputs).weight, weight, "{inputs:?}");
         }
     }
 
@@ -229,10 +254,10 @@ mod tests {
             (0u32..300).prop_map(WeightAdvice::Percent),
         ]);
         let advised = prop::collection::vec(
-            (weight, admin()).prop_map(|(weight, state)| advised(weight, state)),
+            (weight.clone(), admin()).prop_map(|(weight, state)| advised(weight, state)),
             0..3,
         );
-        (0u32..200, prop::option::of(0u32..200), admin(), advised, state).prop_map(
+        (0u32..200, weight.clone(), admin(), advised, state).prop_map(
             |(configured_weight, operator_weight, operator_state, advised, checks)| Inputs {
                 configured_weight,
                 operator_weight,
@@ -264,7 +289,7 @@ mod tests {
         fn what_is_taken_back_leaves_nothing_behind(inputs in some_inputs(), weight in 0u32..200) {
             let before = standing(&inputs);
             let mut changed = inputs.clone();
-            changed.operator_weight = Some(weight);
+            changed.operator_weight = Some(WeightAdvice::Absolute(weight));
             changed.operator_state = AdminState::Maint;
             prop_assert!(!standing(&changed).can_serve());
             changed.operator_weight = inputs.operator_weight;

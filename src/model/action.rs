@@ -70,6 +70,11 @@ pub enum Action {
         /// What it is told, as variables of its environment.
         environment: BTreeMap<&'static str, String>,
     },
+    /// Look which of these programs run, and report [`super::Event::ProcessesFound`].
+    FindProcesses {
+        /// Their names as the kernel has them.
+        names: &'static [&'static str],
+    },
     /// Tell the operator of a change.
     Report(Transition),
     /// The table is as wanted for the first time: tell the service manager that the daemon is ready.
@@ -287,8 +292,46 @@ pub enum Transition {
     },
     /// The kernel's table was not as last written.
     TableDrifted {
-        /// What had to be done to repair it.
+        /// What somebody else has done.
+        deeds: Vec<Step>,
+        /// What has to be done to repair it.
         steps: Vec<Step>,
+        /// For how long at most it was wrong: the time since it was last found right.
+        within: Duration,
+    },
+    /// Somebody else keeps changing a service; it is repaired ever more rarely.
+    Quarrel {
+        /// The virtual server's name; `None` for a service of ipvsd's own.
+        virtual_server: Option<String>,
+        /// The service.
+        service: ServiceKey,
+        /// How often he has changed it.
+        times: u32,
+        /// In how much time.
+        within: Duration,
+        /// How long the next repair waits.
+        pause: Duration,
+        /// Who it could be, of the programs that run here.
+        suspects: Vec<String>,
+    },
+    /// Nobody else has touched the service for a long time.
+    QuarrelEnded {
+        /// The virtual server's name; `None` for a service of ipvsd's own.
+        virtual_server: Option<String>,
+        /// The service.
+        service: ServiceKey,
+        /// How long it was quarrelled over, the calm at its end included.
+        lasted: Duration,
+    },
+    /// Nothing is written to the kernel's table, because an operator wants it so; also told while it lasts.
+    WritesPaused {
+        /// For how long from now on.
+        left: Duration,
+    },
+    /// It is written again.
+    WritesResumed {
+        /// How long it was not.
+        lasted: Duration,
     },
     /// The kernel's table could not be read.
     TableUnreadable {

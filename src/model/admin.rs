@@ -1,10 +1,11 @@
 //! What an operator may want of servers and pools beside what the configuration says.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ServerId, StateAdvice};
+use super::{ServerId, StateAdvice, WeightAdvice};
 
 /// How somebody wants a server used, whatever its checks say; of several wishes the worst counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -37,6 +38,16 @@ impl From<StateAdvice> for AdminState {
             StateAdvice::Maint => Self::Maint,
         }
     }
+}
+
+/// How long an operator's wish holds; over restarts in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lasting {
+    /// Until operators take it back.
+    #[default]
+    UntilTakenBack,
+    /// Until the next reload; what held before it holds again then.
+    UntilReload,
 }
 
 /// Where the weight that a server has comes from.
@@ -72,18 +83,26 @@ pub enum OperatorOrder {
         /// How.
         state: AdminState,
     },
-    /// Give a server this weight, 0 to 2147483647, in place of the configured one; `None` takes that back.
+    /// Give a server this weight, 0 to 2147483647, or so many hundredths of the configured one, in place of that; `None`
+    /// takes it back.
     SetWeight {
         /// Which.
         server: ServerId,
         /// The weight.
-        weight: Option<u32>,
+        weight: Option<WeightAdvice>,
     },
     /// Go back from a backup tier or the sorry server to the best tier that can serve.
     Return {
         /// The virtual server's name.
         virtual_server: String,
     },
+    /// Write nothing to the kernel's table for so long.
+    Pause {
+        /// From now on.
+        duration: Duration,
+    },
+    /// Write again.
+    Resume,
     /// Take the destinations of a virtual server out and put them in again in the order of their addresses, so that a
     /// hash scheduler builds the table that every other director has.
     Rebuild {

@@ -4,8 +4,11 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{CheckSpec, DestinationKey, DestinationSpec, Notify, PoolPolicy, ServiceKey, ServiceSpec, Timeouts};
+use super::{
+    CheckSpec, DestinationKey, DestinationSpec, Forwarding, Notify, PoolPolicy, ServiceKey, ServiceSpec, Timeouts,
+};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -18,6 +21,10 @@ pub struct Config {
     pub host: HostSettings,
     /// Who may talk to the running daemon.
     pub control: ControlSettings,
+    /// How the kernel's table is watched.
+    pub reconcile: ReconcileSettings,
+    /// What a reload may do, and when there is one.
+    pub reload: ReloadSettings,
 }
 
 impl Config {
@@ -49,6 +56,29 @@ pub struct VirtualServer {
     pub policy: PoolPolicy,
     /// The virtual addresses that ipvsd itself puts on a device and keeps there.
     pub device: Option<String>,
+    /// What holds for a real server that says nothing else.
+    pub defaults: ServerDefaults,
+}
+
+/// What holds for a real server of a virtual server that says nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerDefaults {
+    /// How packets reach it.
+    pub forwarding: Forwarding,
+    /// Its checks, without their ports.
+    pub checks: Vec<CheckSpec>,
+    /// Its commands.
+    pub notify: Notify,
+}
+
+impl Default for ServerDefaults {
+    fn default() -> Self {
+        Self {
+            forwarding: Forwarding::Nat,
+            checks: Vec::new(),
+            notify: Notify::default(),
+        }
+    }
 }
 
 impl VirtualServer {
@@ -180,9 +210,45 @@ pub struct HostSettings {
     pub prepare: bool,
 }
 
+/// How the kernel's table is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReconcileSettings {
+    /// How often it is read and compared while nothing happens, 500 ms to 1 h.
+    pub interval: Duration,
+}
+
+impl Default for ReconcileSettings {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What a reload may do, and when there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReloadSettings {
+    /// One that would take away more per cent than this of all services or of all their real servers is refused, 0 to
+    /// 100.
+    pub remove_limit: u32,
+    /// The configuration is read again whenever one of its files changes.
+    pub on_change: bool,
+}
+
+impl Default for ReloadSettings {
+    fn default() -> Self {
+        Self {
+            remove_limit: 50,
+            on_change: false,
+        }
+    }
+}
+
 /// Who may talk to the running daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ControlSettings {
-    /// The group whose members may, beside root.
+    /// The group whose members may ask everything, beside root.
     pub group: Option<String>,
+    /// The group whose members may look.
+    pub read_group: Option<String>,
 }

@@ -26,6 +26,17 @@ pub enum HoldEnd {
     Broken,
 }
 
+/// A program that runs on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundProcess {
+    /// Its name as the kernel has it (`/proc/PID/comm`), at most 15 bytes.
+    pub name: String,
+    /// Its number.
+    pub pid: i32,
+    /// It is in this network namespace, or nobody could tell.
+    pub here: bool,
+}
+
 /// Something that happened, told to the director in the past tense.
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -78,6 +89,8 @@ pub enum Event {
         /// Whether it works now.
         works: bool,
     },
+    /// Those of the programs run that [`super::Action::FindProcesses`] had asked for.
+    ProcessesFound(Vec<FoundProcess>),
     /// The time has come that the director had asked to be woken at.
     TimeReached,
 }

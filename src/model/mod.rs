@@ -59,17 +59,17 @@ mod tls_probe;
 mod unix_time;
 
 pub use action::{Action, CheckState, ServerId, ServerState, Subject, Transition};
-pub use admin::{AdminState, OperatorOrder, OrderRefused, WeightSource};
+pub use admin::{AdminState, Lasting, OperatorOrder, OrderRefused, WeightSource};
 pub use advice::{Advice, StateAdvice, WeightAdvice};
 pub use check::{CheckSpec, Flap, Initial, IntervalFrom, Jitter, PATH_MARKS, Via};
 pub use config::{
-    Config, ControlSettings, HostSettings, IpvsSettings, RealServer, SorryServer, Sysctl, TimeoutSettings,
-    VirtualAddress, VirtualServer, interface_sysctl,
+    Config, ControlSettings, HostSettings, IpvsSettings, RealServer, ReconcileSettings, ReloadSettings, ServerDefaults,
+    SorryServer, Sysctl, TimeoutSettings, VirtualAddress, VirtualServer, interface_sysctl,
 };
 pub use connection::{ConnectionEntry, PersistenceData};
 pub use database_probe::{Login, MysqlProbe, PostgresqlProbe, Query, RedisProbe, RedisRole, Secret, ValueTest};
 pub use destination::{DestinationKey, DestinationSpec, Forwarding, Tunnel, TunnelChecksum, TunnelKind};
-pub use event::{Event, HoldEnd, HoldId, ProbeId};
+pub use event::{Event, FoundProcess, HoldEnd, HoldId, ProbeId};
 pub use facts::HostFacts;
 pub use host::{AddressScope, HostAddress, Link, Mac};
 pub use http_probe::{BodyTest, HttpProbe, HttpVersion};
@@ -78,7 +78,7 @@ pub use network_probe::{DnsProbe, GrpcProbe, LdapProbe, ReplyTest, SmtpProbe, Ud
 pub use outcome::{Excerpt, FailureCause, LocalTrouble, ProbeOutcome, ProbeResult, ProbeWarning, Stage};
 pub use owned::Owned;
 pub use pattern::Pattern;
-pub use policy::{Command, Notify, PoolPolicy, ReturnMode, Tier};
+pub use policy::{Command, ForeignDestinations, Notify, PoolPolicy, ReturnMode, Tier};
 pub use probe::{AgentProbe, Bytes, FileProbe, Origin, ProbeKind, ProbeSpec, ProbeType, ScriptProbe, TalkStep};
 pub use scheduler::{Scheduler, ServiceFlags};
 pub use service::{Family, Netmask, ParseKeyError, Protocol, ServiceKey, ServiceSpec};

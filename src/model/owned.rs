@@ -1,8 +1,8 @@
 //! What ipvsd owns in its network namespace.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ServiceKey, VirtualAddress};
+use super::{DestinationKey, ServiceKey, VirtualAddress};
 
 /// What ipvsd has written and may therefore remove.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -11,6 +11,8 @@ pub struct Owned {
     pub services: BTreeSet<ServiceKey>,
     /// Those of them whose real servers were given connection thresholds, which a cheap read does not show.
     pub with_thresholds: BTreeSet<ServiceKey>,
+    /// Of the services where others' destinations stay: the destinations that ipvsd has put there.
+    pub destinations: BTreeMap<ServiceKey, BTreeSet<DestinationKey>>,
     /// Addresses on devices.
     pub addresses: BTreeSet<VirtualAddress>,
 }

@@ -25,6 +25,16 @@ pub struct Notify {
     pub down: Option<Arc<Command>>,
 }
 
+/// What becomes of destinations in a service of ours that ipvsd never put there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForeignDestinations {
+    /// They are taken out.
+    #[default]
+    Remove,
+    /// They stay as they are.
+    Keep,
+}
+
 /// How a pool behaves as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolPolicy {
@@ -48,6 +58,8 @@ pub struct PoolPolicy {
     pub ha_suspend: bool,
     /// The daemon's end runs the commands as if everybody went down (keepalived's `omega`).
     pub notify_on_stop: bool,
+    /// What becomes of destinations in its services that somebody else has put there.
+    pub foreign_destinations: ForeignDestinations,
 }
 
 impl Default for PoolPolicy {
@@ -62,6 +74,7 @@ impl Default for PoolPolicy {
             drain_timeout: None,
             ha_suspend: false,
             notify_on_stop: false,
+            foreign_destinations: ForeignDestinations::default(),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Programs of the user's: started with a clean environment as an unprivileged user, heard, and ended with all that they
 //! have started.
 //!
-//! A hand: it runs what it is told to and says how it ended; it decides nothing, retries nothing and keeps no queue.
+//! A hand: it runs what it is told to and says how it ended; it decides nothing, retries nothing and keeps no queue. `running` looks which programs of a name there are.
+
+mod running;
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -17,6 +19,8 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, User};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
+
+pub use running::running;
 
 /// The environment's only variable beside those that are asked for.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -172,16 +176,16 @@ pub async fn consult(program: &Path, arguments: &[&Path]) -> Result<Said, Proces
 }
 
 /// The leaders of the groups that run.
-static RUNNING: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
+static GROUPS: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
 
-fn running() -> std::sync::MutexGuard<'static, BTreeSet<Pid>> {
+fn groups() -> std::sync::MutexGuard<'static, BTreeSet<Pid>> {
     // Nothing that holds it can panic half way.
-    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Kills all that runs at once, for this process to become another program that knows of none of it.
 pub fn end_all() {
-    for leader in running().iter() {
+    for leader in groups().iter() {
         if killpg(*leader, Signal::SIGKILL).is_ok() {
             // It ends at once, and nobody else will ever ask how.
             let _ = waitpid(*leader, None);
@@ -195,7 +199,7 @@ struct Group(Option<Pid>);
 impl Group {
     fn of(leader: Option<u32>) -> Self {
         let leader = leader.and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-        running().extend(leader);
+        groups().extend(leader);
         Self(leader)
     }
 }
@@ -203,7 +207,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(leader) = self.0 {
-            running().remove(&leader);
+            groups().remove(&leader);
             // Mostly there is nobody left.
             let _ = killpg(leader, Signal::SIGKILL);
         }

@@ -47,6 +47,8 @@ fn text_of(reply: &Reply) -> String {
         Reply::Why(why) => render::why(&mut out, why),
         Reply::Event(event) => render::event(&mut out, event),
         Reply::Changed(changed) => render::changed(&mut out, changed),
+        Reply::Plan(plan) => render::plan(&mut out, plan),
+        Reply::Paused(paused) => render::paused(&mut out, paused),
         Reply::Reloaded(_) | Reply::Upgraded(_) | Reply::Refused(_) => {}
     }
     out
@@ -92,10 +94,19 @@ fn the_description_names_every_member_and_command() {
     let description =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/control.md")).expect("docs/control.md");
     let mut found: Vec<String> = [
-        "status", "why", "events", "reload", "drain", "maint", "ready", "weight", "return", "rebuild",
+        "status", "why", "events", "plan", "reload", "drain", "maint", "ready", "weight", "return", "rebuild", "pause",
+        "resume",
     ]
     .into_iter()
-    .chain(["version", "command", "deadline_seconds", "last", "follow"])
+    .chain([
+        "version",
+        "command",
+        "deadline_seconds",
+        "duration_seconds",
+        "last",
+        "follow",
+        "force",
+    ])
     .map(str::to_owned)
     .collect();
     for case in cases() {

@@ -70,9 +70,12 @@ impl Wanted {
                 );
             }
         }
-        if text.is_empty() {
-            text.push_str("virtual_server = []\n");
-        }
+        let nothing = match text.is_empty() {
+            true => "virtual_server = []\n",
+            false => "",
+        };
+        // These configurations come from chance, not from files that lost their second half.
+        text.insert_str(0, &format!("{nothing}[reload]\nremove_limit = 100\n"));
         text
     }
 

@@ -5,6 +5,7 @@
 mod bad_input;
 mod control;
 mod daemon;
+mod deviations;
 mod failover;
 mod ipvs;
 mod ipvsadm;
@@ -23,5 +24,6 @@ mod scenario_s5;
 mod schedulers;
 mod site;
 mod stop;
+mod truth;
 mod upgrade;
 mod vagrant;

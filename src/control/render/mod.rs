@@ -3,13 +3,15 @@
 //! Pure; appends to a buffer. Machines read the documents themselves (`--json`).
 
 mod event;
+mod plan;
 mod status;
 mod why;
 
 use std::time::Duration;
 
 pub use event::event;
-pub use status::{changed, status};
+pub use plan::plan;
+pub use status::{changed, paused, status};
 pub use why::why;
 
 use crate::model::UnixTime;

@@ -1,8 +1,8 @@
 //! Pools and servers in columns, and what an operator's word has changed.
 
-use super::{Columns, ago, count};
+use super::{Columns, ago, clock, count};
 use crate::model::UnixTime;
-use crate::model::control::{Changed, PoolStatus, Status};
+use crate::model::control::{Changed, Paused, PoolStatus, Status};
 
 /// How many services of a pool are named.
 const MOST_SERVICES: usize = 4;
@@ -25,8 +25,45 @@ pub fn status(out: &mut String, status: &Status) {
         out.push_str(&format!(", {disabled} disabled"));
     }
     out.push('\n');
+    let configuration = &status.configuration;
+    match &configuration.refused {
+        Some(refused) => out.push_str(&format!(
+            "{} was refused {} ago and is not in use: {}\n",
+            configuration.file,
+            ago(refused.time, status.time),
+            refused.why
+        )),
+        None if configuration.changed => out.push_str(&format!(
+            "{} has changed since it was read (`ipvsd plan` shows what a reload would do)\n",
+            configuration.file
+        )),
+        None => {}
+    }
     if let Some(trouble) = &status.kernel_trouble {
         out.push_str(&format!("the kernel's table is not known: {trouble}\n"));
+    }
+    if let Some(until) = status.paused_until {
+        out.push_str(&format!(
+            "PAUSED: nothing is written to the kernel's table until {}\n",
+            clock(until)
+        ));
+    }
+    for deviation in &status.deviations {
+        out.push_str(&format!(
+            "not as in the files: {}/{}: {} (by {}, {} ago)\n",
+            deviation.virtual_server,
+            deviation.server,
+            deviation.what,
+            deviation.by,
+            ago(deviation.since, status.time)
+        ));
+    }
+    for contested in &status.contested {
+        out.push_str(&format!(
+            "somebody else keeps changing {}; it is put right at {} (`ipvsd events` has the guess who)\n",
+            contested.service,
+            clock(contested.until)
+        ));
     }
     for pool in &status.virtual_servers {
         out.push('\n');
@@ -108,13 +145,33 @@ fn pool_status(out: &mut String, pool: &PoolStatus, now: UnixTime) {
     columns.render(out, "  ");
 }
 
+/// Appends whether the kernel's table is written.
+pub fn paused(out: &mut String, paused: &Paused) {
+    match paused.until {
+        Some(until) => out.push_str(&format!(
+            "paused until {}: nothing is written to the kernel's table (`ipvsd resume` ends it)\n",
+            clock(until)
+        )),
+        None => out.push_str("the kernel's table is written\n"),
+    }
+}
+
 /// Appends a line for each server that was meant.
 pub fn changed(out: &mut String, changed: &Changed) {
     for server in &changed.servers {
         let already = if server.changed { "" } else { " (as before)" };
-        let weight = server
-            .operator_weight
-            .map_or_else(String::new, |weight| format!(", weight {weight}"));
+        let weight = match (server.operator_weight, server.operator_percent) {
+            (_, Some(percent)) => format!(", weight {percent}%"),
+            (Some(weight), None) => format!(", weight {weight}"),
+            (None, None) => String::new(),
+        };
+        if let Some(deviation) = &server.deviation {
+            out.push_str(&format!(
+                "{}/{}: {deviation}{weight}{already}\n",
+                server.virtual_server, server.server
+            ));
+            continue;
+        }
         let worst = match server.admin == server.operator_state {
             true => String::new(),
             false => format!(", its checks advise {}", server.admin),

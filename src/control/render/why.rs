@@ -41,8 +41,13 @@ fn report(out: &mut String, server: &ServerReport, now: UnixTime) {
     row("admin", server.admin.clone());
     if let Some(operator) = &server.operator {
         let mut text = operator.state.clone();
-        if let Some(weight) = operator.weight {
+        if let Some(percent) = operator.percent {
+            text.push_str(&format!(", weight {percent}%"));
+        } else if let Some(weight) = operator.weight {
             text.push_str(&format!(", weight {weight}"));
+        }
+        if operator.until_reload {
+            text.push_str(" until the next reload");
         }
         text.push_str(&format!(", said by {} {} ago", operator.by, ago(operator.since, now)));
         if let Some(until) = operator.drain_until {

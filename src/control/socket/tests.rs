@@ -21,7 +21,11 @@ fn status(length: usize) -> Reply {
         version: "x".repeat(length),
         started: UnixTime::default(),
         configured: UnixTime::default(),
+        configuration: Default::default(),
         kernel_trouble: None,
+        paused_until: None,
+        deviations: Vec::new(),
+        contested: Vec::new(),
         virtual_servers: Vec::new(),
     })
 }
@@ -51,7 +55,7 @@ fn serve(length: usize, callers: impl FnOnce(&Path) + Send + 'static) {
                         Answer::Many(replies)
                     }
                     // Dropped without an answer.
-                    Request::Reload => continue,
+                    Request::Reload { force: _ } => continue,
                     _ => Answer::One(Box::new(status(length))),
                 };
                 let _ = call.answer.send(answer);
@@ -115,7 +119,7 @@ fn events_are_told_also_to_one_who_has_closed_his_half() {
 #[test]
 fn a_call_that_is_dropped_is_answered() {
     serve(10, |path| {
-        let told = answers(path, &request(&Request::Reload));
+        let told = answers(path, &request(&Request::Reload { force: false }));
         assert!(told[0].contains("is stopping"), "{told:?}");
     });
 }

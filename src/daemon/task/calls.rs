@@ -1,6 +1,7 @@
 //! What callers of the control socket ask of the loop, and what operators want, kept for a restart.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{error, info};
@@ -8,15 +9,17 @@ use tracing::{error, info};
 use super::Shell;
 use crate::control::{Answer, Call, Caller};
 use crate::daemon::control;
-use crate::director::{Now, Wish};
-use crate::model::control::{Changed, EventKind, Level, Reply, Request, SCHEMA, Status};
-use crate::model::{AdminState, Event, OperatorOrder};
+use crate::director::{self, Now, Wish};
+use crate::model::control::{
+    Changed, ConfigurationStatus, Deviation, EventKind, Level, Paused, Refused, Reply, Request, SCHEMA, Status, Trouble,
+};
+use crate::model::{AdminState, Config, Event, Lasting, OperatorOrder, ServerId, UnixTime, WeightAdvice};
 
 /// What an operator asks of servers.
 #[derive(Debug, Clone, Copy)]
 enum Change {
-    State(AdminState, Option<Duration>),
-    Weight(Option<u32>),
+    State(AdminState, Option<Duration>, Lasting),
+    Weight(Option<WeightAdvice>, Lasting),
 }
 
 impl Shell {
@@ -35,7 +38,15 @@ impl Shell {
         }
         let now = self.both_nows();
         let reply = match request {
-            Request::Status { virtual_server } => self.status(virtual_server.as_deref(), now),
+            Request::Status { virtual_server } => {
+                let reply = self.status(virtual_server.as_deref(), now);
+                let seen = Arc::clone(&self.reloads.seen);
+                tokio::spawn(async move {
+                    // A caller that has gone wants no answer.
+                    let _ = answer.send(Answer::One(Box::new(control::with_files(reply, seen).await)));
+                });
+                return;
+            }
             Request::Return { virtual_server } => {
                 let name = virtual_server.clone();
                 self.tell(Event::Operator(OperatorOrder::Return { virtual_server }));
@@ -46,6 +57,8 @@ impl Shell {
                 self.tell(Event::Operator(OperatorOrder::Rebuild { virtual_server }));
                 self.status(Some(&name), now)
             }
+            Request::Pause { duration } => self.pause(OperatorOrder::Pause { duration }),
+            Request::Resume => self.pause(OperatorOrder::Resume),
             Request::Why { server } => match self.director.why(&server, now) {
                 Ok(mut servers) => {
                     for server in &mut servers {
@@ -65,14 +78,27 @@ impl Shell {
                 let _ = answer.send(control::events(&self.journal, last, follow));
                 return;
             }
-            Request::Reload => return self.reload(Some(answer)),
+            Request::Plan => return self.plan(answer),
+            Request::Reload { force } => return self.reload(Some(answer), force),
             Request::Upgrade => return self.upgrade(answer, connection),
-            Request::Drain { server, deadline } => {
-                self.change(&server, Change::State(AdminState::Drain, deadline), caller)
+            Request::Drain {
+                server,
+                deadline,
+                lasting,
+            } => self.change(&server, Change::State(AdminState::Drain, deadline, lasting), caller),
+            Request::Maint { server, lasting } => {
+                self.change(&server, Change::State(AdminState::Maint, None, lasting), caller)
             }
-            Request::Maint { server } => self.change(&server, Change::State(AdminState::Maint, None), caller),
-            Request::Ready { server } => self.change(&server, Change::State(AdminState::Ready, None), caller),
-            Request::Weight { server, weight } => self.change(&server, Change::Weight(weight), caller),
+            Request::Ready { server, lasting } => {
+                self.change(&server, Change::State(AdminState::Ready, None, lasting), caller)
+            }
+            Request::Weight {
+                server,
+                weight,
+                lasting,
+            } => self.change(&server, Change::Weight(weight, lasting), caller),
+            Request::Add { server, weight } => self.add(&server, weight, caller),
+            Request::Remove { server } => self.remove(&server, caller),
         };
         let _ = answer.send(Answer::One(Box::new(reply)));
     }
@@ -86,11 +112,35 @@ impl Shell {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started: self.started_at,
                 configured: now.time_of(self.configured),
+                configuration: ConfigurationStatus {
+                    file: self.options.config.display().to_string(),
+                    changed: false,
+                    refused: self.reloads.refused(),
+                },
                 kernel_trouble: self.director.kernel_trouble().map(str::to_owned),
+                paused_until: self.paused_until(now),
+                deviations: self.deviations(),
+                contested: self.director.contested(now),
                 virtual_servers,
             }),
             Err(refused) => Reply::Refused(refused),
         }
+    }
+
+    /// Pauses writing, or lets it go on.
+    fn pause(&mut self, order: OperatorOrder) -> Reply {
+        self.tell(Event::Operator(order));
+        // What the service manager shows says so at once.
+        self.pulse();
+        Reply::Paused(Paused {
+            schema: SCHEMA,
+            until: self.paused_until(self.both_nows()),
+        })
+    }
+
+    fn paused_until(&self, now: Now) -> Option<UnixTime> {
+        let until = self.director.paused_until()?;
+        Some(now.time.after(until.since(now.instant)))
     }
 
     /// Does what an operator asks of servers, and puts it down for a restart.
@@ -103,8 +153,8 @@ impl Shell {
         let mut news = Vec::with_capacity(servers.len());
         for server in servers {
             let (is_news, order) = match change {
-                Change::State(state, deadline) => {
-                    let is_news = self.wishlist.set_state(&server, state, deadline, &by, now);
+                Change::State(state, deadline, lasting) => {
+                    let is_news = self.wishlist.set_state(&server, state, deadline, lasting, &by, now);
                     (
                         is_news,
                         OperatorOrder::SetState {
@@ -113,8 +163,8 @@ impl Shell {
                         },
                     )
                 }
-                Change::Weight(weight) => {
-                    let is_news = self.wishlist.set_weight(&server, weight, &by, now);
+                Change::Weight(weight, lasting) => {
+                    let is_news = self.wishlist.set_weight(&server, weight, lasting, &by, now);
                     (
                         is_news,
                         OperatorOrder::SetWeight {
@@ -152,6 +202,104 @@ impl Shell {
         for order in self.wishlist.orders() {
             self.tell(Event::Operator(order));
         }
+    }
+
+    /// What a reload would make of a configuration and of what operators want.
+    pub(super) fn after_reload(&self, files: &Arc<Config>) -> (Arc<Config>, Vec<OperatorOrder>, Vec<String>) {
+        let mut wishlist = self.wishlist.clone();
+        let mut orders = wishlist.drop_what_passes();
+        orders.extend(wishlist.orders());
+        let (config, problems) = director::deviate(files, &wishlist);
+        (config, orders, problems)
+    }
+
+    /// Adds a server to a pool, with everything that its other servers have by default.
+    fn add(&mut self, wanted: &str, weight: Option<u32>, caller: Caller) -> Reply {
+        let (by, now) = (control::name_of(caller), self.both_nows());
+        let Some((name, address)) = wanted.rsplit_once('/') else {
+            let message = "a server is added to one virtual server: write web/192.0.2.13:80";
+            return Reply::Refused(Refused::new(Trouble::UnknownServer, message));
+        };
+        let config = Arc::clone(self.director.config());
+        let Some(pool) = config.virtual_servers.iter().find(|pool| pool.name == name) else {
+            // It says which there are.
+            return match self.director.status(Some(name), now) {
+                Err(refused) => Reply::Refused(refused),
+                Ok(_) => Reply::Refused(Refused::new(Trouble::UnknownVirtualServer, name)),
+            };
+        };
+        let (server, real) = match director::candidate(pool, address, weight.unwrap_or(1)) {
+            Ok(candidate) => candidate,
+            Err(problems) => {
+                let message = format!("a server cannot be added to {name}: {}", problems.join("; "));
+                let refused = Refused::new(Trouble::UnfitServer, message);
+                return Reply::Refused(Refused { problems, ..refused });
+            }
+        };
+        let before = self.wishlist.of(name, &server.server);
+        match before.is_some_and(Wish::is_removed) {
+            true => {
+                self.wishlist.put_back(&server, &by, now);
+                if let Some(weight) = weight {
+                    let weight = Some(WeightAdvice::Absolute(weight));
+                    self.wishlist
+                        .set_weight(&server, weight, Lasting::UntilTakenBack, &by, now);
+                }
+            }
+            false => self.wishlist.add(&server, address, real.spec.weight, &by, now),
+        }
+        self.follow_deviations(vec![server], None)
+    }
+
+    /// Removes servers from their pools; they drain where the pool says so.
+    fn remove(&mut self, wanted: &str, caller: Caller) -> Reply {
+        let servers = match self.director.select(wanted) {
+            Ok(servers) => servers,
+            Err(refused) => return Reply::Refused(refused),
+        };
+        let (by, now) = (control::name_of(caller), self.both_nows());
+        for server in &servers {
+            self.wishlist.remove(server, &by, now);
+        }
+        self.follow_deviations(servers, Some("removed"))
+    }
+
+    /// Takes over what operators have added and removed, and puts it down for a restart.
+    fn follow_deviations(&mut self, servers: Vec<ServerId>, gone: Option<&str>) -> Reply {
+        // How they are, as long as they are there.
+        let shown = |shell: &Self| -> Vec<_> {
+            let found = servers.iter().filter_map(|server| shell.director.changed(server, true));
+            found.collect()
+        };
+        let before = shown(self);
+        let files = Arc::clone(&self.reloads.config);
+        self.take_over(&files);
+        let mut warnings = BTreeSet::new();
+        if let Err(problem) = self.save_wishes() {
+            warnings.insert(format!(
+                "done, but a restart of ipvsd would not know of it: {problem:#}"
+            ));
+        }
+        let mut changed = Vec::new();
+        for (mut server, warning) in if gone.is_some() { before } else { shown(self) } {
+            let wish = self.wishlist.of(&server.virtual_server, &server.server);
+            server.deviation = gone.or(wish.and_then(Wish::deviation)).map(str::to_owned);
+            changed.push(server);
+            if gone.is_none() {
+                warnings.extend(warning);
+            }
+        }
+        Reply::Changed(Changed {
+            schema: SCHEMA,
+            servers: changed,
+            warnings: warnings.into_iter().collect(),
+        })
+    }
+
+    /// What operators want of servers that the configuration has, or would have.
+    fn deviations(&self) -> Vec<Deviation> {
+        let counts = |wish: &&Wish| wish.is_removed() || self.director.has(&wish.id());
+        self.wishlist.wishes().filter(counts).map(Wish::deviations).collect()
     }
 
     pub(super) fn save_wishes(&mut self) -> anyhow::Result<()> {

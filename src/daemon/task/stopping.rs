@@ -79,6 +79,7 @@ impl Shell {
         };
         let owned = Owned {
             with_thresholds: services.clone(),
+            destinations: self.director.owned().destinations.clone(),
             services,
             addresses: left,
         };

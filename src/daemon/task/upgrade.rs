@@ -88,7 +88,7 @@ impl Shell {
         let under_way = [
             (self.batches > 0, "the kernel's table is being written"),
             (!self.commands.is_idle(), "commands of the configuration run"),
-            (self.reloading, "the configuration is being read"),
+            (self.reloads.are_under_way(), "the configuration is being read"),
         ];
         if let Some((_, what)) = under_way.into_iter().find(|(is, _)| *is) {
             if waited > PATIENCE {

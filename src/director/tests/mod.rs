@@ -1,7 +1,11 @@
 //! The director in a simulated world: a kernel, servers and a clock of our own. Nothing sleeps.
 
+mod drift;
+mod foreign;
 mod operator;
+mod pause;
 mod policy;
+mod rehearsal;
 mod snapshot;
 mod view;
 
@@ -13,9 +17,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    CheckSpec, DestinationSpec, FailureCause, Family, Flap, Forwarding, HoldEnd, HoldId, Initial, IntervalFrom, Jitter,
-    LocalTrouble, PATH_MARKS, ProbeKind, ProbeOutcome, ProbeSpec, Protocol, RealServer, Refusal, Scheduler,
-    ServerState, Service, ServiceSpec, SorryServer, Via,
+    CheckSpec, DestinationSpec, FailureCause, Family, Flap, Forwarding, FoundProcess, HoldEnd, HoldId, Initial,
+    IntervalFrom, Jitter, LocalTrouble, PATH_MARKS, ProbeKind, ProbeOutcome, ProbeSpec, Protocol, RealServer, Refusal,
+    Scheduler, ServerState, Service, ServiceSpec, SorryServer, Via,
 };
 
 /// How a simulated server answers probes.
@@ -51,6 +55,10 @@ struct World {
     log: Vec<String>,
     owned: Owned,
     batches: usize,
+    /// Everything that was asked of the kernel, one a read and one a batch.
+    reads: usize,
+    /// The programs that run here.
+    processes: Vec<FoundProcess>,
     probes: BTreeMap<SocketAddr, Vec<Instant>>,
     holds: BTreeMap<HoldId, IpAddr>,
     holds_opened: usize,
@@ -80,6 +88,8 @@ impl World {
             log: Vec::new(),
             owned: Owned::default(),
             batches: 0,
+            reads: 0,
+            processes: Vec::new(),
             probes: BTreeMap::new(),
             holds: BTreeMap::new(),
             holds_opened: 0,
@@ -153,6 +163,7 @@ impl World {
             }
             Action::CloseHold(hold) => assert!(self.holds.remove(&hold).is_some(), "no such connection is held"),
             Action::ReadTable { details, known } => {
+                self.reads += 1;
                 let mut read = self.kernel.clone();
                 // As `/proc/net/ip_vs`, which does not show thresholds.
                 for (_, service) in read.services.iter_mut().filter(|(key, _)| !details.contains(key)) {
@@ -257,7 +268,30 @@ impl World {
             }
             Action::Report(Transition::StepRefused { message }) => self.say(&format!("refused: {message}")),
             Action::Report(Transition::TableUnreadable { message }) => self.say(&format!("unreadable: {message}")),
-            Action::Report(Transition::TableDrifted { steps }) => self.say(&format!("drift of {} steps", steps.len())),
+            Action::Report(Transition::TableDrifted { steps, deeds, within }) => {
+                let (steps, deeds, within) = (steps.len(), deeds.len(), within.as_secs());
+                self.say(&format!("drift of {steps} steps by {deeds} deeds within {within} s"));
+            }
+            Action::Report(Transition::Quarrel { pause, suspects, .. }) => {
+                self.say(&format!(
+                    "quarrel with {}, again in {} s",
+                    suspects.join(", "),
+                    pause.as_secs()
+                ));
+            }
+            Action::Report(Transition::WritesPaused { left }) => self.say(&format!("paused for {} s", left.as_secs())),
+            Action::Report(Transition::WritesResumed { lasted }) => {
+                self.say(&format!("resumed after {} s", lasted.as_secs()));
+            }
+            Action::Report(Transition::QuarrelEnded { .. }) => self.say("no quarrel any more"),
+            Action::FindProcesses { names } => {
+                let found = self
+                    .processes
+                    .iter()
+                    .filter(|process| names.contains(&process.name.as_str()));
+                let found = found.cloned().collect();
+                self.later(WRITE_TIME, Event::ProcessesFound(found));
+            }
             Action::AnnounceReady => self.ready = true,
         }
     }
@@ -365,6 +399,7 @@ fn pool(vip: u8, servers: &[u8]) -> VirtualServer {
         inhibit_on_failure: false,
         policy: Default::default(),
         device: None,
+        defaults: Default::default(),
     }
 }
 
@@ -1164,6 +1199,20 @@ fn a_server_that_lets_one_more_in_while_it_dies_is_out_all_the_same() {
     assert_eq!((world.shown().as_str(), world.holds.len()), ("11=1 12=1", 2));
     world.answer(11, Answer::Refuses);
     world.end_hold(11, HoldEnd::Broken);
+    world.run_for(Duration::from_millis(6));
+    assert_eq!(world.shown(), "12=1");
+}
+
+#[test]
+fn a_server_that_dies_between_a_probe_and_the_next_connection_is_out_all_the_same() {
+    let mut world = World::new();
+    world.start(holding(200, &[11, 12]));
+    world.run_for(seconds(15));
+    world.end_hold(11, HoldEnd::Closed);
+    world.run_for(Duration::from_millis(6));
+    assert_eq!((world.shown().as_str(), world.holds.len()), ("11=1 12=1", 2));
+    world.answer(11, Answer::Refuses);
+    world.end_hold(11, HoldEnd::NotOpened);
     world.run_for(Duration::from_millis(6));
     assert_eq!(world.shown(), "12=1");
 }

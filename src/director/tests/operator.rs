@@ -19,7 +19,10 @@ impl World {
 
     pub(super) fn set_weight(&mut self, vip: u8, n: u8, weight: Option<u32>) {
         let server = id(vip, n);
-        self.tell(Event::Operator(OperatorOrder::SetWeight { server, weight }));
+        self.tell(Event::Operator(OperatorOrder::SetWeight {
+            server,
+            weight: weight.map(WeightAdvice::Absolute),
+        }));
         self.run_for(Duration::from_millis(10));
     }
 }

@@ -448,3 +448,49 @@ proptest! {
         prop_assert_eq!(world.shown(), fresh.shown());
     }
 }
+
+#[test]
+fn a_service_that_leaves_the_file_drains_first_where_it_is_asked_to() {
+    let mut world = World::new();
+    let mut leaving = pool(201, &[11, 12]);
+    leaving.policy.drain_timeout = Some(seconds(60));
+    leaving.device = Some("eth0".to_owned());
+    let stays = pool(200, &[13]);
+    world.start(config(vec![stays.clone(), leaving.clone()]));
+    world.run_for(seconds(6));
+    world.busy.insert(address(11));
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![stays.clone()]))));
+    world.run_for(seconds(20));
+    let shown = |world: &World| {
+        let found = world.kernel.services.get(&service(201))?;
+        let weights = found.destinations.iter().map(|(key, spec)| (key.address, spec.weight));
+        Some(weights.collect::<Vec<_>>())
+    };
+    assert_eq!(
+        shown(&world),
+        Some(vec![(address(11), 0)]),
+        "who has nothing to do goes first"
+    );
+    assert_eq!(world.owned.addresses.len(), 1, "its address stays as long");
+    assert!(!world.log.iter().any(|line| line.contains("drift")), "{:?}", world.log);
+    // At the deadline the rest goes.
+    world.run_for(seconds(46));
+    assert_eq!(shown(&world), None);
+    // One that comes back in time serves again.
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![
+        stays.clone(),
+        leaving.clone(),
+    ]))));
+    world.run_for(seconds(6));
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![stays.clone()]))));
+    world.run_for(seconds(6));
+    assert_eq!(shown(&world), Some(vec![(address(11), 0)]));
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![stays.clone(), leaving]))));
+    world.run_for(seconds(6));
+    assert_eq!(shown(&world), Some(vec![(address(11), 1), (address(12), 1)]));
+    // Without connections it is gone as soon as that is seen.
+    world.busy.clear();
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![stays]))));
+    world.run_for(seconds(11));
+    assert_eq!(shown(&world), None);
+}

@@ -67,6 +67,7 @@ impl Site {
                 inhibit_on_failure: false,
                 policy: Default::default(),
                 device: None,
+                defaults: Default::default(),
             },
             now: Instant::START,
             told: Vec::new(),

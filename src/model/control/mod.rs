@@ -16,9 +16,11 @@ mod status;
 mod why;
 
 pub use event::{EventKind, EventRecord, Level};
-pub use reply::{Changed, ChangedServer, Refused, Reloaded, Reply, Trouble, Upgraded};
-pub use request::{BadRequest, LONGEST_REQUEST, Request, VERSION};
-pub use status::{PoolStatus, ServerStatus, SorryStatus, Status};
+pub use reply::{Changed, ChangedServer, Paused, Plan, Refused, Reloaded, Reply, Trouble, Upgraded, WaitingServer};
+pub use request::{BadRequest, LONGEST_REQUEST, Request, VERSION, parse_percent};
+pub use status::{
+    ConfigurationStatus, ContestedService, Deviation, PoolStatus, RefusedFiles, ServerStatus, SorryStatus, Status,
+};
 pub use why::{AdviceReport, CheckReport, KernelDestination, OperatorReport, ProbeReport, ServerReport, Why};
 
 /// The number of the schema of every document here. Members are added without a new number; one that changes its meaning

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{EventRecord, SCHEMA, Status, Why};
+use crate::model::{UnixTime, VirtualAddress};
 
 /// One line from the daemon, with its kind in the member `reply`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,8 +19,12 @@ pub enum Reply {
     Reloaded(Reloaded),
     /// To `upgrade`, from the new program once it is ready.
     Upgraded(Upgraded),
-    /// To `drain`, `maint`, `ready` and `weight`.
+    /// To `drain`, `maint`, `ready`, `weight`, `add` and `remove`.
     Changed(Changed),
+    /// To `plan`.
+    Plan(Plan),
+    /// To `pause` and `resume`.
+    Paused(Paused),
     /// To anything that was not done.
     Refused(Refused),
 }
@@ -66,6 +71,52 @@ pub struct Upgraded {
     pub to: String,
 }
 
+/// What a reload or `apply` would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The number of the schema.
+    pub schema: u32,
+    /// The first file of the configuration.
+    pub configuration: String,
+    /// Whether it is a running daemon's, with the states that its checks have found; without one all servers count as up.
+    pub daemon: bool,
+    /// The changes of the kernel's table in order, one sentence each.
+    pub steps: Vec<String>,
+    /// The virtual addresses that are put on devices.
+    pub put: Vec<VirtualAddress>,
+    /// The virtual addresses that are taken off them.
+    pub take: Vec<VirtualAddress>,
+    /// The real servers that come in once their checks have passed.
+    pub waiting: Vec<WaitingServer>,
+    /// What somebody should look at, one line each; that a reload would be refused is one.
+    pub warnings: Vec<String>,
+}
+
+/// A real server that comes in once its checks have passed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingServer {
+    /// The virtual server's name.
+    pub virtual_server: String,
+    /// The real server.
+    pub server: String,
+}
+
+impl Plan {
+    /// Whether nothing would change at once.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.put.is_empty() && self.take.is_empty()
+    }
+}
+
+/// Whether the kernel's table is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// The number of the schema.
+    pub schema: u32,
+    /// Until when it is not; null where it is.
+    pub until: Option<UnixTime>,
+}
+
 /// What an operator's word has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
@@ -90,6 +141,12 @@ pub struct ChangedServer {
     pub operator_state: String,
     /// The weight that the operator has given it; null for none.
     pub operator_weight: Option<u32>,
+    /// The share of the configured weight in per cent that the operator has given it; null for none.
+    #[serde(default)]
+    pub operator_percent: Option<u32>,
+    /// How it differs from the files: `added` or `removed`; null where it is in them.
+    #[serde(default)]
+    pub deviation: Option<String>,
     /// What counts of all wishes, the worst: its checks may advise otherwise.
     pub admin: String,
     /// What its checks say: `up`, `down`, `unknown`, `disabled`.
@@ -104,6 +161,10 @@ pub enum Trouble {
     BadRequest,
     /// No pool has such a server.
     UnknownServer,
+    /// A server does not fit to the virtual server that it is to be added to.
+    UnfitServer,
+    /// The caller may look, and not change anything; or may not even look.
+    Denied,
     /// Several servers could be meant.
     AmbiguousServer,
     /// No virtual server has that name.
@@ -112,6 +173,8 @@ pub enum Trouble {
     BadConfiguration,
     /// The program on disk cannot take over; the running one goes on.
     BadProgram,
+    /// The configuration takes away more than `remove_limit` allows; the running one stays.
+    RemovesTooMuch,
     /// Too many callers, or the daemon is stopping.
     Busy,
 }
@@ -127,7 +190,7 @@ pub struct Refused {
     pub message: String,
     /// What could be meant instead.
     pub candidates: Vec<String>,
-    /// Each problem of a bad configuration, with its place.
+    /// Each problem of a bad configuration, with its place; or what a reload would take away.
     pub problems: Vec<String>,
 }
 

@@ -10,6 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::model::{Lasting, WeightAdvice};
+
 /// The version of the protocol.
 pub const VERSION: u32 = 1;
 
@@ -21,6 +23,12 @@ const LARGEST_WEIGHT: u64 = 2_147_483_647;
 
 /// The longest deadline: a year.
 const LONGEST_DEADLINE: u64 = 365 * 86_400;
+
+/// The largest share of the configured weight.
+const LARGEST_PERCENT: u32 = 1000;
+
+/// The longest pause in seconds: a day.
+const LONGEST_PAUSE: u64 = 86_400;
 
 /// Something that the running daemon is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +51,12 @@ pub enum Request {
         follow: bool,
     },
     /// Read the configuration again, and say what came of it.
-    Reload,
+    Reload {
+        /// Also where more would be taken away than `remove_limit` allows.
+        force: bool,
+    },
+    /// What a reload would do now.
+    Plan,
     /// Put the program on disk in the daemon's place.
     Upgrade,
     /// A server gets no new connections and keeps those it has.
@@ -52,29 +65,56 @@ pub enum Request {
         server: String,
         /// After so long the connections that are left are given up, as with [`Request::Maint`].
         deadline: Option<Duration>,
+        /// How long that holds; with a deadline until it is taken back.
+        lasting: Lasting,
     },
     /// A server is taken out of the pool.
     Maint {
         /// As in [`Request::Why`].
         server: String,
+        /// How long that holds.
+        lasting: Lasting,
     },
     /// The operator has nothing against a server any more.
     Ready {
         /// As in [`Request::Why`].
         server: String,
+        /// How long that holds.
+        lasting: Lasting,
     },
     /// A server has this weight while it serves.
     Weight {
         /// As in [`Request::Why`].
         server: String,
         /// `None` for what the configuration and the server's checks say.
+        weight: Option<WeightAdvice>,
+        /// How long that holds.
+        lasting: Lasting,
+    },
+    /// A virtual server has a further real server, beside what its files say.
+    Add {
+        /// `web/192.0.2.13:80`.
+        server: String,
+        /// Its weight; 1 unless told.
         weight: Option<u32>,
+    },
+    /// A virtual server has a real server no more, whatever its files say.
+    Remove {
+        /// As in [`Request::Why`].
+        server: String,
     },
     /// A pool goes back from a backup tier to the best one that can serve.
     Return {
         /// The virtual server's name.
         virtual_server: String,
     },
+    /// Nothing is written to the kernel's table for so long.
+    Pause {
+        /// Whole seconds, at least one and at most a day.
+        duration: Duration,
+    },
+    /// It is written again.
+    Resume,
     /// A pool's destinations are taken out and put in again in the order of their addresses, as a hash scheduler's table
     /// asks for.
     Rebuild {
@@ -86,26 +126,55 @@ pub enum Request {
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |text: &str| text.chars().take(120).flat_map(char::escape_debug).collect::<String>();
+        let option = |lasting: Lasting| match lasting {
+            Lasting::UntilTakenBack => "",
+            Lasting::UntilReload => " --until-reload",
+        };
         f.write_str(self.command())?;
         match self {
-            Self::Status { virtual_server: None } | Self::Events { .. } | Self::Reload | Self::Upgrade => Ok(()),
+            Self::Status { virtual_server: None }
+            | Self::Events { .. }
+            | Self::Reload { force: false }
+            | Self::Plan
+            | Self::Upgrade
+            | Self::Resume => Ok(()),
+            Self::Reload { force: true } => f.write_str(" --force"),
+            Self::Pause { duration } => write!(f, " {}s", duration.as_secs()),
             Self::Return { virtual_server } | Self::Rebuild { virtual_server } => {
                 write!(f, " {}", shown(virtual_server))
             }
             Self::Status {
                 virtual_server: Some(name),
             } => write!(f, " {}", shown(name)),
-            Self::Why { server } | Self::Maint { server } | Self::Ready { server } => write!(f, " {}", shown(server)),
-            Self::Drain { server, deadline: None } => write!(f, " {}", shown(server)),
+            Self::Why { server } | Self::Remove { server } => write!(f, " {}", shown(server)),
+            Self::Maint { server, lasting } | Self::Ready { server, lasting } => {
+                write!(f, " {}{}", shown(server), option(*lasting))
+            }
+            Self::Drain {
+                server,
+                deadline: None,
+                lasting,
+            } => write!(f, " {}{}", shown(server), option(*lasting)),
             Self::Drain {
                 server,
                 deadline: Some(deadline),
+                lasting: _,
             } => write!(f, " {} --deadline {}s", shown(server), deadline.as_secs()),
-            Self::Weight { server, weight: None } => write!(f, " {} auto", shown(server)),
+            Self::Weight {
+                server,
+                weight: None,
+                lasting: _,
+            } => write!(f, " {} auto", shown(server)),
             Self::Weight {
                 server,
                 weight: Some(weight),
-            } => write!(f, " {} {weight}", shown(server)),
+                lasting,
+            } => write!(f, " {} {weight}{}", shown(server), option(*lasting)),
+            Self::Add { server, weight: None } => write!(f, " {}", shown(server)),
+            Self::Add {
+                server,
+                weight: Some(weight),
+            } => write!(f, " {} --weight {weight}", shown(server)),
         }
     }
 }
@@ -126,7 +195,8 @@ pub enum BadRequest {
     Version(u64),
     /// No such command.
     #[error(
-        "there is no command `{0}` (status, why, events, reload, upgrade, drain, maint, ready, weight, return, rebuild)"
+        "there is no command `{0}` (status, why, events, plan, reload, upgrade, drain, maint, ready, weight, add, remove, return, rebuild, pause,
+         resume)"
     )]
     Command(String),
     /// A member is missing.
@@ -170,9 +240,15 @@ struct Wire {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deadline_seconds: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    duration_seconds: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     last: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     follow: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    force: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until_reload: Option<bool>,
 }
 
 /// What is read first, so that a request of a later version is known for that whatever else is in it.
@@ -188,29 +264,65 @@ impl Request {
             Self::Status { .. } => "status",
             Self::Why { .. } => "why",
             Self::Events { .. } => "events",
-            Self::Reload => "reload",
+            Self::Reload { .. } => "reload",
+            Self::Plan => "plan",
             Self::Upgrade => "upgrade",
             Self::Drain { .. } => "drain",
             Self::Maint { .. } => "maint",
             Self::Ready { .. } => "ready",
             Self::Weight { .. } => "weight",
+            Self::Add { .. } => "add",
+            Self::Remove { .. } => "remove",
             Self::Return { .. } => "return",
             Self::Rebuild { .. } => "rebuild",
+            Self::Pause { .. } => "pause",
+            Self::Resume => "resume",
         }
     }
 
     /// Whether it changes anything.
     pub fn is_change(&self) -> bool {
         match self {
-            Self::Status { .. } | Self::Why { .. } | Self::Events { .. } => false,
-            Self::Reload
+            Self::Status { .. } | Self::Why { .. } | Self::Events { .. } | Self::Plan => false,
+            Self::Reload { .. }
             | Self::Upgrade
             | Self::Drain { .. }
             | Self::Maint { .. }
             | Self::Ready { .. }
             | Self::Weight { .. }
+            | Self::Add { .. }
+            | Self::Remove { .. }
             | Self::Return { .. }
-            | Self::Rebuild { .. } => true,
+            | Self::Rebuild { .. }
+            | Self::Pause { .. }
+            | Self::Resume => true,
+        }
+    }
+
+    /// What goes until the next reload cannot go by a deadline too, nor be what holds without anybody's word.
+    fn fits_together(&self) -> Result<(), BadRequest> {
+        let passing_by_time = matches!(
+            self,
+            Self::Drain {
+                deadline: Some(_),
+                lasting: Lasting::UntilReload,
+                ..
+            }
+        );
+        let passing_nothing = matches!(
+            self,
+            Self::Weight {
+                weight: None,
+                lasting: Lasting::UntilReload,
+                ..
+            }
+        );
+        match passing_by_time || passing_nothing {
+            true => Err(BadRequest::Value {
+                member: "until_reload",
+                wanted: "false with a deadline, and with the weight \"auto\"",
+            }),
+            false => Ok(()),
         }
     }
 
@@ -226,19 +338,43 @@ impl Request {
             Self::Return { virtual_server } | Self::Rebuild { virtual_server } => {
                 wire.virtual_server = Some(virtual_server)
             }
-            Self::Why { server } | Self::Maint { server } | Self::Ready { server } => wire.server = Some(server),
+            Self::Why { server } | Self::Remove { server } => wire.server = Some(server),
+            Self::Maint { server, lasting } | Self::Ready { server, lasting } => {
+                wire.server = Some(server);
+                wire.last_until(lasting);
+            }
+            Self::Add { server, weight } => {
+                wire.server = Some(server);
+                wire.weight = weight.map(Value::from);
+            }
             Self::Events { last, follow } => {
                 wire.last = last;
                 wire.follow = Some(follow);
             }
-            Self::Reload | Self::Upgrade => {}
-            Self::Drain { server, deadline } => {
+            Self::Reload { force } => wire.force = force.then_some(true),
+            Self::Plan | Self::Upgrade | Self::Resume => {}
+            Self::Pause { duration } => wire.duration_seconds = Some(duration.as_secs()),
+            Self::Drain {
+                server,
+                deadline,
+                lasting,
+            } => {
                 wire.server = Some(server);
+                wire.last_until(lasting);
                 wire.deadline_seconds = deadline.map(|deadline| deadline.as_secs());
             }
-            Self::Weight { server, weight } => {
+            Self::Weight {
+                server,
+                weight,
+                lasting,
+            } => {
                 wire.server = Some(server);
-                wire.weight = Some(weight.map_or_else(|| Value::from("auto"), Value::from));
+                wire.last_until(lasting);
+                wire.weight = Some(match weight {
+                    None => Value::from("auto"),
+                    Some(WeightAdvice::Absolute(weight)) => Value::from(weight),
+                    Some(percent @ WeightAdvice::Percent(_)) => Value::from(percent.to_string()),
+                });
             }
         }
         // A vector takes every byte, and no member here is of a kind that JSON lacks.
@@ -272,21 +408,34 @@ impl Request {
                 last: wire.last.take(),
                 follow: wire.follow.take().unwrap_or(false),
             },
-            "reload" => Self::Reload,
+            "reload" => Self::Reload {
+                force: wire.force.take().unwrap_or(false),
+            },
             "upgrade" => Self::Upgrade,
             "drain" => Self::Drain {
                 server: wire.server("drain")?,
                 deadline: wire.deadline()?,
+                lasting: wire.lasting(),
             },
             "maint" => Self::Maint {
                 server: wire.server("maint")?,
+                lasting: wire.lasting(),
             },
             "ready" => Self::Ready {
                 server: wire.server("ready")?,
+                lasting: wire.lasting(),
             },
             "weight" => Self::Weight {
                 server: wire.server("weight")?,
                 weight: wire.weight()?,
+                lasting: wire.lasting(),
+            },
+            "add" => Self::Add {
+                server: wire.server("add")?,
+                weight: wire.weight_of_new()?,
+            },
+            "remove" => Self::Remove {
+                server: wire.server("remove")?,
             },
             "return" => Self::Return {
                 virtual_server: wire.virtual_server("return")?,
@@ -294,8 +443,14 @@ impl Request {
             "rebuild" => Self::Rebuild {
                 virtual_server: wire.virtual_server("rebuild")?,
             },
+            "pause" => Self::Pause {
+                duration: wire.duration()?,
+            },
+            "plan" => Self::Plan,
+            "resume" => Self::Resume,
             other => return Err(BadRequest::Command(other.escape_debug().take(40).collect())),
         };
+        request.fits_together()?;
         match wire.left_over() {
             None => Ok(request),
             Some(member) => Err(BadRequest::Superfluous {
@@ -304,6 +459,17 @@ impl Request {
             }),
         }
     }
+}
+
+/// A share of the configured weight: `50%`, at most 1000 per cent.
+pub fn parse_percent(text: &str) -> Option<WeightAdvice> {
+    let digits = text.strip_suffix('%')?;
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let percent = digits
+        .parse()
+        .ok()
+        .filter(|percent| plain && *percent <= LARGEST_PERCENT)?;
+    Some(WeightAdvice::Percent(percent))
 }
 
 impl Wire {
@@ -319,6 +485,21 @@ impl Wire {
             .ok_or(BadRequest::Missing { command, member })
     }
 
+    fn duration(&mut self) -> Result<Duration, BadRequest> {
+        let (command, member) = ("pause", "duration_seconds");
+        match self
+            .duration_seconds
+            .take()
+            .ok_or(BadRequest::Missing { command, member })?
+        {
+            seconds @ 1..=LONGEST_PAUSE => Ok(Duration::from_secs(seconds)),
+            _ => Err(BadRequest::Value {
+                member,
+                wanted: "1 to 86400, a day",
+            }),
+        }
+    }
+
     fn deadline(&mut self) -> Result<Option<Duration>, BadRequest> {
         match self.deadline_seconds.take() {
             None => Ok(None),
@@ -330,19 +511,49 @@ impl Wire {
         }
     }
 
-    fn weight(&mut self) -> Result<Option<u32>, BadRequest> {
+    fn last_until(&mut self, lasting: Lasting) {
+        self.until_reload = match lasting {
+            Lasting::UntilTakenBack => None,
+            Lasting::UntilReload => Some(true),
+        };
+    }
+
+    fn lasting(&mut self) -> Lasting {
+        match self.until_reload.take() {
+            Some(true) => Lasting::UntilReload,
+            Some(false) | None => Lasting::UntilTakenBack,
+        }
+    }
+
+    fn weight_of_new(&mut self) -> Result<Option<u32>, BadRequest> {
         let wrong = BadRequest::Value {
             member: "weight",
-            wanted: "a number from 0 to 2147483647, or \"auto\"",
+            wanted: "a number from 0 to 2147483647",
+        };
+        let Some(value) = self.weight.take() else {
+            return Ok(None);
+        };
+        let weight = value.as_u64().filter(|weight| *weight <= LARGEST_WEIGHT);
+        Ok(Some(weight.and_then(|weight| u32::try_from(weight).ok()).ok_or(wrong)?))
+    }
+
+    fn weight(&mut self) -> Result<Option<WeightAdvice>, BadRequest> {
+        let wrong = BadRequest::Value {
+            member: "weight",
+            wanted: "a number from 0 to 2147483647, a share of the configured weight such as \"50%\", at most 1000%, or \"auto\"",
         };
         let (command, member) = ("weight", "weight");
         match self.weight.take().ok_or(BadRequest::Missing { command, member })? {
             Value::String(word) if word == "auto" => Ok(None),
             Value::Number(number) => match number.as_u64().filter(|weight| *weight <= LARGEST_WEIGHT) {
-                Some(weight) => Ok(u32::try_from(weight).ok()),
+                Some(weight) => Ok(u32::try_from(weight).ok().map(WeightAdvice::Absolute)),
                 None => Err(wrong),
             },
-            Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => Err(wrong),
+            Value::String(word) => match parse_percent(&word) {
+                Some(percent) => Ok(Some(percent)),
+                None => Err(wrong),
+            },
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(wrong),
         }
     }
 
@@ -353,8 +564,11 @@ impl Wire {
             ("server", self.server.is_some()),
             ("weight", self.weight.is_some()),
             ("deadline_seconds", self.deadline_seconds.is_some()),
+            ("duration_seconds", self.duration_seconds.is_some()),
             ("last", self.last.is_some()),
             ("follow", self.follow.is_some()),
+            ("force", self.force.is_some()),
+            ("until_reload", self.until_reload.is_some()),
         ]
         .into_iter()
         .find_map(|(member, is_there)| is_there.then_some(member))
@@ -392,26 +606,52 @@ mod tests {
                     follow: false,
                 },
             ),
-            (r#"{"version":1,"command":"reload"}"#, Request::Reload),
+            (r#"{"version":1,"command":"reload"}"#, Request::Reload { force: false }),
+            (
+                r#"{"version":1,"command":"reload","force":true}"#,
+                Request::Reload { force: true },
+            ),
             (
                 r#"{"version":1,"command":"drain","server":"web/192.0.2.11:80","deadline_seconds":300}"#,
                 Request::Drain {
                     server: server(),
                     deadline: Some(Duration::from_secs(300)),
+                    lasting: Lasting::UntilTakenBack,
                 },
             ),
             (
                 r#"{"version":1,"command":"weight","server":"web/192.0.2.11:80","weight":2147483647}"#,
                 Request::Weight {
                     server: server(),
-                    weight: Some(2_147_483_647),
+                    weight: Some(WeightAdvice::Absolute(2_147_483_647)),
+                    lasting: Lasting::UntilTakenBack,
                 },
+            ),
+            (
+                r#"{"version":1,"command":"weight","server":"web/192.0.2.11:80","weight":"50%","until_reload":true}"#,
+                Request::Weight {
+                    server: server(),
+                    weight: Some(WeightAdvice::Percent(50)),
+                    lasting: Lasting::UntilReload,
+                },
+            ),
+            (
+                r#"{"version":1,"command":"add","server":"web/192.0.2.11:80","weight":7}"#,
+                Request::Add {
+                    server: server(),
+                    weight: Some(7),
+                },
+            ),
+            (
+                r#"{"version":1,"command":"remove","server":"web/192.0.2.11:80"}"#,
+                Request::Remove { server: server() },
             ),
             (
                 r#"{"version":1,"command":"weight","server":"web/192.0.2.11:80","weight":"auto"}"#,
                 Request::Weight {
                     server: server(),
                     weight: None,
+                    lasting: Lasting::UntilTakenBack,
                 },
             ),
         ] {
@@ -458,6 +698,32 @@ mod tests {
                 "a number from 0",
             ),
             (
+                r#"{"version":1,"command":"weight","server":"x","weight":"1001%"}"#,
+                "at most 1000%",
+            ),
+            (
+                r#"{"version":1,"command":"weight","server":"x","weight":"%"}"#,
+                "\"50%\"",
+            ),
+            (
+                r#"{"version":1,"command":"weight","server":"x","weight":"auto","until_reload":true}"#,
+                "`until_reload` must be false",
+            ),
+            (
+                r#"{"version":1,"command":"drain","server":"x","deadline_seconds":9,"until_reload":true}"#,
+                "`until_reload` must be false",
+            ),
+            (
+                r#"{"version":1,"command":"add","server":"x","weight":"50%"}"#,
+                "a number from 0",
+            ),
+            (r#"{"version":1,"command":"remove"}"#, "`remove` needs `server`"),
+            (r#"{"version":1,"command":"pause"}"#, "`pause` needs `duration_seconds`"),
+            (
+                r#"{"version":1,"command":"pause","duration_seconds":0}"#,
+                "1 to 86400, a day",
+            ),
+            (
                 r#"{"version":1,"command":"drain","server":"x","deadline_seconds":99999999}"#,
                 "a year",
             ),
@@ -470,19 +736,44 @@ mod tests {
 
     fn any_request() -> impl Strategy<Value = Request> {
         let server = ".{0,60}";
+        let lasting = || prop::sample::select(vec![Lasting::UntilTakenBack, Lasting::UntilReload]);
+        let weight = prop_oneof![
+            (0..=0x7fff_ffff_u32).prop_map(WeightAdvice::Absolute),
+            (0..=LARGEST_PERCENT).prop_map(WeightAdvice::Percent),
+        ];
         let seconds = prop::option::of((0..=LONGEST_DEADLINE).prop_map(Duration::from_secs));
         prop_oneof![
             prop::option::of(server).prop_map(|virtual_server| Request::Status { virtual_server }),
             server.prop_map(|server| Request::Why { server }),
             (any::<Option<u32>>(), any::<bool>()).prop_map(|(last, follow)| Request::Events { last, follow }),
-            Just(Request::Reload),
-            (server, seconds).prop_map(|(server, deadline)| Request::Drain { server, deadline }),
-            server.prop_map(|server| Request::Maint { server }),
-            server.prop_map(|server| Request::Ready { server }),
+            any::<bool>().prop_map(|force| Request::Reload { force }),
+            (server, seconds).prop_map(|(server, deadline)| Request::Drain {
+                server,
+                deadline,
+                lasting: Lasting::UntilTakenBack
+            }),
+            (server, lasting()).prop_map(|(server, lasting)| Request::Maint { server, lasting }),
+            (server, lasting()).prop_map(|(server, lasting)| Request::Ready { server, lasting }),
+            (server, weight, lasting()).prop_map(|(server, weight, lasting)| Request::Weight {
+                server,
+                weight: Some(weight),
+                lasting
+            }),
+            server.prop_map(|server| Request::Weight {
+                server,
+                weight: None,
+                lasting: Lasting::UntilTakenBack
+            }),
+            (server, prop::option::of(0..=0x7fff_ffff_u32))
+                .prop_map(|(server, weight)| Request::Add { server, weight }),
+            server.prop_map(|server| Request::Remove { server }),
             server.prop_map(|virtual_server| Request::Return { virtual_server }),
             server.prop_map(|virtual_server| Request::Rebuild { virtual_server }),
-            (server, prop::option::of(0..=0x7fff_ffff_u32))
-                .prop_map(|(server, weight)| Request::Weight { server, weight }),
+            (1..=LONGEST_PAUSE).prop_map(|seconds| Request::Pause {
+                duration: Duration::from_secs(seconds)
+            }),
+            Just(Request::Resume),
+            Just(Request::Plan),
         ]
     }
 

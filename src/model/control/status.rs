@@ -17,10 +17,66 @@ pub struct Status {
     pub started: UnixTime,
     /// When the configuration was taken over.
     pub configured: UnixTime,
+    /// The files of the configuration beside what is in use.
+    #[serde(default)]
+    pub configuration: ConfigurationStatus,
     /// Why the kernel's table cannot be read; null where it can.
     pub kernel_trouble: Option<String>,
+    /// Until when nothing is written to the kernel's table (`ipvsd pause`); null where it is written.
+    #[serde(default)]
+    pub paused_until: Option<UnixTime>,
+    /// What operators want otherwise than the files say.
+    #[serde(default)]
+    pub deviations: Vec<Deviation>,
+    /// The services that somebody else keeps changing, and that wait for their repair.
+    #[serde(default)]
+    pub contested: Vec<ContestedService>,
     /// The pools in the order of the configuration.
     pub virtual_servers: Vec<PoolStatus>,
+}
+
+/// The files of the configuration beside what is in use.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ConfigurationStatus {
+    /// The first of them.
+    pub file: String,
+    /// They are not those any more that are in use.
+    pub changed: bool,
+    /// They were refused since; null where they were not.
+    pub refused: Option<RefusedFiles>,
+}
+
+/// Files of a configuration that cannot be used, or take too much away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedFiles {
+    /// When they were read.
+    pub time: UnixTime,
+    /// Why they were refused, in a sentence.
+    pub why: String,
+}
+
+/// What operators want of one server otherwise than the files say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deviation {
+    /// The virtual server's name.
+    pub virtual_server: String,
+    /// The real server.
+    pub server: String,
+    /// `drain`, `weight 50% until the next reload`, `added with weight 1`, `removed`, with commas.
+    pub what: String,
+    /// Who said the last of it: `root`, `uid 1000`.
+    pub by: String,
+    /// When.
+    pub since: UnixTime,
+}
+
+/// A service that somebody else keeps changing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContestedService {
+    /// Which.
+    pub service: ServiceKey,
+    /// When it is put right again.
+    pub until: UnixTime,
 }
 
 /// One pool.

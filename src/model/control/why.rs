@@ -62,6 +62,12 @@ pub struct OperatorReport {
     pub state: String,
     /// The weight that they have given it; null for none.
     pub weight: Option<u32>,
+    /// The share of the configured weight in per cent that they have given it; null for none.
+    #[serde(default)]
+    pub percent: Option<u32>,
+    /// Some of that holds until the next reload.
+    #[serde(default)]
+    pub until_reload: bool,
     /// Who said the last of it: `root`, `uid 1000`.
     pub by: String,
     /// When.
