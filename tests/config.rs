@@ -146,6 +146,7 @@ fn show_policy(out: &mut String, policy: &PoolPolicy) {
         slow_start,
         drain_timeout,
         ha_suspend,
+        notify_on_stop,
         foreign_destinations,
     } = policy;
     let mut line = |is_default: bool, text: String| {
@@ -159,6 +160,7 @@ fn show_policy(out: &mut String, policy: &PoolPolicy) {
     line(slow_start.is_none(), format!("slow_start {slow_start:?}"));
     line(drain_timeout.is_none(), format!("drain_timeout {drain_timeout:?}"));
     line(!ha_suspend, "ha_suspend".to_owned());
+    line(!notify_on_stop, "notify_on_stop".to_owned());
     let removes = *foreign_destinations == ForeignDestinations::Remove;
     line(removes, "foreign destinations stay".to_owned());
     show_notify(out, "  quorum", quorum_notify);
@@ -216,6 +218,9 @@ fn show_config(out: &mut String, config: &Config) {
             show_notify(out, "    notify", &real.notify);
             show_checks(out, &real.checks);
         }
+    }
+    if config.ipvs.flush_on_stop {
+        writeln!(out, "flush_on_stop").unwrap();
     }
     let timeouts = config.ipvs.timeouts;
     for (name, value) in [

@@ -79,6 +79,9 @@ _ipvsd() {
             ipvsd,status)
                 cmd="ipvsd__subcmd__status"
                 ;;
+            ipvsd,upgrade)
+                cmd="ipvsd__subcmd__upgrade"
+                ;;
             ipvsd,weight)
                 cmd="ipvsd__subcmd__weight"
                 ;;
@@ -148,6 +151,9 @@ _ipvsd() {
             ipvsd__subcmd__help,status)
                 cmd="ipvsd__subcmd__help__subcmd__status"
                 ;;
+            ipvsd__subcmd__help,upgrade)
+                cmd="ipvsd__subcmd__help__subcmd__upgrade"
+                ;;
             ipvsd__subcmd__help,weight)
                 cmd="ipvsd__subcmd__help__subcmd__weight"
                 ;;
@@ -194,7 +200,7 @@ _ipvsd() {
 
     case "${cmd}" in
         ipvsd)
-            opts="-h -V --help --version run check-config config plan apply list ipvsadm status why drain maint ready weight add remove return rebuild reload pause resume events realserver help"
+            opts="-h -V --help --version run check-config config plan apply list ipvsadm status why drain maint ready weight add remove return rebuild reload upgrade pause resume events realserver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -336,7 +342,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__help)
-            opts="run check-config config plan apply list ipvsadm status why drain maint ready weight add remove return rebuild reload pause resume events realserver help"
+            opts="run check-config config plan apply list ipvsadm status why drain maint ready weight add remove return rebuild reload upgrade pause resume events realserver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -672,6 +678,20 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__help__subcmd__upgrade)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1110,7 +1130,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__run)
-            opts="-c -h -V --config --run-dir --observe --help --version"
+            opts="-c -h -V --config --run-dir --observe --flush-on-stop --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1136,6 +1156,24 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__status)
+            opts="-h -V --json --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__upgrade)
             opts="-h -V --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

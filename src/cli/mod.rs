@@ -26,6 +26,7 @@ mod r#return;
 mod run;
 mod running;
 mod status;
+mod upgrade;
 mod weight;
 mod why;
 
@@ -83,6 +84,7 @@ enum Verb {
     Rebuild(rebuild::RebuildArgs),
     /// Have the running daemon read its configuration again, and say what came of it
     Reload(reload::ReloadArgs),
+    Upgrade(upgrade::UpgradeArgs),
     /// Have the running daemon write nothing to the kernel's table for a while
     Pause(pause::PauseArgs),
     /// End a pause before its time
@@ -120,6 +122,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Return(args) => r#return::run(args),
         Verb::Rebuild(args) => rebuild::run(args),
         Verb::Reload(args) => reload::run(&args),
+        Verb::Upgrade(args) => upgrade::run(&args),
         Verb::Pause(args) => pause::run(&args),
         Verb::Resume(args) => resume::run(&args),
         Verb::Events(args) => events::run(&args),

@@ -19,14 +19,18 @@ pub(super) struct RunArgs {
     /// Probe and log what would be written, and write nothing
     #[arg(long)]
     observe: bool,
+    /// Take the services and virtual addresses of this ipvsd out of the kernel at the end, and nothing else
+    #[arg(long)]
+    flush_on_stop: bool,
 }
 
-/// Runs until SIGTERM or SIGINT; the kernel's table stays as it is then.
+/// Runs until SIGTERM or SIGINT; the kernel's table stays as it is then, unless it is to be flushed.
 pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     daemon::run(&daemon::Options {
         config: args.config,
         run_dir: args.run_dir,
         observe: args.observe,
+        flush_on_stop: args.flush_on_stop,
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -109,6 +109,7 @@ pub(super) fn print_json(reply: &Reply) -> anyhow::Result<ExitCode> {
         | Reply::Why(_)
         | Reply::Event(_)
         | Reply::Reloaded(_)
+        | Reply::Upgraded(_)
         | Reply::Changed(_)
         | Reply::Plan(_)
         | Reply::Paused(_) => ExitCode::SUCCESS,
@@ -162,6 +163,7 @@ pub(super) fn unexpected<T>(reply: &Reply) -> anyhow::Result<T> {
         Reply::Why(_) => "reasons",
         Reply::Event(_) => "an event",
         Reply::Reloaded(_) => "the outcome of a reload",
+        Reply::Upgraded(_) => "the outcome of an upgrade",
         Reply::Changed(_) => "a change",
         Reply::Plan(_) => "a plan",
         Reply::Paused(_) => "whether it writes",

@@ -79,6 +79,7 @@ pub(super) fn read(
         on_down,
         drain_timeout,
         ha_suspend,
+        notify_on_stop,
         foreign_destinations,
     ] = reader.pick(table, Scope::PoolKeys);
     let mut command = |item: Option<&Item<'_>>, key| item.and_then(|item| read_command(reader, item, key));
@@ -104,6 +105,7 @@ pub(super) fn read(
         slow_start,
         drain_timeout,
         ha_suspend: ha_suspend.is_some_and(|item| read_ha_suspend(reader, item, by_mark)),
+        notify_on_stop: notify_on_stop.and_then(|item| reader.boolean(item, "notify_on_stop")) == Some(true),
         foreign_destinations: foreign_destinations
             .and_then(|item| reader.word(item, "foreign_destinations", &FOREIGN))
             .unwrap_or_default(),

@@ -94,7 +94,13 @@ pub(super) fn read_ipvs(reader: &mut Reader, seen: &mut SettingsSeen, item: &Ite
     let Some(table) = reader.table(item, "ipvs") else {
         return;
     };
-    let [sysctl, timeouts] = reader.fields(table, Scope::Ipvs);
+    let [flush_on_stop, sysctl, timeouts] = reader.fields(table, Scope::Ipvs);
+    if let Some(item) = flush_on_stop
+        && let Some(value) = reader.boolean(item, "flush_on_stop")
+        && seen.first(reader, item.span().start, "flush_on_stop")
+    {
+        config.ipvs.flush_on_stop = value;
+    }
     if let Some(table) = timeouts.and_then(|item| reader.table(item, "timeouts")) {
         let found: [_; 3] = reader.fields(table, Scope::Timeouts);
         for (name, item) in Scope::Timeouts.keys().iter().copied().zip(found) {

@@ -5,8 +5,9 @@
 //! decides what a request does.
 
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener as StdListener;
+use std::os::unix::net::{SocketAddr, UnixListener as StdListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -84,14 +85,22 @@ pub struct Call {
     pub caller: Caller,
     /// Where the answer goes.
     pub answer: oneshot::Sender<Answer>,
+    /// The connection itself, where the program that answers may be another one.
+    pub connection: Option<OwnedFd>,
 }
 
 /// The socket's file, there while this value is.
 #[derive(Debug)]
 pub struct Listener {
     path: PathBuf,
-    socket: Option<StdListener>,
+    socket: StdListener,
     permissions: Arc<RwLock<Permissions>>,
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
 }
 
 impl Listener {
@@ -114,7 +123,19 @@ impl Listener {
         socket.listen(BACKLOG)?;
         Ok(Self {
             path: path.to_owned(),
-            socket: Some(socket.into()),
+            socket: socket.into(),
+            permissions: Arc::new(RwLock::new(nobody_else())),
+        })
+    }
+
+    /// The socket that the program before in this process has left open, if it is the one at this path.
+    pub fn inherited(path: &Path, descriptor: OwnedFd) -> Option<Self> {
+        let socket = StdListener::from(descriptor);
+        let is_there = |address: SocketAddr| address.as_pathname() == Some(path);
+        let ours = socket.local_addr().is_ok_and(is_there) && path.exists();
+        ours.then(|| Self {
+            path: path.to_owned(),
+            socket,
             permissions: Arc::new(RwLock::new(nobody_else())),
         })
     }
@@ -150,11 +171,9 @@ impl Listener {
     ///
     /// # Errors
     /// The event loop cannot watch the socket.
-    pub fn serve(&mut self, calls: mpsc::Sender<Call>, patience: Patience) -> io::Result<()> {
-        if let Some(socket) = self.socket.take() {
-            let permissions = Arc::clone(&self.permissions);
-            tokio::spawn(accept(UnixListener::from_std(socket)?, calls, permissions, patience));
-        }
+    pub fn serve(&self, calls: mpsc::Sender<Call>, patience: Patience) -> io::Result<()> {
+        let socket = UnixListener::from_std(self.socket.try_clone()?)?;
+        tokio::spawn(accept(socket, calls, Arc::clone(&self.permissions), patience));
         Ok(())
     }
 }
@@ -267,11 +286,16 @@ async fn converse(
             false => None,
         };
         let gone = Refused::new(Trouble::Busy, "the daemon is stopping");
+        let connection = match request == Request::Upgrade {
+            true => Some(AsRef::<UnixStream>::as_ref(&writer.half).as_fd().try_clone_to_owned()?),
+            false => None,
+        };
         let answer = match calls
             .send(Call {
                 request,
                 caller,
                 answer,
+                connection,
             })
             .await
         {
@@ -304,6 +328,7 @@ fn is_large(request: &Request) -> bool {
         | Request::Plan => true,
         Request::Events { .. }
         | Request::Reload { .. }
+        | Request::Upgrade
         | Request::Drain { .. }
         | Request::Maint { .. }
         | Request::Ready { .. }

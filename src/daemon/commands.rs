@@ -44,6 +44,11 @@ impl Commands {
         });
     }
 
+    /// Whether none runs and none waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     fn next(&self, subject: &Subject) -> Option<Order> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let next = waiting.get_mut(subject)?.pop_front();

@@ -1,6 +1,7 @@
 //! What callers of the control socket ask, carried to the director and back.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -39,9 +40,11 @@ pub(super) fn name_of(caller: Caller) -> String {
     }
 }
 
-/// Makes the socket. A daemon that nobody can talk to forwards as well as any, so trouble is only said.
-pub(super) fn listen(path: &Path, settings: &ControlSettings) -> Option<Listener> {
-    match Listener::bind(path) {
+/// Makes the socket, or goes on with the one that the program before has left open. A daemon that nobody can talk to
+/// forwards as well as any, so trouble is only said.
+pub(super) fn listen(path: &Path, settings: &ControlSettings, left: Option<OwnedFd>) -> Option<Listener> {
+    let inherited = left.and_then(|left| Listener::inherited(path, left));
+    match inherited.map_or_else(|| Listener::bind(path), Ok) {
         Ok(listener) => {
             if *settings != ControlSettings::default() {
                 allow(&listener, settings);

@@ -4,6 +4,7 @@
 //! process, so nothing stale is ever left behind. Whoever finds it taken asks the kernel for the holder's pid.
 
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::libc;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
@@ -15,7 +16,13 @@ const NAME: &str = "\0ipvsd/director";
 /// Proof that this process is the one that manages its network namespace, for as long as it lives.
 #[derive(Debug)]
 pub struct Instance {
-    _listener: Socket,
+    listener: Socket,
+}
+
+impl AsFd for Instance {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
 }
 
 /// Why this process cannot be the one.
@@ -37,6 +44,14 @@ fn pid_text(pid: Option<i32>) -> String {
 }
 
 impl Instance {
+    /// The claim that the program before in this process has left open, if it is one.
+    pub fn inherited(descriptor: OwnedFd) -> Option<Self> {
+        let listener = Socket::from(descriptor);
+        let own = SockAddr::unix(NAME).ok()?;
+        let is_claim = listener.local_addr().is_ok_and(|address| address == own);
+        is_claim.then_some(Self { listener })
+    }
+
     /// Claims the network namespace of the calling thread.
     ///
     /// # Errors
@@ -45,7 +60,7 @@ impl Instance {
         let address = SockAddr::unix(NAME)?;
         let listener = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         match listener.bind(&address).and_then(|()| listener.listen(libc::SOMAXCONN)) {
-            Ok(()) => Ok(Self { _listener: listener }),
+            Ok(()) => Ok(Self { listener }),
             Err(error) if error.kind() == ErrorKind::AddrInUse => Err(InstanceError::Taken {
                 pid: holder_of(&address),
             }),

@@ -1,7 +1,7 @@
 //! Files that outlive the process: read within bounds, written whole and renamed into place.
 
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -15,13 +15,22 @@ const LONGEST: u64 = 64 << 20;
 /// # Errors
 /// It is there and cannot be read, or is longer than any of ours.
 pub(super) fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
-    let length = match fs::metadata(path) {
-        Ok(found) => found.len(),
+    let found = match fs::metadata(path) {
+        Ok(found) => found,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    anyhow::ensure!(length <= LONGEST, "{length} bytes is more than any file of ours");
-    Ok(Some(fs::read(path)?))
+    // Whoever opens a pipe waits for somebody at its other end.
+    anyhow::ensure!(found.is_file(), "it is no plain file");
+    let mut text = Vec::new();
+    File::open(path)?.take(LONGEST + 1).read_to_end(&mut text)?;
+    let length = text.len() as u64;
+    anyhow::ensure!(
+        length <= LONGEST,
+        "{} bytes is more than any file of ours",
+        found.len().max(length)
+    );
+    Ok(Some(text))
 }
 
 /// Puts this text into the file, all or nothing, and makes its folder where there is none. Only its owner may read it.
@@ -29,11 +38,11 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
 /// # Errors
 /// The folder cannot be written; the text names the file.
 pub(super) fn write(path: &Path, text: &[u8]) -> anyhow::Result<()> {
+    let draft = path.with_extension("json.new");
     let replace = || {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        let draft = path.with_extension("json.new");
         let mut out = OpenOptions::new()
             .write(true)
             .create(true)
@@ -44,13 +53,18 @@ pub(super) fn write(path: &Path, text: &[u8]) -> anyhow::Result<()> {
         out.sync_data()?;
         fs::rename(&draft, path)
     };
-    replace().with_context(|| unwritable(path))
+    replace()
+        .inspect_err(|_| {
+            // Where there is no room, it would only take more of it.
+            let _ = fs::remove_file(&draft);
+        })
+        .with_context(|| unwritable(path))
 }
 
 /// What is said of a file that cannot be written.
 pub(super) fn unwritable(path: &Path) -> String {
     format!(
-        "cannot write {} (is the run directory there and writable?)",
+        "cannot write {} (is the run directory there and writable, and is there room?)",
         path.display()
     )
 }

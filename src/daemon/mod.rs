@@ -14,9 +14,12 @@
 //! | `instance` | one daemon a network namespace |
 //! | `memory` | giving back what parsing leaves behind |
 //! | `control`, `journal` | what callers of the control socket ask, what they follow |
+//! | `upgrade`, `handover` | another program in this one's place: whether it is good, what it is left |
 //! | `record` | what ipvsd owns, under the run directory |
 //! | `wishes` | what operators want of servers, beside the record |
-//! | `kept` | files that outlive the process, for both |
+//! | `state` | what is known of servers and pools, beside the record |
+//! | `kept` | files that outlive the process, for all three |
+//! | `service_manager` | telling it of readiness and of being alive |
 //! | `watch` | whether the configuration's files change |
 //! | `running` | the configuration in use, as it was read |
 //! | `report` | the log |
@@ -25,6 +28,7 @@ mod addresses;
 mod commands;
 mod control;
 pub mod files;
+mod handover;
 mod host;
 pub mod instance;
 mod journal;
@@ -35,7 +39,10 @@ mod presence;
 pub mod record;
 mod report;
 pub mod running;
+mod service_manager;
+pub mod state;
 mod task;
+mod upgrade;
 mod watch;
 pub mod wishes;
 

@@ -41,6 +41,16 @@ pub(super) fn start_log() {
         .try_init();
 }
 
+/// Makes a panic of any thread or task the end of the process, as it is in an optimised build: a daemon without its
+/// netlink thread, or without one of its tasks, would look alive. Started again, it goes on where it was.
+pub(super) fn end_with_a_panic() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        told(panic);
+        std::process::abort();
+    }));
+}
+
 /// Whether a file is the one with this `device:inode`.
 fn is_stream(file: &Path, stream: &str) -> bool {
     std::fs::metadata(file).is_ok_and(|found| stream == format!("{}:{}", found.dev(), found.ino()))
@@ -183,6 +193,12 @@ pub(super) fn report(transition: &Transition) {
                 "check passed with a warning: {warning}"
             );
         }
+        Transition::StateTakenOver { checks, of, age } => {
+            info!(
+                "took over the states of {checks} of {of} checks, as they were {} ago",
+                seconds(*age)
+            );
+        }
         Transition::StepRefused { message } => error!("{message}"),
         Transition::TableDrifted { deeds, steps, within } => {
             warn!(
@@ -223,7 +239,41 @@ fn seconds(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
     use super::*;
+
+    const CHILD: &str = "IPVSD_TEST_PANICS";
+
+    /// The process that ends is one of its own: this test once more.
+    #[test]
+    fn a_panic_of_a_task_ends_the_process() {
+        if std::env::var_os(CHILD).is_some() {
+            end_with_a_panic();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(async {
+                let _ = tokio::spawn(async { panic!("as it was to") }).await;
+            });
+            return;
+        }
+        let output = Command::new(std::env::current_exe().expect("this program"))
+            .args([
+                "--exact",
+                "daemon::report::tests::a_panic_of_a_task_ends_the_process",
+                "--nocapture",
+            ])
+            .env(CHILD, "1")
+            .output()
+            .expect("it runs");
+        assert_eq!(output.status.signal(), Some(nix::libc::SIGABRT), "{output:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("as it was to"),
+            "{output:?}"
+        );
+    }
 
     #[test]
     fn a_stream_is_known_by_its_numbers() {

@@ -4,11 +4,15 @@
 //! loading a kernel module does. The director is asked about everything and nothing here decides.
 
 mod calls;
+mod keeping;
 mod plan;
 mod reload;
+mod stopping;
+mod upgrade;
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +22,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::commands::Commands;
 use super::files::{self, Loaded};
@@ -26,8 +30,10 @@ use super::instance::Instance;
 use super::journal::Journal;
 use super::record::Record;
 use super::running::RunningFile;
+use super::service_manager::notify;
+use super::state::{self, Pace, StateFile};
 use super::wishes::{self, WishesFile};
-use super::{addresses, control, host, memory, presence, report};
+use super::{addresses, control, handover, host, memory, presence, report, upgrade as program};
 use crate::control::{Listener, Patience, SOCKET_NAME};
 use crate::director::{self, Director, Now, Settings, Wishlist};
 use crate::model::control::{EventKind, EventRecord, Level};
@@ -46,6 +52,8 @@ pub struct Options {
     pub run_dir: PathBuf,
     /// Probe and log what would be written, and write nothing.
     pub observe: bool,
+    /// Take what is ours out of the kernel at the end.
+    pub flush_on_stop: bool,
 }
 
 /// Calls that wait for the loop; each caller has one at a time.
@@ -54,9 +62,16 @@ const WAITING_CALLS: usize = 16;
 /// What is due is gathered: many starts of probes a hundredth of a second cost one wake.
 const TICK: Duration = Duration::from_millis(10);
 
+/// How long the netlink thread may be busy with one order: as long as loading modules takes on a slow disk.
+const STUCK: Duration = Duration::from_secs(60);
+
 /// What reaches the loop from its helpers.
 enum Message {
     Event(Event),
+    /// The file with what is known was written, or could not be.
+    StateWritten(anyhow::Result<()>),
+    /// The program on disk was looked at: its version, or why it cannot take over.
+    ProgramExamined(Result<String, Box<crate::model::control::Refused>>),
     /// A reload has read the files and prepared this host, or was refused.
     Reloaded(Outcome),
     /// The files and the table were read to see what a reload would do.
@@ -70,19 +85,23 @@ enum Message {
 /// Which addresses have to be on devices and which no longer.
 pub(super) type AddressOrder = (BTreeSet<VirtualAddress>, BTreeSet<VirtualAddress>);
 
-/// Runs the director daemon until it is told to stop; the kernel's table stays as it is then.
+/// Runs the director daemon until it is told to stop; the kernel's table stays as it is then, unless it is to be flushed.
 ///
 /// # Errors
 /// A bad configuration, another ipvsd in this network namespace, no IPVS in this kernel, no privilege. Once it
 /// runs, trouble is logged and lived with.
 pub fn run(options: &Options) -> anyhow::Result<()> {
+    // Before there is any thread.
+    let mut handed_over = handover::take();
     report::start_log();
+    report::end_with_a_panic();
     memory::take_sparingly();
     let loaded = files::load(&options.config)?;
-    let _instance = if options.observe {
-        None
-    } else {
-        Some(Instance::claim()?)
+    let left = handed_over.as_mut().and_then(|left| left.instance.take());
+    let instance = match left.and_then(Instance::inherited) {
+        Some(instance) => Some(instance),
+        None if options.observe => None,
+        None => Some(Instance::claim()?),
     };
     host::raise_file_limit();
     let kernel = ipvs::Handle::start()?;
@@ -105,7 +124,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     // One that only watches leaves the socket to the daemon that it may run beside.
     let socket = match options.observe {
         true => None,
-        false => control::listen(&record.beside(SOCKET_NAME), &loaded.config.control),
+        false => control::listen(
+            &record.beside(SOCKET_NAME),
+            &loaded.config.control,
+            handed_over.as_mut().and_then(|left| left.control.take()),
+        ),
     };
     let shell = Shell {
         options: options.clone(),
@@ -129,6 +152,15 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         wishes_saved: Instant::START,
         started_at: control::unix_time(),
         configured: Instant::START,
+        state: Arc::new(StateFile::beside(&record)),
+        state_pace: Pace::new(),
+        instance,
+        program: program::own_program(),
+        upgrade: None,
+        upgraded: handed_over.map(|left| (left.from, left.caller)),
+        batches: 0,
+        flush_on_stop: false,
+        stuck: false,
         record,
     };
     runtime.block_on(shell.run(loaded, receiver, taken))
@@ -165,6 +197,23 @@ struct Shell {
     started_at: UnixTime,
     /// When the configuration was taken over.
     configured: Instant,
+    /// What is known, for the next process.
+    state: state::Shared,
+    state_pace: Pace,
+    /// The claim to this network namespace.
+    instance: Option<Instance>,
+    /// The file that this program was started from.
+    program: Option<PathBuf>,
+    /// The upgrade that was asked for.
+    upgrade: Option<upgrade::Upgrade>,
+    /// The version that this program has taken over from, and who is to be told once it is ready.
+    upgraded: Option<(String, Option<OwnedFd>)>,
+    /// Batches that are being written.
+    batches: usize,
+    /// The configuration wants what is ours taken out at the end.
+    flush_on_stop: bool,
+    /// It was told that the netlink thread is stuck.
+    stuck: bool,
 }
 
 impl Shell {
@@ -177,13 +226,16 @@ impl Shell {
         let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        if self.upgraded.is_some() {
+            handover::unblock_signals();
+        }
         let released = self.sender.clone();
         tokio::spawn(addresses::keep(taken, move |addresses| {
             // The loop has ended where nobody listens any more.
             let _ = released.send(Message::Event(Event::AddressesReleased(addresses)));
         }));
         let (calls, mut called) = channel(WAITING_CALLS);
-        if let Some(socket) = &mut self.socket {
+        if let Some(socket) = &self.socket {
             socket
                 .serve(calls, Patience::default())
                 .context("cannot watch the control socket")?;
@@ -233,6 +285,7 @@ impl Shell {
                 () = sleep_until(wake) => {
                     self.tell(Event::TimeReached);
                     self.pass_deadlines();
+                    self.keep_state();
                     self.take_connects();
                 }
                 () = self.connects.ready() => self.take_connects(),
@@ -241,13 +294,10 @@ impl Shell {
                 _ = interrupt.recv() => break,
                 _ = pulse.tick() => self.pulse(),
             }
-        }
-        if self.wishlist.wishes().next().is_some() {
-            // It is logged where it fails.
-            let _ = self.save_wishes();
+            self.go_on_upgrading();
         }
         notify(&[NotifyState::Stopping]);
-        info!("stopping; the kernel's table and the virtual addresses stay as they are");
+        self.stop(&mut receiver).await;
         Ok(())
     }
 
@@ -257,7 +307,9 @@ impl Shell {
             .director
             .next_wake()
             .into_iter()
-            .chain(self.wishlist.next_deadline());
+            .chain(self.wishlist.next_deadline())
+            .chain(self.next_state())
+            .chain(self.next_upgrade());
         // What is due already waits no longer.
         let gathered = |at: Instant| if at > self.now() { at.round_up(TICK) } else { at };
         let due = due.min().map(|at| self.started + gathered(at).since_start());
@@ -280,11 +332,15 @@ impl Shell {
     fn take(&mut self, message: Message) {
         match message {
             Message::Event(event) => {
-                if let Event::HoldEnded { hold, .. } = &event {
-                    self.holds.remove(hold);
+                match &event {
+                    Event::HoldEnded { hold, .. } => drop(self.holds.remove(hold)),
+                    Event::StepsApplied(_) => self.batches -= 1,
+                    _ => {}
                 }
                 self.tell(event);
             }
+            Message::ProgramExamined(examined) => self.program_examined(examined),
+            Message::StateWritten(written) => self.state_written(written),
             Message::Reloaded(outcome) => self.reloaded(outcome),
             Message::Rehearse(rehearse) => self.rehearse(rehearse),
             Message::FilesStirred => self.look_at_files(),
@@ -320,11 +376,13 @@ impl Shell {
             Ok(wishes) => self.wishlist = Wishlist::restored(wishes, now),
             Err(problem) => warn!("{problem:#}"),
         }
+        self.recall_state();
     }
 
     /// Takes over a good configuration.
     fn adopt(&mut self, config: Arc<Config>) {
         self.configured = self.now();
+        self.flush_on_stop = config.ipvs.flush_on_stop;
         self.reloads.config = Arc::clone(&config);
         self.take_over(&config);
     }
@@ -356,7 +414,15 @@ impl Shell {
             None => String::new(),
         };
         let status = format!("{paused}real servers: {up} up, {down} down, {unknown} without a verdict");
-        notify(&[NotifyState::Watchdog, NotifyState::Status(&status)]);
+        notify(&[NotifyState::Status(&status)]);
+        let stuck = self.kernel.busy_for() > STUCK;
+        if !stuck {
+            notify(&[NotifyState::Watchdog]);
+        } else if !self.stuck {
+            let limit = STUCK.as_secs();
+            error!("the kernel has not answered for {limit} s, so the watchdog is no longer fed");
+        }
+        self.stuck = stuck;
     }
 
     fn tell(&mut self, event: Event) {
@@ -415,6 +481,7 @@ impl Shell {
                 });
             }
             Action::ApplySteps(steps) if self.options.observe => {
+                self.batches += 1;
                 for step in &steps {
                     info!("would {step}");
                 }
@@ -425,6 +492,10 @@ impl Shell {
                 self.later(std::future::ready(Event::StepsApplied(done)));
             }
             Action::ApplySteps(steps) => {
+                self.batches += 1;
+                for step in &steps {
+                    debug!("writing: {step}");
+                }
                 let kernel = self.kernel.clone();
                 self.later(async move { Event::StepsApplied(kernel.apply(steps).await) });
             }
@@ -456,6 +527,7 @@ impl Shell {
                 info!("ready: the kernel's table is as the configuration wants it");
                 self.ready = true;
                 notify(&[NotifyState::Ready]);
+                self.tell_of_upgrade();
                 memory::give_back();
             }
         }
@@ -487,12 +559,5 @@ async fn sleep_until(at: Option<std::time::Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Tells the service manager; where there is none, nobody.
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        warn!("cannot tell the service manager: {error}");
     }
 }

@@ -55,6 +55,8 @@ pub(super) struct CheckSlot {
     pub(super) holding: Holding,
     pub(super) history: History,
     pub(super) target: Target,
+    /// Its verdict is the one of an earlier process; no probe of this one has said anything.
+    pub(super) recalled: bool,
     /// It was made for the configuration that is being taken over, so no probe has said anything yet.
     fresh: bool,
 }
@@ -154,6 +156,7 @@ impl Checks {
             holding: Holding::default(),
             history: History::new(now),
             target,
+            recalled: false,
             fresh: true,
         };
         slots.insert(check, Box::new(slot));
@@ -189,6 +192,16 @@ impl Checks {
             }
         }
         (added, closed)
+    }
+
+    /// All checks.
+    pub(super) fn slots(&self) -> impl Iterator<Item = &CheckSlot> {
+        self.slots.values().map(|slot| &**slot)
+    }
+
+    /// All checks.
+    pub(super) fn slots_mut(&mut self) -> impl Iterator<Item = &mut CheckSlot> {
+        self.slots.values_mut().map(|slot| &mut **slot)
     }
 
     pub(super) fn get(&self, check: CheckId) -> Option<&CheckSlot> {

@@ -43,6 +43,33 @@ impl Director {
         run(notify, up, Subject::Server(id), environment, actions);
     }
 
+    /// The commands of pools with `notify_on_stop`, at the end: for them everybody who is up goes down, and the quorum is
+    /// lost.
+    pub fn farewell(&self) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for (pool, server) in self.config.virtual_servers.iter().enumerate() {
+            if !server.policy.notify_on_stop {
+                continue;
+            }
+            for (place, seat) in self.pools.seats(pool).iter().enumerate() {
+                let after = Standing {
+                    state: ServerState::Down,
+                    weight: 0,
+                    ..seat.standing.clone()
+                };
+                let present = !server.real_servers[place].disabled && seat.standing.state == ServerState::Up;
+                if present {
+                    let reason = Some("stop".to_owned());
+                    self.notify_server(pool, place, &seat.standing, &after, reason, &mut actions);
+                }
+            }
+            if self.pools.machine(pool).has_quorum() == Some(true) {
+                self.notify_quorum(pool, false, 0, u64::from(server.policy.quorum), &mut actions);
+            }
+        }
+        actions
+    }
+
     /// Runs `quorum_up` or `quorum_down` of a pool.
     pub(super) fn notify_quorum(&self, pool: usize, held: bool, weight: u64, needed: u64, actions: &mut Vec<Action>) {
         let server = &self.config.virtual_servers[pool];

@@ -1,10 +1,13 @@
-//! Destinations that are to go, alone or with their service, and still have connections: they stay at weight 0 until those are gone, or for
-//! `drain_timeout`.
+//! Destinations that are to go, alone or with their service, and still have connections: they stay at weight 0 until
+//! those are gone, or for `drain_timeout`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use std::time::Duration;
+
 use crate::model::{
-    Config, DestinationKey, DestinationSpec, Instant, Service, ServiceKey, Table, VirtualAddress, VirtualServer,
+    Config, DestinationKey, DestinationSpec, DrainSnapshot, Instant, LeavingSnapshot, Service, ServiceKey, Table,
+    VirtualAddress, VirtualServer,
 };
 
 /// What is on its way out, with the time until which it may stay.
@@ -46,7 +49,8 @@ impl Drains {
                 self.until.remove(&(key, *destination));
                 continue;
             }
-            let until = *self.until.entry((key, *destination)).or_insert(now + timeout);
+            let latest = now + timeout;
+            let until = (*self.until.entry((key, *destination)).or_insert(latest)).min(latest);
             if until > now && !believed.idle.contains(&(key, *destination)) {
                 let spec = DestinationSpec { weight: 0, ..*found };
                 wanted.destinations.insert(*destination, spec);
@@ -58,20 +62,9 @@ impl Drains {
     pub(super) fn drop_services(&mut self, old: &Config, new: &Config, now: Instant) {
         let kept: BTreeSet<_> = new.virtual_servers.iter().flat_map(|server| &server.services).collect();
         self.leaving.retain(|key, _| !kept.contains(key));
-        for server in &old.virtual_servers {
-            let Some(timeout) = server.policy.drain_timeout else {
-                continue;
-            };
-            for key in server.services.iter().filter(|key| !kept.contains(key)) {
-                let address = key.address().and_then(|address| {
-                    let device = server.device.clone()?;
-                    Some(VirtualAddress { device, address })
-                });
-                self.leaving.entry(*key).or_insert(Leaving {
-                    until: now + timeout,
-                    address,
-                });
-            }
+        for (key, timeout, address) in slow_services(old).filter(|(key, ..)| !kept.contains(key)) {
+            let until = now + timeout;
+            self.leaving.entry(key).or_insert(Leaving { until, address });
         }
     }
 
@@ -105,6 +98,61 @@ impl Drains {
         self.leaving.values().filter_map(|leaving| leaving.address.clone())
     }
 
+    /// All that is on its way out, and what would be on it if the configuration lost it.
+    pub(super) fn snapshot(&self, config: &Config, now: Instant) -> (Vec<DrainSnapshot>, Vec<LeavingSnapshot>) {
+        let destination = |((service, destination), until): (&(ServiceKey, DestinationKey), &Instant)| DrainSnapshot {
+            service: *service,
+            destination: *destination,
+            left: until.age_of(now),
+        };
+        let leaving = self.leaving.iter().map(|(service, leaving)| LeavingSnapshot {
+            service: *service,
+            address: leaving.address.clone(),
+            left: leaving.until.age_of(now),
+            begun: true,
+        });
+        let may_leave = slow_services(config).map(|(service, timeout, address)| LeavingSnapshot {
+            service,
+            address,
+            left: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+            begun: false,
+        });
+        (
+            self.until.iter().map(destination).collect(),
+            leaving.chain(may_leave).collect(),
+        )
+    }
+
+    /// Takes over what was on its way out when a snapshot was made, at `taken`, and begins with what a configuration
+    /// lost since, as far as it is owned.
+    pub(super) fn restore(
+        &mut self,
+        (drains, services): (Vec<DrainSnapshot>, Vec<LeavingSnapshot>),
+        config: &Config,
+        owned: &BTreeSet<ServiceKey>,
+        taken: Instant,
+        now: Instant,
+    ) {
+        for drain in drains {
+            let until = taken + Duration::from_millis(drain.left);
+            self.until.insert((drain.service, drain.destination), until);
+        }
+        let kept: BTreeSet<_> = config
+            .virtual_servers
+            .iter()
+            .flat_map(|server| &server.services)
+            .collect();
+        let lost = |leaving: &LeavingSnapshot| owned.contains(&leaving.service) && !kept.contains(&leaving.service);
+        for service in services.into_iter().filter(lost) {
+            let from = if service.begun { taken } else { now };
+            let leaving = Leaving {
+                until: from + Duration::from_millis(service.left),
+                address: service.address,
+            };
+            self.leaving.insert(service.service, leaving);
+        }
+    }
+
     /// Forgets what has left the table, and what is drained no longer.
     pub(super) fn clean(&mut self, believed: &Table, draining: &BTreeSet<ServiceKey>) {
         let is_there = |(key, destination): &(ServiceKey, DestinationKey)| {
@@ -129,4 +177,17 @@ impl Drains {
         let services = self.leaving.values().map(|leaving| leaving.until);
         self.until.values().copied().chain(services)
     }
+}
+
+/// The services that leave slowly, with the time that they have for it and the address that they need.
+fn slow_services(config: &Config) -> impl Iterator<Item = (ServiceKey, Duration, Option<VirtualAddress>)> + '_ {
+    let slow = config.virtual_servers.iter();
+    let slow = slow.filter_map(|server| Some((server, server.policy.drain_timeout?)));
+    slow.flat_map(|(server, timeout)| {
+        server.services.iter().map(move |service| {
+            let address = service.address().zip(server.device.clone());
+            let address = address.map(|(address, device)| VirtualAddress { device, address });
+            (*service, timeout, address)
+        })
+    })
 }

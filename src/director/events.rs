@@ -208,6 +208,13 @@ pub fn event_of(transition: &Transition, time: UnixTime) -> EventRecord {
             let text = format!("{device} works again: {checks} checks behind it probe again, spread out");
             plain(EventKind::Probe, Level::Info, text)
         }
+        Transition::StateTakenOver { checks, of, age } => {
+            let text = format!(
+                "the states of {checks} of {of} checks are those from before the restart, {} s ago",
+                age.as_secs()
+            );
+            plain(EventKind::Configuration, Level::Info, text)
+        }
         Transition::StepRefused { message } => plain(EventKind::Table, Level::Error, message.clone()),
         Transition::TableDrifted { deeds, within, .. } => {
             let text = format!("{}; it is put right", drift(deeds, *within));

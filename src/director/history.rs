@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::control::EventRecord;
-use crate::model::{Instant, ProbeOutcome, ProbeResult};
+use crate::model::{Instant, ProbeFound, ProbeOutcome, ProbeResult, ResultSnapshot};
 
 /// How many results of a check are kept.
 pub(super) const RESULTS: usize = 10;
@@ -18,42 +18,20 @@ pub const EVENTS: usize = 4096;
 /// The longest cause that is kept, in bytes.
 const LONGEST_CAUSE: usize = 160;
 
-/// What became of one probe, without its reasons.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
-    Success,
-    Failure,
-    Drain,
-    NoVerdict,
-    LocalTrouble,
-}
-
-impl Found {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Failure => "failure",
-            Self::Drain => "drain",
-            Self::NoVerdict => "no_verdict",
-            Self::LocalTrouble => "local_trouble",
-        }
-    }
-}
-
 /// One result, packed: there are ten of them for each of ten thousand servers.
 #[derive(Debug, Clone)]
 pub(super) struct Kept {
-    /// Milliseconds since the program's start.
+    /// [`Instant::to_millis`].
     at: u64,
     /// Microseconds, at most some 70 minutes.
     latency: u32,
-    pub(super) found: Found,
+    pub(super) found: ProbeFound,
     pub(super) cause: Option<Arc<str>>,
 }
 
 impl Kept {
     pub(super) fn at(&self) -> Instant {
-        Instant::after_start(Duration::from_millis(self.at))
+        Instant::from_millis(self.at)
     }
 
     pub(super) fn latency(&self) -> Duration {
@@ -79,21 +57,49 @@ impl History {
         }
     }
 
+    /// What an earlier process has kept, the ages told from `taken`.
+    pub(super) fn restored(results: &[ResultSnapshot], since: Instant, taken: Instant) -> Self {
+        let mut history = Self::new(since);
+        for ResultSnapshot(age, latency, found, cause) in &results[results.len().saturating_sub(RESULTS)..] {
+            let kept = Kept {
+                at: taken.before_millis(*age).to_millis(),
+                latency: *latency,
+                found: *found,
+                cause: cause.as_deref().map(|cause| history.shared(cause)),
+            };
+            history.push(kept);
+        }
+        history
+    }
+
+    /// The results with their ages.
+    pub(super) fn snapshot(&self, now: Instant) -> Vec<ResultSnapshot> {
+        let one = |kept: &Kept| {
+            let cause = kept.cause.as_deref().map(str::to_owned);
+            ResultSnapshot(now.age_of(kept.at()), kept.latency, kept.found, cause)
+        };
+        self.results().map(one).collect()
+    }
+
     /// Keeps a result; `local` is trouble of this host that the result itself does not show.
     pub(super) fn keep(&mut self, result: &ProbeResult, now: Instant) {
         let (found, cause) = match &result.outcome {
-            ProbeOutcome::Success => (Found::Success, None),
-            ProbeOutcome::Failure(cause) => (Found::Failure, Some(cause.to_string())),
-            ProbeOutcome::Drain(cause) => (Found::Drain, Some(cause.to_string())),
-            ProbeOutcome::NoVerdict(cause) => (Found::NoVerdict, Some(cause.to_string())),
-            ProbeOutcome::Local(trouble) => (Found::LocalTrouble, Some(trouble.to_string())),
+            ProbeOutcome::Success => (ProbeFound::Success, None),
+            ProbeOutcome::Failure(cause) => (ProbeFound::Failure, Some(cause.to_string())),
+            ProbeOutcome::Drain(cause) => (ProbeFound::Drain, Some(cause.to_string())),
+            ProbeOutcome::NoVerdict(cause) => (ProbeFound::NoVerdict, Some(cause.to_string())),
+            ProbeOutcome::Local(trouble) => (ProbeFound::LocalTrouble, Some(trouble.to_string())),
         };
         let kept = Kept {
-            at: u64::try_from(now.since_start().as_millis()).unwrap_or(u64::MAX),
+            at: now.to_millis(),
             latency: u32::try_from(result.latency.as_micros()).unwrap_or(u32::MAX),
             found,
             cause: cause.map(|cause| self.shared(&cause)),
         };
+        self.push(kept);
+    }
+
+    fn push(&mut self, kept: Kept) {
         if self.results.len() < RESULTS {
             if self.results.capacity() == 0 {
                 self.results.reserve_exact(RESULTS);
@@ -124,7 +130,7 @@ impl History {
     pub(super) fn last_failure(&self) -> Option<&Kept> {
         self.results()
             .rev()
-            .find(|kept| matches!(kept.found, Found::Failure | Found::Drain))
+            .find(|kept| matches!(kept.found, ProbeFound::Failure | ProbeFound::Drain))
     }
 }
 

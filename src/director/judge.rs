@@ -18,6 +18,7 @@ impl Director {
             return;
         };
         slot.history.keep(&result, now);
+        slot.recalled = false;
         let late = now.since(finished.started) > slot.spec.timeout * 2 + Duration::from_millis(500);
         let drain = matches!(result.outcome, ProbeOutcome::Drain(_));
         let (success, cause) = match result.outcome {
@@ -50,6 +51,7 @@ impl Director {
         }
         let changed = turned || slot.advised != advised_before;
         let held = slot.machine.held_until().filter(|_| held_before.is_none());
+        self.revision += u64::from(changed || held.is_some());
         // A verdict is rare, and so are advice and warnings: only then is it looked up whom they are for.
         let told = changed || held.is_some() || news.is_some();
         let check = if told { slot.spec.name.clone() } else { String::new() };

@@ -31,6 +31,7 @@
 //! | `history` | the last results of every check, the last events of all |
 //! | `view` | what is shown of all this over the control socket |
 //! | `events` | what has happened, for those who ask there |
+//! | `snapshot` | what is known, for the next process, and what the one before knew |
 //! | `select` | which servers an operator means |
 //! | `wishlist` | what operators want of servers, who said so and when, for a restart to keep |
 
@@ -55,6 +56,7 @@ mod rehearsal;
 mod review;
 mod schedule;
 mod select;
+mod snapshot;
 mod suspended;
 mod trouble;
 mod view;
@@ -77,6 +79,7 @@ use drift::Drifts;
 use pause::Pause;
 use pools::Pools;
 use schedule::Schedule;
+use snapshot::Recalled;
 use trouble::Troubles;
 
 pub use deviations::{candidate, deviate};
@@ -180,6 +183,10 @@ pub struct Director {
     next_read: Option<Instant>,
     troubles: Troubles,
     ready_announced: bool,
+    /// What the process before knew, until the first configuration.
+    recalled: Option<Recalled>,
+    /// Raised by all that is worth writing down soon.
+    revision: u64,
     pause: Option<Pause>,
 }
 
@@ -212,6 +219,8 @@ impl Director {
             next_read: None,
             troubles: Troubles::default(),
             ready_announced: false,
+            recalled: None,
+            revision: 0,
             pause: None,
         }
     }
@@ -233,6 +242,7 @@ impl Director {
         let mut actions = Vec::new();
         match event {
             Event::OwnedLoaded(owned) => self.owned = owned,
+            Event::StateLoaded { snapshot, age } => self.recalled = Some(Recalled::new(*snapshot, age, now)),
             Event::ConfigLoaded(config) => self.load(config, now, &mut actions),
             Event::TableRead(table) => self.look(table, now, &mut actions),
             Event::TableUnchanged => self.look_at_the_same(now, &mut actions),
@@ -266,6 +276,16 @@ impl Director {
         &self.troubles.excused
     }
 
+    /// What ipvsd owns.
+    pub fn owned(&self) -> &Owned {
+        &self.owned
+    }
+
+    /// The steps that take everything of ours out of a table, and nothing else.
+    pub fn removals(&self, table: &Table) -> Vec<Step> {
+        plan::removals(&Table::default(), table, &self.owned.services).collect()
+    }
+
     /// The states of all members of all pools, for a report.
     pub fn pools(&self) -> &Pools {
         &self.pools
@@ -273,6 +293,7 @@ impl Director {
 
     fn load(&mut self, config: Arc<Config>, now: Instant, actions: &mut Vec<Action>) {
         let (added, closed) = self.pools.load(&config, now);
+        self.revision += 1;
         actions.extend(closed.into_iter().map(Action::CloseHold));
         self.tell_of_closed_paths(actions);
         // Not all first probes at once: a millisecond apart, or closer where they would not fit into one interval.
@@ -292,6 +313,7 @@ impl Director {
         }
         self.schedule.retain(|check| self.pools.checks().get(check).is_some());
         self.drains.drop_services(&self.config, &config, now);
+        self.recall(&config, now, actions);
         self.config = config;
         self.details = Arc::new(self.services_to_read_in_full());
         self.returns.clear();
@@ -491,8 +513,11 @@ impl Director {
                 }
             }
             let filled = rebuild.contains(key) || actual.is_none_or(|actual| actual.destinations.is_empty());
-            if filled && service.spec.scheduler == Scheduler::Mh {
-                let full = |destination: &DestinationKey| desired::configured_weight(pool_of[key], key, destination);
+            if filled
+                && service.spec.scheduler == Scheduler::Mh
+                && let Some(server) = pool_of.get(key)
+            {
+                let full = |destination: &DestinationKey| desired::configured_weight(server, key, destination);
                 of_service = plan::add_with_slots(of_service, full);
             }
             steps.append(&mut of_service);

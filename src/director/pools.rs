@@ -17,7 +17,7 @@ pub(super) struct Member {
     pub(super) id: ServerId,
     pub(super) checks: Vec<CheckId>,
     /// Nobody probes it, so its state means nothing once it is enabled again.
-    disabled: bool,
+    pub(super) disabled: bool,
     /// As its checks have it.
     pub(super) state: ServerState,
     pub(super) since: Instant,
@@ -33,7 +33,7 @@ pub(super) struct Wishes {
 
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
-    name: String,
+    pub(super) name: String,
     pub(super) members: Vec<Member>,
     /// One for each member: what counts for it.
     pub(super) seats: Vec<Seat>,
@@ -167,6 +167,16 @@ impl Pools {
         &mut self.checks
     }
 
+    /// All pools, in the order of the configuration.
+    pub(super) fn all(&self) -> &[Pool] {
+        &self.pools
+    }
+
+    /// One pool, by its place in the configuration.
+    pub(super) fn pool_mut(&mut self, pool: usize) -> Option<&mut Pool> {
+        self.pools.get_mut(pool)
+    }
+
     /// One pool, by its place in the configuration.
     pub(super) fn pool(&self, pool: usize) -> Option<&Pool> {
         self.pools.get(pool)
@@ -279,7 +289,8 @@ impl Pools {
         )
     }
 
-    fn judged(&self, pool: usize, server: usize) -> ServerState {
+    /// A member's state as its checks have it now.
+    pub(super) fn judged(&self, pool: usize, server: usize) -> ServerState {
         let member = &self.pools[pool].members[server];
         health::server_state(self.slots(member).map(|slot| slot.machine.state()))
     }

@@ -13,6 +13,7 @@ impl Director {
         let ordered_back = self.returns.remove(&pool);
         let Some(believed) = &self.believed else { return };
         let news = self.pools.look(&self.config, pool, believed, ordered_back, now);
+        self.revision += u64::from(!news.is_empty());
         for item in news {
             let server = &self.config.virtual_servers[pool];
             let virtual_server = server.name.clone();

@@ -382,6 +382,11 @@ fn reasons(place: Place<'_>, slots: &[&CheckSlot], inputs: &Inputs) -> Vec<Strin
             CheckState::Unknown => reasons.push(format!("check {name} has no verdict yet")),
             CheckState::Up => {}
         }
+        if slot.recalled {
+            reasons.push(format!(
+                "the verdict of check {name} is from before ipvsd was started again; no probe has ended since"
+            ));
+        }
         if let Some(trouble) = &slot.trouble {
             reasons.push(format!(
                 "check {name} cannot be carried out, its last verdict holds: {trouble}"

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::flap::Damping;
-use crate::model::{CheckSpec, CheckState, Initial, Instant};
+use crate::model::{CheckSpec, CheckState, Initial, Instant, MachineSnapshot};
 
 /// The state of one check of one real server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,44 @@ impl Check {
                 ..Self::new(initial)
             },
         }
+    }
+
+    /// What it knows, for its successor.
+    pub fn snapshot(&self, now: Instant) -> MachineSnapshot {
+        MachineSnapshot {
+            verdict: self.verdict,
+            seen_up: self.seen_up,
+            against: self.against,
+            successes: self.successes,
+            flap: self.damping.snapshot(now),
+        }
+    }
+
+    /// The successor of the check that a snapshot was made of, at `taken`. `in_a_row`: the time between is short enough
+    /// for its next result to follow the last ones.
+    ///
+    /// However it was made, no verdict changes without a probe.
+    pub fn restored(snapshot: &MachineSnapshot, spec: &CheckSpec, taken: Instant, in_a_row: bool) -> Self {
+        let mut check = Self {
+            verdict: snapshot.verdict,
+            seen_up: snapshot.seen_up,
+            against: 0,
+            successes: snapshot.successes,
+            damping: Damping::default(),
+        };
+        if let (Some(flap), Some(snapshot)) = (&spec.flap, &snapshot.flap) {
+            check.damping = Damping::restored(snapshot, flap, taken);
+        }
+        if in_a_row {
+            let towards_up = match check.verdict {
+                CheckState::Up => false,
+                CheckState::Down => true,
+                CheckState::Unknown => check.successes,
+            };
+            let needed = check.needed(towards_up, spec);
+            check.against = snapshot.against.min(needed.saturating_sub(1));
+        }
+        check
     }
 
     /// The verdict so far: down while it is held down.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::model::{Flap, Instant};
+use crate::model::{Flap, FlapSnapshot, Instant};
 
 /// The changes of one check, and how long it is held down for them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -17,6 +17,32 @@ pub(super) struct Damping {
 }
 
 impl Damping {
+    /// What it remembers, for its successor; `None` where that is nothing.
+    pub(super) fn snapshot(&self, now: Instant) -> Option<FlapSnapshot> {
+        let at = |at: Instant| now.distance_to(at);
+        let millis = |hold: Duration| u64::try_from(hold.as_millis()).unwrap_or(u64::MAX);
+        (*self != Self::default()).then(|| FlapSnapshot {
+            changes: self.changes.iter().map(|change| now.age_of(*change)).collect(),
+            until: self.until.map(at),
+            last: self.last.map(|(hold, end)| (millis(hold), at(end))),
+        })
+    }
+
+    /// The successor of the one that a snapshot was made of. No hold lasts longer than the longest from there.
+    pub(super) fn restored(snapshot: &FlapSnapshot, flap: &Flap, taken: Instant) -> Self {
+        let at = |distance: i64| taken.at_distance(distance).min(taken + flap.longest);
+        let hold = |millis: u64| Duration::from_millis(millis).min(flap.longest);
+        let newest = snapshot.changes.len().saturating_sub(flap.changes as usize);
+        Self {
+            changes: snapshot.changes[newest..]
+                .iter()
+                .map(|age| taken.before_millis(*age))
+                .collect(),
+            until: snapshot.until.map(at),
+            last: snapshot.last.map(|(length, end)| (hold(length), at(end))),
+        }
+    }
+
     /// Until when it is held down; `None` where it is not.
     pub(super) fn held_until(&self) -> Option<Instant> {
         self.until

@@ -24,4 +24,6 @@ pub use check::{Check, share};
 pub use pool::destinations;
 pub use seat::Seat;
 pub use standing::{Advised, Inputs, Standing, server_state, standing};
-pub use tier::{Found, Pool, PoolNews, Tier};
+pub use tier::{Found, Pool, PoolNews};
+
+pub use crate::model::Tier;

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::seat::{STEPS, Seat};
-use super::tier::Tier;
 use crate::model::{
-    AdminState, DestinationKey, DestinationSpec, RealServer, ServerState, Service, ServiceKey, VirtualServer,
+    AdminState, DestinationKey, DestinationSpec, RealServer, ServerState, Service, ServiceKey, Tier, VirtualServer,
 };
 
 /// The highest weight that the kernel takes.

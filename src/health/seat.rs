@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Standing;
-use crate::model::{Instant, ServerState};
+use crate::model::{Instant, SeatSnapshot, ServerState};
 
 /// In how many steps a server comes to its full weight.
 pub(super) const STEPS: u32 = 10;
@@ -35,6 +35,25 @@ impl Seat {
             was_down: false,
             came_back: None,
             tenths: STEPS,
+        }
+    }
+
+    /// What it remembers, for its successor.
+    pub fn snapshot(&self, now: Instant) -> SeatSnapshot {
+        SeatSnapshot {
+            inside: self.inside,
+            was_down: self.was_down,
+            came_back: self.came_back.map(|at| now.age_of(at)),
+        }
+    }
+
+    /// The successor of the seat that a snapshot was made of, at `taken`.
+    pub fn restored(snapshot: &SeatSnapshot, standing: Standing, taken: Instant) -> Self {
+        Self {
+            inside: snapshot.inside,
+            was_down: snapshot.was_down,
+            came_back: snapshot.came_back.map(|age| taken.before_millis(age)),
+            ..Self::new(standing)
         }
     }
 

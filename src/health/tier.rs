@@ -8,20 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::seat::Seat;
-use crate::model::{AdminState, Instant, ReturnMode, ServerState, VirtualServer};
-
-/// Which part of a pool serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Tier {
-    /// Nothing is known of servers that serve as the table has it: everything stays as it was found.
-    Pending,
-    /// The real servers of this tier.
-    Servers(u32),
-    /// The sorry server.
-    Sorry,
-    /// Nobody.
-    Nobody,
-}
+use crate::model::{AdminState, Instant, ReturnMode, ServerState, Tier, TierSnapshot, VirtualServer};
 
 /// What is to be told of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +111,45 @@ impl Pool {
     /// The better tier that could serve again while this one is kept.
     pub fn awaited(&self) -> Option<Tier> {
         self.better.map(|(tier, _)| tier)
+    }
+
+    /// What it remembers, for its successor.
+    pub fn snapshot(&self, now: Instant) -> TierSnapshot {
+        TierSnapshot {
+            quorum: self.quorum.clone(),
+            held: self.held,
+            serving: self.serving,
+            tentative: self.tentative,
+            told: self.told,
+            since: now.age_of(self.since),
+            better: self.better.map(|(tier, since)| (tier, now.age_of(since))),
+            panicking: self.panicking,
+        }
+    }
+
+    /// The successor of the pool that a snapshot was made of, at `taken`. A tier that the configuration no longer has
+    /// was never there.
+    pub fn restored(snapshot: &TierSnapshot, pool: &VirtualServer, taken: Instant) -> Self {
+        let is_there = |tier: &Tier| match tier {
+            Tier::Servers(tier) => pool.real_servers.iter().any(|server| server.tier == *tier),
+            Tier::Sorry => pool.sorry_server.is_some(),
+            Tier::Nobody => true,
+            Tier::Pending => false,
+        };
+        Self {
+            quorum: snapshot.quorum.clone(),
+            held: snapshot.held,
+            serving: snapshot.serving.filter(is_there),
+            tentative: snapshot.tentative,
+            told: snapshot.told.filter(is_there),
+            since: taken.before_millis(snapshot.since),
+            better: snapshot
+                .better
+                .filter(|(tier, _)| is_there(tier))
+                .map(|(tier, since)| (tier, taken.before_millis(since))),
+            panicking: snapshot.panicking,
+            now_serving: None,
+        }
     }
 
     /// Looks at the pool anew; answers with what is to be told. `ordered_back`: the operator wants it back at its best

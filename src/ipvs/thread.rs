@@ -5,9 +5,10 @@
 //! thread opens a new one for the next order.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -27,7 +28,11 @@ enum Order {
 
 /// Gives orders to the netlink thread, which ends when the last handle is gone.
 #[derive(Debug, Clone)]
-pub struct Handle(Sender<Order>);
+pub struct Handle {
+    orders: Sender<Order>,
+    /// Since when the thread is busy with an order.
+    busy: Arc<Mutex<Option<Instant>>>,
+}
 
 impl Handle {
     /// Connects to the kernel's IPVS and starts the thread, in the network namespace of the calling thread.
@@ -39,14 +44,22 @@ impl Handle {
         // The family can be found without any privilege; a read tells at once whether it is there.
         client.info()?;
         let (sender, orders) = channel();
+        let busy = Arc::default();
+        let told = Arc::clone(&busy);
         thread::Builder::new()
             .name("netlink".to_owned())
-            .spawn(move || work(client, &orders))
+            .spawn(move || work(client, &orders, &told))
             .map_err(|cause| IpvsError::Socket {
                 action: "start the netlink thread",
                 cause,
             })?;
-        Ok(Self(sender))
+        Ok(Self { orders: sender, busy })
+    }
+
+    /// How long the thread has been busy with the order that it carries out; zero where it waits for one.
+    pub fn busy_for(&self) -> Duration {
+        let since = *self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        since.map(|since| since.elapsed()).unwrap_or_default()
     }
 
     /// Reads the table; `details` are the services whose destinations are read in full. `None` says that it is the one
@@ -60,14 +73,14 @@ impl Handle {
         known: Option<Arc<Table>>,
     ) -> Result<Option<Table>, IpvsError> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.0.send(Order::ReadTable { details, known, reply });
+        let _ = self.orders.send(Order::ReadTable { details, known, reply });
         answer.await.unwrap_or(Err(IpvsError::ThreadEnded))
     }
 
     /// Writes steps; see [`Client::apply`].
     pub async fn apply(&self, steps: Vec<Step>) -> Vec<StepOutcome> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.0.send(Order::Apply(steps.clone(), reply));
+        let _ = self.orders.send(Order::Apply(steps.clone(), reply));
         answer.await.unwrap_or_else(|_| refused(steps, &IpvsError::ThreadEnded))
     }
 
@@ -77,7 +90,7 @@ impl Handle {
     /// As [`Client::set_timeouts`].
     pub async fn set_timeouts(&self, timeouts: Timeouts) -> Result<(), IpvsError> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.0.send(Order::SetTimeouts(timeouts, reply));
+        let _ = self.orders.send(Order::SetTimeouts(timeouts, reply));
         answer.await.unwrap_or(Err(IpvsError::ThreadEnded))
     }
 }
@@ -96,9 +109,13 @@ fn refused(steps: Vec<Step>, error: &IpvsError) -> Vec<StepOutcome> {
         .collect()
 }
 
-fn work(client: Client, orders: &Receiver<Order>) {
+fn work(client: Client, orders: &Receiver<Order>, busy: &Mutex<Option<Instant>>) {
     let mut current = Some(client);
-    while let Ok(order) = orders.recv() {
+    let note = |since| *busy.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    loop {
+        note(None);
+        let Ok(order) = orders.recv() else { return };
+        note(Some(Instant::now()));
         let mut client = match current.take().map_or_else(Client::connect, Ok) {
             Ok(client) => client,
             Err(error) => {

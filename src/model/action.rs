@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     AdminState, Command, FailureCause, HoldId, LocalTrouble, Owned, ProbeId, ProbeSpec, ProbeWarning, ServiceKey, Step,
     Table, VirtualAddress, WeightSource,
@@ -107,7 +109,8 @@ impl fmt::Display for Subject {
 }
 
 /// The state of one check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CheckState {
     /// No verdict yet.
     #[default]
@@ -119,7 +122,8 @@ pub enum CheckState {
 }
 
 /// The state of one real server: the worst of its checks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ServerState {
     /// Not every check has reached a verdict, and none has failed.
     Unknown,
@@ -271,6 +275,15 @@ pub enum Transition {
         check: String,
         /// What there is to see to.
         warning: ProbeWarning,
+    },
+    /// What the daemon before knew was taken over.
+    StateTakenOver {
+        /// The checks that go on as if they had never been interrupted.
+        checks: usize,
+        /// Of so many that are configured.
+        of: usize,
+        /// How long ago it was written down.
+        age: Duration,
     },
     /// The kernel refused a step.
     StepRefused {

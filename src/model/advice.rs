@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Advice about one server; what is `None` was not mentioned and stays as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Advice {
@@ -23,7 +25,8 @@ impl Advice {
 }
 
 /// An advised weight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WeightAdvice {
     /// This weight.
     Absolute(u32),
@@ -32,7 +35,8 @@ pub enum WeightAdvice {
 }
 
 /// An advised state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StateAdvice {
     /// It may serve.
     Ready,

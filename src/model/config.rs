@@ -162,6 +162,8 @@ pub struct IpvsSettings {
     pub timeouts: TimeoutSettings,
     /// `net.ipv4.vs.*` settings in the order of the file.
     pub sysctls: Vec<Sysctl>,
+    /// The daemon's end takes out what is ours.
+    pub flush_on_stop: bool,
 }
 
 /// Connection timeouts in seconds; `None` leaves the kernel's value.

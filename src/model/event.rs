@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Config, OperatorOrder, Owned, ProbeResult, StepOutcome, Table, VirtualAddress};
+use super::{Config, OperatorOrder, Owned, ProbeResult, Snapshot, StepOutcome, Table, VirtualAddress};
 
 /// Names one running probe, so that its result finds its way back. Never used twice in one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +44,14 @@ pub enum Event {
     ConfigLoaded(Arc<Config>),
     /// The record of what an earlier ipvsd wrote was read; comes before the first [`Event::TableRead`].
     OwnedLoaded(Owned),
+    /// What the daemon before knew was read; comes before the first [`Event::ConfigLoaded`], which takes over what still
+    /// fits.
+    StateLoaded {
+        /// What it knew.
+        snapshot: Box<Snapshot>,
+        /// How long ago that was.
+        age: Duration,
+    },
     /// The kernel's table was read.
     TableRead(Table),
     /// The kernel's table was read, and is the one that was `known`.

@@ -25,6 +25,7 @@
 //! | `event`, `action` | what happens to the director and what it wants done |
 //! | `instant` | our own point in time, so that thinking rooms never ask a clock |
 //! | `unix_time` | a point in time by the calendar, for what is shown |
+//! | `snapshot` | what a director knows, for its successor |
 //! | `control` | what is said over the control socket |
 
 mod action;
@@ -49,6 +50,7 @@ mod policy;
 mod probe;
 mod scheduler;
 mod service;
+mod snapshot;
 mod socket;
 mod step;
 mod sync;
@@ -76,10 +78,14 @@ pub use network_probe::{DnsProbe, GrpcProbe, LdapProbe, ReplyTest, SmtpProbe, Ud
 pub use outcome::{Excerpt, FailureCause, LocalTrouble, ProbeOutcome, ProbeResult, ProbeWarning, Stage};
 pub use owned::Owned;
 pub use pattern::Pattern;
-pub use policy::{Command, ForeignDestinations, Notify, PoolPolicy, ReturnMode};
+pub use policy::{Command, ForeignDestinations, Notify, PoolPolicy, ReturnMode, Tier};
 pub use probe::{AgentProbe, Bytes, FileProbe, Origin, ProbeKind, ProbeSpec, ProbeType, ScriptProbe, TalkStep};
 pub use scheduler::{Scheduler, ServiceFlags};
 pub use service::{Family, Netmask, ParseKeyError, Protocol, ServiceKey, ServiceSpec};
+pub use snapshot::{
+    AdviceSnapshot, CheckSnapshot, DrainSnapshot, FlapSnapshot, LeavingSnapshot, MachineSnapshot, MemberSnapshot,
+    PoolSnapshot, ProbeFound, ResultSnapshot, SeatSnapshot, Snapshot, TierSnapshot,
+};
 pub use socket::plain_socket;
 pub use step::{Refusal, RefusalKind, Step, StepOutcome};
 pub use sync::{KernelInfo, SyncDaemon, SyncRole, Timeouts};

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A command of the user's, one type everywhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
@@ -54,6 +56,8 @@ pub struct PoolPolicy {
     pub drain_timeout: Option<Duration>,
     /// Probe only while a virtual address of this pool is on this host.
     pub ha_suspend: bool,
+    /// The daemon's end runs the commands as if everybody went down (keepalived's `omega`).
+    pub notify_on_stop: bool,
     /// What becomes of destinations in its services that somebody else has put there.
     pub foreign_destinations: ForeignDestinations,
 }
@@ -69,9 +73,24 @@ impl Default for PoolPolicy {
             slow_start: None,
             drain_timeout: None,
             ha_suspend: false,
+            notify_on_stop: false,
             foreign_destinations: ForeignDestinations::default(),
         }
     }
+}
+
+/// Which part of a pool serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// Nothing is known of servers that serve as the table has it: everything stays as it was found.
+    Pending,
+    /// The real servers of this tier.
+    Servers(u32),
+    /// The sorry server.
+    Sorry,
+    /// Nobody.
+    Nobody,
 }
 
 /// How a pool comes back from a backup tier to a better one that can serve again.

@@ -5,13 +5,17 @@
 
 mod running;
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, User};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
@@ -109,7 +113,7 @@ pub async fn run<'e, K: AsRef<OsStr>>(
             program: program.to_owned(),
             source,
         })?;
-    let _group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
+    let _group = Group::of(child.id());
     let mut output = child.stdout.take();
     let mut said = Vec::new();
     let status = {
@@ -140,12 +144,70 @@ async fn listen(output: &mut (impl AsyncRead + Unpin), said: &mut Vec<u8>) {
     }
 }
 
+/// What a program of our own has said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// It ended with status 0.
+    pub success: bool,
+    /// What it wrote to its output, or to its errors where that is nothing.
+    pub text: String,
+}
+
+/// Runs a program of our own to its end, as ourselves, with our own environment. It is killed where this future is dropped.
+///
+/// # Errors
+/// It does not start, or its end cannot be waited for.
+pub async fn consult(program: &Path, arguments: &[&Path]) -> Result<Said, ProcessError> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    let output = command.output().await.map_err(|source| ProcessError::NotStarted {
+        program: program.display().to_string(),
+        source,
+    })?;
+    let text = if output.stdout.is_empty() {
+        output.stderr
+    } else {
+        output.stdout
+    };
+    Ok(Said {
+        success: output.status.success(),
+        text: String::from_utf8_lossy(&text).into_owned(),
+    })
+}
+
+/// The leaders of the groups that run.
+static GROUPS: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
+
+fn groups() -> std::sync::MutexGuard<'static, BTreeSet<Pid>> {
+    // Nothing that holds it can panic half way.
+    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Kills all that runs at once, for this process to become another program that knows of none of it.
+pub fn end_all() {
+    for leader in groups().iter() {
+        if killpg(*leader, Signal::SIGKILL).is_ok() {
+            // It ends at once, and nobody else will ever ask how.
+            let _ = waitpid(*leader, None);
+        }
+    }
+}
+
 /// Kills a process group when it goes out of scope.
 struct Group(Option<Pid>);
+
+impl Group {
+    fn of(leader: Option<u32>) -> Self {
+        let leader = leader.and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        groups().extend(leader);
+        Self(leader)
+    }
+}
 
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(leader) = self.0 {
+            groups().remove(&leader);
             // Mostly there is nobody left.
             let _ = killpg(leader, Signal::SIGKILL);
         }

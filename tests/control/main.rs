@@ -49,7 +49,7 @@ fn text_of(reply: &Reply) -> String {
         Reply::Changed(changed) => render::changed(&mut out, changed),
         Reply::Plan(plan) => render::plan(&mut out, plan),
         Reply::Paused(paused) => render::paused(&mut out, paused),
-        Reply::Reloaded(_) | Reply::Refused(_) => {}
+        Reply::Reloaded(_) | Reply::Upgraded(_) | Reply::Refused(_) => {}
     }
     out
 }

@@ -8,6 +8,7 @@
 
 mod beside_keepalived;
 mod chance;
+mod clocks;
 mod drift;
 mod growth;
 mod hold;

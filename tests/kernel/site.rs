@@ -175,6 +175,13 @@ impl Daemon {
     }
 }
 
+/// Whether a virtual address is on a device of a host by now.
+pub(crate) fn holds(host: &Host, address: IpAddr) -> bool {
+    let found = host.exec_ok(&["ip", "-o", "address", "show"]).expect("ip");
+    let length = if address.is_ipv4() { 32 } else { 128 };
+    found.contains(&format!(" {address}/{length} "))
+}
+
 /// The destinations of one service as the kernel has them: weight, and connections of any state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Found {
@@ -222,23 +229,30 @@ impl Held {
         let open = || -> std::io::Result<Self> {
             let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
             stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-            write!(stream, "GET / HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
-            let mut answer = Vec::new();
-            let mut byte = [0];
-            // The body is one line, the identity.
-            loop {
-                stream.read_exact(&mut byte)?;
-                answer.push(byte[0]);
-                let text = String::from_utf8_lossy(&answer);
-                if let Some((_, body)) = text.split_once("\r\n\r\n").filter(|(_, body)| body.ends_with('\n')) {
-                    return Ok(Self {
-                        stream,
-                        identity: body.trim_end().to_owned(),
-                    });
-                }
-            }
+            let identity = ask(&mut stream)?;
+            Ok(Self { stream, identity })
         };
         client.in_namespace(open).expect("a namespace").expect("an answer")
+    }
+
+    /// Whether the same server answers once more over the same connection.
+    pub(crate) fn goes_on(&mut self) -> bool {
+        ask(&mut self.stream).is_ok_and(|identity| identity == self.identity)
+    }
+}
+
+/// Asks over a connection that stays open; the answer's body is one line, the identity.
+fn ask(stream: &mut TcpStream) -> std::io::Result<String> {
+    write!(stream, "GET / HTTP/1.1\r\nHost: held\r\n\r\n")?;
+    let mut answer = Vec::new();
+    let mut byte = [0];
+    loop {
+        stream.read_exact(&mut byte)?;
+        answer.push(byte[0]);
+        let text = String::from_utf8_lossy(&answer);
+        if let Some((_, body)) = text.split_once("\r\n\r\n").filter(|(_, body)| body.ends_with('\n')) {
+            return Ok(body.trim_end().to_owned());
+        }
     }
 }
 

@@ -39,7 +39,7 @@ fn serve(length: usize, callers: impl FnOnce(&Path) + Send + 'static) {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let mut listener = Listener::bind(&path).expect("a socket");
+        let listener = Listener::bind(&path).expect("a socket");
         let (sender, mut calls) = mpsc::channel(4);
         listener.serve(sender, IMPATIENT).expect("it is served");
         tokio::spawn(async move {

@@ -29,6 +29,7 @@ impl Shell {
             request,
             caller,
             answer,
+            connection,
         } = call;
         if request.is_change() {
             let user = control::name_of(caller);
@@ -79,6 +80,7 @@ impl Shell {
             }
             Request::Plan => return self.plan(answer),
             Request::Reload { force } => return self.reload(Some(answer), force),
+            Request::Upgrade => return self.upgrade(answer, connection),
             Request::Drain {
                 server,
                 deadline,

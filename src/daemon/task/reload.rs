@@ -45,6 +45,11 @@ struct Wanted {
 }
 
 impl Reloads {
+    /// Whether files are being read.
+    pub(super) fn are_under_way(&self) -> bool {
+        self.under_way
+    }
+
     /// The files that were refused since the running ones were taken over.
     pub(super) fn refused(&self) -> Option<RefusedFiles> {
         self.refused.as_ref().map(|(refused, _)| refused.clone())

@@ -6,6 +6,7 @@ mod operator;
 mod pause;
 mod policy;
 mod rehearsal;
+mod snapshot;
 mod view;
 
 use std::collections::HashMap;
@@ -261,6 +262,9 @@ impl World {
             }
             Action::Report(Transition::InterfaceBack { device, checks }) => {
                 self.say(&format!("{device} is back, {checks} checks"));
+            }
+            Action::Report(Transition::StateTakenOver { checks, of, .. }) => {
+                self.say(&format!("took over {checks} of {of} checks"));
             }
             Action::Report(Transition::StepRefused { message }) => self.say(&format!("refused: {message}")),
             Action::Report(Transition::TableUnreadable { message }) => self.say(&format!("unreadable: {message}")),

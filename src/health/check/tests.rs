@@ -246,3 +246,31 @@ proptest! {
         prop_assert!(found.abs_diff(interval) <= interval * u32::from(percent) / 100);
     }
 }
+
+proptest! {
+    /// What is kept of a check is all there is to it.
+    #[test]
+    fn a_successor_of_a_check_is_the_same_check(
+        results in prop::collection::vec((any::<bool>(), 0_u64..200_000), 0..40),
+        initial in prop_oneof![Just(Initial::Up), Just(Initial::Down), Just(Initial::FirstResult)],
+        flaps: bool,
+    ) {
+        let flap = Flap {
+            changes: 2,
+            within: Duration::from_secs(200),
+            hold_down: Duration::from_secs(60),
+            longest: Duration::from_secs(600),
+        };
+        let spec = CheckSpec { flap: flaps.then_some(flap), ..spec(initial) };
+        let (mut check, mut now) = (Check::new(initial), Instant::START);
+        for (success, pause) in results {
+            now = now + Duration::from_millis(pause);
+            check.observe(success, &spec, now);
+        }
+        let snapshot = check.snapshot(now);
+        prop_assert_eq!(Check::restored(&snapshot, &spec, now, true), check.clone());
+        // After a pause it is still the same but for the row of results, and no verdict is due without a probe.
+        let later = Check::restored(&snapshot, &spec, now, false);
+        prop_assert_eq!((later.state(), later.against), (check.state(), 0));
+    }
+}

@@ -16,7 +16,7 @@ mod status;
 mod why;
 
 pub use event::{EventKind, EventRecord, Level};
-pub use reply::{Changed, ChangedServer, Paused, Plan, Refused, Reloaded, Reply, Trouble, WaitingServer};
+pub use reply::{Changed, ChangedServer, Paused, Plan, Refused, Reloaded, Reply, Trouble, Upgraded, WaitingServer};
 pub use request::{BadRequest, LONGEST_REQUEST, Request, VERSION, parse_percent};
 pub use status::{
     ConfigurationStatus, ContestedService, Deviation, PoolStatus, RefusedFiles, ServerStatus, SorryStatus, Status,

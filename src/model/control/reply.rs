@@ -17,6 +17,8 @@ pub enum Reply {
     Event(EventRecord),
     /// To `reload`, where the new configuration is in use.
     Reloaded(Reloaded),
+    /// To `upgrade`, from the new program once it is ready.
+    Upgraded(Upgraded),
     /// To `drain`, `maint`, `ready`, `weight`, `add` and `remove`.
     Changed(Changed),
     /// To `plan`.
@@ -56,6 +58,17 @@ pub struct Reloaded {
     pub real_servers: usize,
     /// What somebody should look at, one line each.
     pub warnings: Vec<String>,
+}
+
+/// Another program has taken the daemon's place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgraded {
+    /// The number of the schema.
+    pub schema: u32,
+    /// The version of the program before.
+    pub from: String,
+    /// The version that answers.
+    pub to: String,
 }
 
 /// What a reload or `apply` would do.
@@ -158,6 +171,8 @@ pub enum Trouble {
     UnknownVirtualServer,
     /// The configuration cannot be used; the running one stays.
     BadConfiguration,
+    /// The program on disk cannot take over; the running one goes on.
+    BadProgram,
     /// The configuration takes away more than `remove_limit` allows; the running one stays.
     RemovesTooMuch,
     /// Too many callers, or the daemon is stopping.

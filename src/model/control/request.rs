@@ -46,6 +46,8 @@ pub enum Request {
     },
     /// What a reload would do now.
     Plan,
+    /// Put the program on disk in the daemon's place.
+    Upgrade,
     /// A server gets no new connections and keeps those it has.
     Drain {
         /// As in [`Request::Why`].
@@ -123,6 +125,7 @@ impl fmt::Display for Request {
             | Self::Events { .. }
             | Self::Reload { force: false }
             | Self::Plan
+            | Self::Upgrade
             | Self::Resume => Ok(()),
             Self::Reload { force: true } => f.write_str(" --force"),
             Self::Pause { duration } => write!(f, " {}s", duration.as_secs()),
@@ -181,7 +184,7 @@ pub enum BadRequest {
     Version(u64),
     /// No such command.
     #[error(
-        "there is no command `{0}` (status, why, events, plan, reload, drain, maint, ready, weight, add, remove, return, rebuild, pause,
+        "there is no command `{0}` (status, why, events, plan, reload, upgrade, drain, maint, ready, weight, add, remove, return, rebuild, pause,
          resume)"
     )]
     Command(String),
@@ -220,6 +223,7 @@ impl Request {
             Self::Events { .. } => "events",
             Self::Reload { .. } => "reload",
             Self::Plan => "plan",
+            Self::Upgrade => "upgrade",
             Self::Drain { .. } => "drain",
             Self::Maint { .. } => "maint",
             Self::Ready { .. } => "ready",
@@ -238,6 +242,7 @@ impl Request {
         match self {
             Self::Status { .. } | Self::Why { .. } | Self::Events { .. } | Self::Plan => false,
             Self::Reload { .. }
+            | Self::Upgrade
             | Self::Drain { .. }
             | Self::Maint { .. }
             | Self::Ready { .. }

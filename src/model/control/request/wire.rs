@@ -106,7 +106,7 @@ impl Request {
                 wire.follow = Some(follow);
             }
             Self::Reload { force } => wire.force = force.then_some(true),
-            Self::Plan | Self::Resume => {}
+            Self::Plan | Self::Upgrade | Self::Resume => {}
             Self::Pause { duration } => wire.duration_seconds = Some(duration.as_secs()),
             Self::Drain {
                 server,
@@ -200,6 +200,7 @@ impl Request {
                 duration: wire.duration()?,
             },
             "plan" => Self::Plan,
+            "upgrade" => Self::Upgrade,
             "resume" => Self::Resume,
             other => return Err(BadRequest::Command(other.escape_debug().take(40).collect())),
         };
