@@ -199,7 +199,7 @@ fn a_daemon_keeps_few_sockets_and_after_a_reload_none_of_those_it_no_longer_need
     let _nginx = Nginx::start(server, &[SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80))], "web").expect("nginx");
     let pool = |servers: u8| {
         let mut text = String::from(
-            "[[virtual_server]]\nname = \"web\"\naddress = \"192.0.2.200:80\"\nforward = \"nat\"\n\
+            "[reload]\nremove_limit = 100\n[[virtual_server]]\nname = \"web\"\naddress = \"192.0.2.200:80\"\nforward = \"nat\"\n\
              check = [{ type = \"tcp\", interval = \"500ms\", timeout = \"5s\" }]\n",
         );
         for number in 1..=servers {
