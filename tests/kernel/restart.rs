@@ -108,7 +108,7 @@ pub(crate) fn watched<T>(director: &Host, server: SocketAddr, work: impl FnOnce(
                     if seen.last() != Some(&weight) {
                         seen.push(weight);
                     }
-                    std::thread::sleep(Duration::from_micros(200));
+                    std::thread::sleep(Duration::from_millis(1));
                 }
             };
             director.in_namespace(watch).expect("a namespace");
