@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::{Message, Shell};
-use crate::daemon::control;
 use crate::daemon::state::{News, Order};
+use crate::daemon::{control, memory};
 use crate::model::control::{EventKind, Level};
 use crate::model::{Event, Instant};
 
@@ -45,7 +45,11 @@ impl Shell {
         let order = Order::new(self.director.snapshot(now), control::unix_time());
         let (file, sender) = (Arc::clone(&self.state), self.sender.clone());
         tokio::task::spawn_blocking(move || {
-            let _ = sender.send(Message::StateWritten(file.save(&order)));
+            let written = file.save(&order);
+            // The text of ten thousand checks is megabytes that nobody needs until the next time.
+            drop(order);
+            memory::give_back();
+            let _ = sender.send(Message::StateWritten(written));
         });
     }
 
