@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ipvsd_lab::{Forwarding, Host, wait_until};
+use ipvsd_lab::{Forwarding, Host, Nginx, wait_until};
 use nix::sys::signal::Signal;
 
 use crate::site::{Daemon, Family, Found, Held, IPVSD, Site, holds, table};
@@ -143,15 +143,21 @@ fn three(name: &str) -> (Site, SocketAddr, Vec<SocketAddr>) {
     (site, vip, servers)
 }
 
+/// Real servers and a daemon that has found the first of them dead.
+fn without_the_first<'s>(site: &'s Site, vip: SocketAddr, servers: &[SocketAddr]) -> (Vec<Nginx<'s>>, Daemon) {
+    let mut nginx = site.nginx_on(3);
+    let daemon = start(site);
+    wait_until("all serve", SOON, || weights(site, vip).values().eq(&[1, 2, 3])).expect("in time");
+    nginx[0].kill();
+    wait_until("one is out", SOON, || weights(site, vip)[&servers[0]] == 0).expect("in time");
+    (nginx, daemon)
+}
+
 #[test]
 fn a_restart_writes_nothing_and_raises_nobody_who_is_down() {
     let (site, vip, servers) = three("adopt");
     let director = site.director();
-    let mut nginx = site.nginx_on(3);
-    let mut daemon = start(&site);
-    wait_until("all serve", SOON, || weights(&site, vip).values().eq(&[1, 2, 3])).expect("in time");
-    nginx[0].kill();
-    wait_until("one is out", SOON, || weights(&site, vip)[&servers[0]] == 0).expect("in time");
+    let (_nginx, mut daemon) = without_the_first(&site, vip, &servers);
     let mut held = Held::open(site.lab.client(0), vip);
     // The kernel renews what it shows every two seconds.
     wait_until("the connection is counted", SOON, || {
@@ -188,11 +194,7 @@ fn a_restart_writes_nothing_and_raises_nobody_who_is_down() {
 fn what_happens_while_the_daemon_is_dead_is_right_soon_after_its_start() {
     let (site, vip, servers) = three("meanwhile");
     let director = site.director();
-    let mut nginx = site.nginx_on(3);
-    let daemon = start(&site);
-    wait_until("all serve", SOON, || weights(&site, vip).values().eq(&[1, 2, 3])).expect("in time");
-    nginx[0].kill();
-    wait_until("one is out", SOON, || weights(&site, vip)[&servers[0]] == 0).expect("in time");
+    let (mut nginx, daemon) = without_the_first(&site, vip, &servers);
     // The one returns, another one dies, somebody lowers the third and empties nothing.
     let daemon = restart(&site, daemon, Signal::SIGKILL, || {
         nginx[0].restart().expect("nginx");
@@ -252,11 +254,7 @@ fn a_service_that_the_configuration_lost_meanwhile_is_drained_where_asked() {
 fn a_bad_state_file_costs_a_warning_and_servers_stay_as_they_were_found() {
     let (site, vip, servers) = three("bad-state");
     let director = site.director();
-    let mut nginx = site.nginx_on(3);
-    let mut daemon = start(&site);
-    wait_until("all serve", SOON, || weights(&site, vip).values().eq(&[1, 2, 3])).expect("in time");
-    nginx[0].kill();
-    wait_until("one is out", SOON, || weights(&site, vip)[&servers[0]] == 0).expect("in time");
+    let (_nginx, mut daemon) = without_the_first(&site, vip, &servers);
     let before = weights(&site, vip);
     let whole = |file: &PathBuf| fs::read_to_string(file).expect("a state");
     type Damage = (&'static str, fn(&str) -> String);
