@@ -184,7 +184,7 @@ pub enum BadRequest {
     Version(u64),
     /// No such command.
     #[error(
-        "there is no command `{0}` (status, why, events, plan, reload, upgrade, drain, maint, ready, weight, add, remove, return, rebuild, pause,
+        "there is no command `{0}` (status, why, events, plan, reload, upgrade, drain, maint, ready, weight, add, remove, return, rebuild, pause, \
          resume)"
     )]
     Command(String),

@@ -8,6 +8,14 @@ fn decoded(line: &str) -> Result<Request, String> {
 }
 
 #[test]
+fn what_is_wrong_with_a_request_is_said_on_one_line() {
+    let error = Request::decode(br#"{"version":1,"command":"restart"}"#).expect_err("no such command");
+    let said = error.to_string();
+    assert!(said.contains("`restart`") && said.contains("pause, resume)"), "{said}");
+    assert!(!said.contains(['\n', '\r']) && !said.contains("  "), "{said}");
+}
+
+#[test]
 fn requests_are_read_as_documented() {
     let server = || "web/192.0.2.11:80".to_owned();
     for (line, wanted) in [
