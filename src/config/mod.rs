@@ -80,8 +80,13 @@ pub fn parse(sources: &Sources) -> Outcome {
     read(sources, &Whole).0
 }
 
-/// Reads a configuration in a process that ends soon, with the means to do two things at once: what the text was taken
-/// apart to is left to the end, for the kernel takes back memory faster than it is given back piece by piece.
+/// Reads a configuration with the means to do two things at once.
+pub fn parse_with(sources: &Sources, means: &impl Both) -> Outcome {
+    read(sources, means).0
+}
+
+/// The same in a process that ends soon: what the text was taken apart to is left to the end, for the kernel takes back
+/// memory faster than it is given back piece by piece.
 pub fn parse_once(sources: &Sources, means: &impl Both) -> Outcome {
     let (outcome, files) = read(sources, means);
     std::mem::forget(files);

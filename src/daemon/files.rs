@@ -45,6 +45,14 @@ pub fn load(path: &Path) -> Result<Loaded, BadConfig> {
     load_by(path, config::parse)
 }
 
+/// The same as fast as this host can, for those who wait for what it changes.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_fast(path: &Path) -> Result<Loaded, BadConfig> {
+    load_by(path, |sources| config::parse_with(sources, &AtOnce))
+}
+
 /// The same for a process that ends soon.
 ///
 /// # Errors
