@@ -43,6 +43,8 @@ const KINDS: &[(&str, Kind)] = &[
     ("director", Kind::Thinking),
     ("listing", Kind::Thinking),
     ("ipvsadm", Kind::Thinking),
+    ("vrrp", Kind::Thinking),
+    ("vrrp/packet", Kind::Words),
     ("daemon", Kind::Wiring),
     ("cli", Kind::Wiring),
     ("main", Kind::Wiring),
