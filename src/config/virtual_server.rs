@@ -13,6 +13,7 @@ use super::pool::{self, Front};
 use super::problem::Place;
 use super::reader::{Item, Reader, shorten};
 use super::service::{is_udp_or_mark, read_flags, read_persistence, read_scheduler, read_services};
+use super::vrrp::Routers;
 use crate::model::{Family, Forwarding, ServerDefaults, ServiceFlags, ServiceKey, ServiceSpec, VirtualServer};
 
 /// The most characters of a name.
@@ -32,9 +33,15 @@ pub(super) struct Assembly<'t> {
 
 impl<'t> Assembly<'t> {
     /// Takes in the virtual servers of one file.
-    pub(super) fn read(&mut self, reader: &mut Reader, checks: &mut NamedChecks<'_>, item: &'t Item<'_>) {
+    pub(super) fn read(
+        &mut self,
+        reader: &mut Reader,
+        checks: &mut NamedChecks<'_>,
+        routers: &mut Routers<'_>,
+        item: &'t Item<'_>,
+    ) {
         for (at, table) in reader.tables(item, "virtual_server") {
-            self.read_one(reader, checks, at, table);
+            self.read_one(reader, checks, routers, at, table);
         }
     }
 
@@ -61,7 +68,14 @@ impl<'t> Assembly<'t> {
         }
     }
 
-    fn read_one(&mut self, reader: &mut Reader, checks: &mut NamedChecks<'_>, at: usize, table: &'t Table<'_>) {
+    fn read_one(
+        &mut self,
+        reader: &mut Reader,
+        checks: &mut NamedChecks<'_>,
+        routers: &mut Routers<'_>,
+        at: usize,
+        table: &'t Table<'_>,
+    ) {
         let [
             name,
             address,
@@ -80,6 +94,7 @@ impl<'t> Assembly<'t> {
             inhibit_on_failure,
             check,
             device,
+            vrrp_instance,
             real_server,
         ] = reader.pick(table, Scope::VirtualServer);
         reader.report_unknown(table, &[Scope::VirtualServer, Scope::PoolKeys]);
@@ -146,6 +161,16 @@ impl<'t> Assembly<'t> {
             );
         }
         let forwarding = forwarding::read(reader, forward, tun, Forwarding::Nat);
+        match (device, vrrp_instance) {
+            (Some(_), Some(item)) => reader.error(
+                item.span().start,
+                "a virtual_server has a `device` or a `vrrp_instance`, not both",
+                "with `device` its addresses are here for good, with `vrrp_instance` where the master is",
+            ),
+            (Some(item), None) => routers.keep_apart(reader, item, &services),
+            (None, Some(item)) => routers.refer(reader, item, &services),
+            (None, None) => {}
+        }
         let device = device.and_then(|item| read_device(reader, item, by_mark));
         let inhibit = inhibit_on_failure.and_then(|item| {
             let inhibit = reader.boolean(item, "inhibit_on_failure")?;

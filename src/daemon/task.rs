@@ -9,6 +9,7 @@ mod plan;
 mod reload;
 mod stopping;
 mod upgrade;
+mod vrrp;
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -54,6 +55,8 @@ pub struct Options {
     pub observe: bool,
     /// Take what is ours out of the kernel at the end.
     pub flush_on_stop: bool,
+    /// Leave the addresses of virtual routers where they are at the end, for a restart that is quicker than the others.
+    pub keep: bool,
 }
 
 /// Calls that wait for the loop; each caller has one at a time.
@@ -80,6 +83,8 @@ enum Message {
     FilesStirred,
     /// They are others than those that were read last.
     FilesChanged,
+    /// A virtual router tells something.
+    Vrrp(crate::vrrp::task::News),
 }
 
 /// Which addresses have to be on devices and which no longer.
@@ -161,6 +166,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         batches: 0,
         flush_on_stop: false,
         stuck: false,
+        routers: vrrp::Routers::beside(&record),
         record,
     };
     runtime.block_on(shell.run(loaded, receiver, taken))
@@ -214,6 +220,8 @@ struct Shell {
     flush_on_stop: bool,
     /// It was told that the netlink thread is stuck.
     stuck: bool,
+    /// The virtual routers.
+    routers: vrrp::Routers,
 }
 
 impl Shell {
@@ -339,6 +347,7 @@ impl Shell {
                 }
                 self.tell(event);
             }
+            Message::Vrrp(news) => self.hear_routers(news),
             Message::ProgramExamined(examined) => self.program_examined(examined),
             Message::StateWritten(written) => self.state_written(written),
             Message::Reloaded(outcome) => self.reloaded(outcome),
@@ -384,6 +393,7 @@ impl Shell {
         self.configured = self.now();
         self.flush_on_stop = config.ipvs.flush_on_stop;
         self.reloads.config = Arc::clone(&config);
+        self.configure_routers(&config);
         self.take_over(&config);
     }
 

@@ -613,7 +613,11 @@ impl Instance {
     }
 
     fn preempts(&self) -> bool {
-        (self.spec.preempt || mistaken!(self, AlwaysPreempts)) && !self.stepped_down && !mistaken!(self, NeverPreempts)
+        let told_to = match self.spec.preempt {
+            true => !mistaken!(self, NeverPreempts),
+            false => mistaken!(self, AlwaysPreempts),
+        };
+        told_to && !self.stepped_down
     }
 
     /// Takes somebody for the master.

@@ -11,11 +11,19 @@
 //! | `sync_group` | instances that move together |
 //! | `routers` | all instances and groups of this host |
 //! | `tracking` | what is tracked, summed up and clamped |
+//! | `complaints` | what is told once and then counted |
+//! | `socket` | raw sockets |
+//! | `addresses` | the addresses of the master, and what this host's interfaces say |
+//! | `task` | the thread |
 
+mod addresses;
+mod complaints;
 pub mod fsm;
 pub mod packet;
 pub mod routers;
+mod socket;
 mod sync_group;
+pub mod task;
 pub mod tracking;
 
 pub use fsm::Instance;

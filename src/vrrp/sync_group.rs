@@ -75,7 +75,8 @@ mod tests {
     #[test]
     fn all_move_together() {
         use VrrpGroupOrder::{BecomeBackup, BecomeMaster, Fault, FaultCleared};
-        let cases: &[(&str, &[Member], &[(usize, VrrpGroupOrder)])] = &[
+        type Case<'a> = (&'a str, &'a [Member], &'a [(usize, VrrpGroupOrder)]);
+        let cases: &[Case<'_>] = &[
             ("nothing to say", &[BACKUP, BACKUP], &[]),
             ("one could be master", &[CLAIMS, BACKUP], &[]),
             (

@@ -295,8 +295,8 @@ impl World {
 
     fn tell_all(&mut self, number: usize, event: &VrrpEvent) {
         if self.hosts[number].works() {
-            for segment in 0..self.segments {
-                self.tell(number, NAMES[segment], event.clone());
+            for name in NAMES.iter().take(self.segments) {
+                self.tell(number, name, event.clone());
             }
         }
     }
