@@ -47,6 +47,8 @@ struct Draft {
     spec: VrrpSpec,
     /// What its addresses of other settings were given as; none yet where virtual servers bring them.
     family: Option<Family>,
+    /// It has something in `virtual_address`, whatever that is.
+    listed: bool,
 }
 
 impl<'t> Routers<'t> {
@@ -209,7 +211,12 @@ impl<'t> Routers<'t> {
             }
         }
         let place = reader.place(interface_at);
-        self.drafts.push(Draft { place, spec, family });
+        self.drafts.push(Draft {
+            place,
+            spec,
+            family,
+            listed: virtual_address.is_some_and(|item| reader.one_or_list(item).next().is_some()),
+        });
     }
 
     fn read_addresses(
@@ -283,7 +290,8 @@ impl<'t> Routers<'t> {
             return;
         }
         let place = reader.place(at);
-        let known: Vec<_> = self.drafts.iter().map(|draft| draft.spec.name.clone()).collect();
+        let mut known: Vec<_> = self.names.keys().copied().collect();
+        known.sort_unstable();
         let Some(draft) = self.drafts.iter_mut().find(|draft| draft.spec.name == name) else {
             let hint = match known.is_empty() {
                 true => "add [[vrrp_instance]]".to_owned(),
@@ -388,9 +396,12 @@ impl<'t> Routers<'t> {
     /// What the tables mean, once all are read.
     pub(super) fn finish(self, reader: &mut Reader) -> (Vec<Arc<VrrpSpec>>, Vec<VrrpSyncGroup>) {
         let mut specs = Vec::with_capacity(self.drafts.len());
-        for Draft { place, spec, .. } in self.drafts {
+        for Draft {
+            place, spec, listed, ..
+        } in self.drafts
+        {
             reader.file = place.file;
-            if spec.addresses.is_empty() {
+            if spec.addresses.is_empty() && !listed && !spec.name.is_empty() {
                 let hint = "add virtual_address = [\"192.0.2.100/24\"], or name the instance in a virtual_server";
                 let text = format!("vrrp_instance \"{}\" has no virtual address", shorten(&spec.name));
                 reader.missing(place.offset, text, hint);

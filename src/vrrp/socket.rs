@@ -50,7 +50,6 @@ impl Listener {
             match family {
                 Family::Inet => socket.join_multicast_v4_n(&GROUP_V4, &InterfaceIndexOrAddress::Index(index))?,
                 Family::Inet6 => {
-                    socket.set_only_v6(true)?;
                     socket.set_recv_hoplimit_v6(true)?;
                     setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
                     socket.join_multicast_v6(&GROUP_V6, index)?;
