@@ -425,14 +425,21 @@ impl Shell {
         };
         let status = format!("{paused}real servers: {up} up, {down} down, {unknown} without a verdict");
         notify(&[NotifyState::Status(&status)]);
-        let stuck = self.kernel.busy_for() > STUCK;
-        if !stuck {
-            notify(&[NotifyState::Watchdog]);
-        } else if !self.stuck {
-            let limit = STUCK.as_secs();
-            error!("the kernel has not answered for {limit} s, so the watchdog is no longer fed");
+        let now = self.now();
+        let stuck = match (self.kernel.busy_for() > STUCK, self.routers.busy_for(now) > STUCK) {
+            (true, _) => Some("the kernel has not answered"),
+            (false, true) => Some("the virtual routers' thread has not moved"),
+            (false, false) => None,
+        };
+        match stuck {
+            None => notify(&[NotifyState::Watchdog]),
+            Some(what) if !self.stuck => {
+                let limit = STUCK.as_secs();
+                error!("{what} for {limit} s, so the watchdog is no longer fed");
+            }
+            Some(_) => {}
         }
-        self.stuck = stuck;
+        self.stuck = stuck.is_some();
     }
 
     fn tell(&mut self, event: Event) {

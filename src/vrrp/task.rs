@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -81,6 +82,8 @@ pub struct Handle {
     orders: Sender<Command>,
     wake: Arc<EventFd>,
     shown: Arc<Mutex<Vec<Shown>>>,
+    /// How often the thread has looked around.
+    turns: Arc<AtomicU64>,
 }
 
 enum Command {
@@ -103,7 +106,9 @@ pub fn start(tell: impl Fn(News) + Send + 'static) -> io::Result<Handle> {
         orders,
         wake: Arc::clone(&wake),
         shown: Arc::clone(&shown),
+        turns: Arc::default(),
     };
+    let turns = Arc::clone(&handle.turns);
     let (to_addresses, from_here) = tokio::sync::mpsc::unbounded_channel();
     let reporter = handle.clone();
     thread::Builder::new()
@@ -128,6 +133,7 @@ pub fn start(tell: impl Fn(News) + Send + 'static) -> io::Result<Handle> {
         retry: None,
         stopping: None,
         shown,
+        turns,
         tell: Box::new(tell),
     };
     thread::Builder::new()
@@ -168,6 +174,13 @@ impl Handle {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How often the thread has looked around, which it does once more for every question: one that is answered alike
+    /// for a minute has no thread behind it that lives.
+    pub fn turns(&self) -> u64 {
+        let _ = self.wake.write(1);
+        self.turns.load(Ordering::Relaxed)
+    }
+
     fn send(&self, command: Command) {
         // A thread that has ended needs no orders.
         if self.orders.send(command).is_ok() {
@@ -199,6 +212,7 @@ struct Task {
     retry: Option<Instant>,
     stopping: Option<oneshot::Sender<()>>,
     shown: Arc<Mutex<Vec<Shown>>>,
+    turns: Arc<AtomicU64>,
     tell: Box<dyn Fn(News) + Send>,
 }
 
@@ -208,6 +222,7 @@ impl Task {
         loop {
             self.wait(wake);
             let _ = wake.read();
+            self.turns.fetch_add(1, Ordering::Relaxed);
             while let Ok(command) = commands.try_recv() {
                 self.obey(command);
             }

@@ -1,6 +1,8 @@
 //! Directors that share virtual addresses: their lab, their configurations, and who has what.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -13,6 +15,12 @@ use crate::site::{Daemon, configure, ipvsd};
 
 /// How long an election may take on a slow machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// A line that the suite shows also where the test passes: past the harness, which keeps what passing tests print.
+pub(crate) fn measured(what: impl fmt::Display) {
+    // Where nobody listens, nothing is lost but the line.
+    let _ = writeln!(std::io::stderr(), "measured: {what}");
+}
 
 /// Two directors, one real server, one client, all on one segment.
 pub(crate) struct Routers {

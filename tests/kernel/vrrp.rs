@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipvsd_lab::{Prober, wait_until};
 use nix::sys::signal::Signal;
 
-use crate::routers::{Own, Routers, SOON};
+use crate::routers::{Own, Routers, SOON, measured};
 use crate::site::{configure, ipvsd};
 
 /// Slow enough for a guest that stands still for a moment, quick enough to wait for.
@@ -84,11 +84,11 @@ fn a_clean_stop_and_a_hand_over_cost_clients_next_to_nothing() {
     sleep(Duration::from_secs(5));
     assert!(routers.has(1, vip) && !routers.has(0, vip));
     let report = prober.stop().expect("a report");
-    eprintln!(
-        "measured: handed over by hand at adverts of 500 ms: longest gap {:?}, {} failures",
+    measured(format_args!(
+        "handed over by hand at adverts of 500 ms: longest gap {:?}, {} failures",
         report.longest_gap(),
         report.failures().len()
-    );
+    ));
     assert!(
         report.longest_gap() < Duration::from_millis(300),
         "{:?}",
@@ -106,11 +106,11 @@ fn a_clean_stop_and_a_hand_over_cost_clients_next_to_nothing() {
     assert!(routers.has(1, vip));
     sleep(Duration::from_secs(1));
     let report = prober.stop().expect("a report");
-    eprintln!(
-        "measured: clean stop at adverts of 500 ms: longest gap {:?}, {} failures",
+    measured(format_args!(
+        "clean stop at adverts of 500 ms: longest gap {:?}, {} failures",
         report.longest_gap(),
         report.failures().len()
-    );
+    ));
     assert!(
         report.longest_gap() < Duration::from_millis(300),
         "{:?}",
@@ -182,15 +182,9 @@ fn an_address_that_somebody_takes_away_is_back_at_once_and_a_reload_moves_nothin
     let log = daemon.process.log();
     assert_eq!(log.matches("virtual router VI_1 is").count(), 2, "{log}");
 
-    // A stop that is to be short leaves the address, and the next process goes on at once.
     daemon.process.signal(Signal::SIGTERM).expect("a signal");
     daemon.process.wait(SOON).expect("it ends");
-    assert!(!routers.has(0, vip));
-    let mut kept = routers.start(0, &text, &["--keep"]);
-    wait_until("it has the address", SOON, || routers.has(0, vip)).expect("in time");
-    kept.process.signal(Signal::SIGTERM).expect("a signal");
-    kept.process.wait(SOON).expect("it ends");
-    assert!(routers.has(0, vip), "it is kept");
+    assert!(!routers.has(0, vip), "nobody has followed, and nothing is left");
 }
 
 #[test]
@@ -258,4 +252,29 @@ fn however_they_speak_one_of_them_has_the_address() {
         second.process.signal(Signal::SIGTERM).expect("a signal");
         second.process.wait(SOON).expect("it ends");
     }
+}
+
+#[test]
+fn an_upgrade_and_a_quick_restart_keep_the_role() {
+    let routers = Routers::build("vrrp-keep");
+    let vip = routers.vip(0);
+    let slow = |priority| Own {
+        priority,
+        more: "advert_int = \"2s\"",
+    };
+    let text = routers.instance(0, slow(150));
+    let mut first = routers.start(0, &text, &["--keep"]);
+    routers.wait_for_master("the only one has it", 0, vip);
+    let second = routers.start(1, &routers.instance(1, slow(100)), &[]);
+    let upgraded = ipvsd(routers.director(0), &["upgrade"]);
+    assert_eq!(upgraded.code(), 0, "{}", upgraded.stderr);
+    first.wait_for("the process before this one was master until just now");
+    first.process.signal(Signal::SIGTERM).expect("a signal");
+    first.process.wait(SOON).expect("it ends");
+    let mut again = routers.start(0, &text, &["--keep"]);
+    again.wait_for("the process before this one was master until just now");
+    sleep(Duration::from_secs(8));
+    routers.wait_for_master("it has it still", 0, vip);
+    let log = second.process.log();
+    assert!(!log.contains("is master, was"), "{log}");
 }

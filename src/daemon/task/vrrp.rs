@@ -12,7 +12,7 @@ use super::{Message, Shell};
 use crate::daemon::kept;
 use crate::daemon::record::Record;
 use crate::model::control::{EventKind, Level, Refused, Trouble, VrrpStatus};
-use crate::model::{Config, UnixTime, VrrpChange, VrrpReason, VrrpState};
+use crate::model::{Config, Instant, UnixTime, VrrpChange, VrrpReason, VrrpState};
 use crate::vrrp::task::{self, Handle, News, Spoken};
 
 /// Where it is kept when each master has spoken last, beside the record.
@@ -26,6 +26,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub(super) struct Routers {
     thread: Option<Handle>,
     spoken: PathBuf,
+    /// How often the thread had looked around, and since when that has not changed.
+    turns: Option<(u64, Instant)>,
     /// Since when each is what it is.
     since: BTreeMap<String, UnixTime>,
 }
@@ -34,9 +36,22 @@ impl Routers {
     pub(super) fn beside(record: &Record) -> Self {
         Self {
             thread: None,
+            turns: None,
             spoken: record.beside(FILE),
             since: BTreeMap::new(),
         }
+    }
+
+    /// For how long their thread has not moved; nothing where there is none. To be asked every few seconds.
+    pub(super) fn busy_for(&mut self, now: Instant) -> Duration {
+        let Some(thread) = &self.thread else {
+            return Duration::ZERO;
+        };
+        let turns = thread.turns();
+        if self.turns.is_none_or(|(before, _)| before != turns) {
+            self.turns = Some((turns, now));
+        }
+        self.turns.map_or(Duration::ZERO, |(_, since)| now.since(since))
     }
 
     /// What the process before this one has left, once.

@@ -59,6 +59,8 @@ pub(super) struct Host {
     pub(super) paused_until: Option<Instant>,
     pub(super) keeps_inbox: bool,
     inbox: Vec<Packet>,
+    /// When its routers want to be woken; `None` where that has to be asked again.
+    next_wake: Option<Option<Instant>>,
     /// What its kernel has, by segment.
     pub(super) holds: Vec<bool>,
     pub(super) weight: i32,
@@ -172,6 +174,7 @@ impl World {
                 paused_until: None,
                 keeps_inbox: false,
                 inbox: Vec::new(),
+                next_wake: None,
                 holds: vec![false; segments],
                 weight: 0,
                 stepped_down: false,
@@ -259,7 +262,7 @@ impl World {
         (host.running, host.powered, host.paused_until, host.stepped_down) = (true, true, None, false);
         host.inbox.clear();
         host.spoke = vec![None; segments];
-        host.routers = Routers::default();
+        (host.routers, host.next_wake) = (Routers::default(), None);
         let group = VrrpSyncGroup {
             name: "VG".to_owned(),
             instances: NAMES.map(str::to_owned).to_vec(),
@@ -287,7 +290,9 @@ impl World {
     }
 
     fn tell(&mut self, number: usize, name: &str, event: VrrpEvent) {
-        let wanted = self.hosts[number].routers.handle(name, event, self.now);
+        let host = &mut self.hosts[number];
+        host.next_wake = None;
+        let wanted = host.routers.handle(name, event, self.now);
         for (name, action) in wanted {
             self.act(number, &name, action);
         }
@@ -399,10 +404,10 @@ impl World {
         let end = self.now + duration;
         loop {
             let flight = self.in_flight.first_key_value().map(|((at, _), _)| *at);
-            let wake = self.hosts.iter().enumerate().filter_map(|(number, host)| {
+            let wake = self.hosts.iter_mut().enumerate().filter_map(|(number, host)| {
                 let wake = match host.paused_until {
                     Some(until) => Some(until),
-                    None => host.routers.next_wake(),
+                    None => *host.next_wake.get_or_insert_with(|| host.routers.next_wake()),
                 };
                 wake.filter(|_| host.running && host.powered).map(|wake| (wake, number))
             });
@@ -442,7 +447,9 @@ impl World {
         for packet in inbox {
             self.deliver(packet);
         }
-        let wanted = self.hosts[number].routers.pass_time(self.now);
+        let host = &mut self.hosts[number];
+        host.next_wake = None;
+        let wanted = host.routers.pass_time(self.now);
         for (name, action) in wanted {
             self.act(number, &name, action);
         }
@@ -477,7 +484,9 @@ impl World {
             }
             Plan::Stop(number) => {
                 if self.hosts[number].works() {
-                    let wanted = self.hosts[number].routers.stop(self.now);
+                    let host = &mut self.hosts[number];
+                    host.next_wake = None;
+                    let wanted = host.routers.stop(self.now);
                     for (name, action) in wanted {
                         self.act(number, &name, action);
                     }
