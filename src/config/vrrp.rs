@@ -10,8 +10,8 @@ use super::problem::Place;
 use super::reader::{Item, Reader, shorten};
 use super::tree::{Table, Value};
 use crate::model::{
-    AddressScope, Family, Garp, ServiceKey, VrrpAddress, VrrpChecksum, VrrpPassword, VrrpSpec, VrrpSyncGroup,
-    VrrpVersion,
+    AddressScope, Family, Garp, ServiceKey, VirtualServer, VrrpAddress, VrrpChecksum, VrrpPassword, VrrpSpec,
+    VrrpSyncGroup, VrrpVersion,
 };
 
 /// The most characters of a name.
@@ -39,6 +39,16 @@ pub(super) struct Routers<'t> {
     numbers: HashMap<(String, Family, u8), Place>,
     /// The groups that name instances, by instance.
     grouped: BTreeMap<String, Place>,
+}
+
+/// A virtual server whose addresses are on this host.
+pub(super) struct Follower {
+    /// Where it says so.
+    pub(super) place: Place,
+    /// They are where this instance is master; `None` for those that are on a device for good.
+    pub(super) instance: Option<String>,
+    /// Its number.
+    pub(super) virtual_server: usize,
 }
 
 /// One instance, before its virtual servers are known.
@@ -272,20 +282,25 @@ impl<'t> Routers<'t> {
         true
     }
 
-    /// A virtual server whose addresses are where an instance is master.
-    pub(super) fn refer(&mut self, reader: &mut Reader, item: &Item<'_>, services: &[ServiceKey]) {
-        let Some(name) = reader.string(item, "vrrp_instance") else {
+    /// Takes in what a virtual server says about where its addresses are.
+    pub(super) fn follow(&mut self, reader: &mut Reader, follower: &Follower, virtual_servers: &[VirtualServer]) {
+        let Some(server) = virtual_servers.get(follower.virtual_server) else {
             return;
         };
-        let at = item.span().start;
+        reader.file = follower.place.file;
+        match &follower.instance {
+            Some(name) => self.refer(reader, follower.place.offset, name, &server.services),
+            None => self.keep_apart(reader, follower.place.offset, &server.services),
+        }
+    }
+
+    /// A virtual server whose addresses are where an instance is master.
+    fn refer(&mut self, reader: &mut Reader, at: usize, name: &str, services: &[ServiceKey]) {
         if services.iter().all(|service| service.address().is_none()) {
             if !services.is_empty() {
                 let text = "a fwmark service has no address that could follow a `vrrp_instance`";
-                reader.error(
-                    at,
-                    text,
-                    "take it out; list the addresses in the instance's `virtual_address`",
-                );
+                let hint = "take it out; list the addresses in the instance's `virtual_address`";
+                reader.error(at, text, hint);
             }
             return;
         }
@@ -325,16 +340,11 @@ impl<'t> Routers<'t> {
     }
 
     /// A virtual server that keeps its addresses on a device for good.
-    pub(super) fn keep_apart(&self, reader: &mut Reader, item: &Item<'_>, services: &[ServiceKey]) {
+    fn keep_apart(&self, reader: &mut Reader, at: usize, services: &[ServiceKey]) {
         for address in services.iter().filter_map(ServiceKey::address) {
             if let Some(first) = self.addresses.get(&(address, None)) {
                 let text = format!("{address} follows a vrrp_instance and is on a `device` for good");
-                reader.second(
-                    item.span().start,
-                    *first,
-                    text,
-                    "write `vrrp_instance` in place of `device`",
-                );
+                reader.second(at, *first, text, "write `vrrp_instance` in place of `device`");
                 return;
             }
         }

@@ -35,6 +35,7 @@ use super::service_manager::notify;
 use super::state::{self, Pace, StateFile};
 use super::wishes::{self, WishesFile};
 use super::{addresses, control, handover, host, memory, presence, report, upgrade as program};
+use crate::config::Problems;
 use crate::control::{Listener, Patience, SOCKET_NAME};
 use crate::director::{self, Director, Now, Settings, Wishlist};
 use crate::model::control::{EventKind, EventRecord, Level};
@@ -266,8 +267,8 @@ impl Shell {
             let _ = stirred.send(Message::FilesStirred);
         }));
         self.remember();
-        let loaded = self.begin(loaded);
-        let config = prepare(loaded, &self.kernel, self.options.observe).await;
+        let Loaded { config, warnings, .. } = self.begin(loaded);
+        let config = prepare(config, &warnings, &self.kernel, self.options.observe).await;
         // Whoever is not to be probed yet is not probed even once.
         if wants_presence(&config)
             && let Ok(addresses) = presence::addresses().await
@@ -564,12 +565,12 @@ fn wants_presence(config: &Config) -> bool {
 }
 
 /// Says what is doubtful in a configuration, and makes this host's settings as it wants them.
-async fn prepare(loaded: Loaded, kernel: &ipvs::Handle, observe: bool) -> Arc<Config> {
-    for warning in loaded.warnings.iter() {
+async fn prepare(config: Config, warnings: &Problems, kernel: &ipvs::Handle, observe: bool) -> Arc<Config> {
+    for warning in warnings {
         warn!("{warning}");
     }
-    host::prepare(&loaded.config, kernel, observe).await;
-    Arc::new(loaded.config)
+    host::prepare(&config, kernel, observe).await;
+    Arc::new(config)
 }
 
 async fn sleep_until(at: Option<std::time::Instant>) {

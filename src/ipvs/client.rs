@@ -469,4 +469,6 @@ fn is(error: &io::Error, errno: Errno) -> bool {
 }
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod tests;

@@ -119,22 +119,22 @@ fn message(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// An acknowledgement, or a refusal; the request's header stands for the request.
-fn acknowledged(sequence: u32, errno: i32) -> Vec<u8> {
+pub(super) fn acknowledged(sequence: u32, errno: i32) -> Vec<u8> {
     let mut payload = (-errno).to_ne_bytes().to_vec();
     payload.extend_from_slice(&message(FAMILY, 1, sequence, &[]));
     message(2, 0, sequence, &payload)
 }
 
-fn data(sequence: u32, attributes: &[u8]) -> Vec<u8> {
+pub(super) fn data(sequence: u32, attributes: &[u8]) -> Vec<u8> {
     message(FAMILY, 2, sequence, &[&[1, 1, 0, 0], attributes].concat())
 }
 
-fn done(sequence: u32, errno: i32) -> Vec<u8> {
+pub(super) fn done(sequence: u32, errno: i32) -> Vec<u8> {
     message(3, 2, sequence, &(-errno).to_ne_bytes())
 }
 
 /// The same answer with the mark of an interrupted dump.
-fn interrupted(mut answer: Vec<u8>) -> Vec<u8> {
+pub(super) fn interrupted(mut answer: Vec<u8>) -> Vec<u8> {
     answer[6] |= 0x10;
     answer
 }
