@@ -12,7 +12,7 @@ use std::sync::Arc;
 use ipvsd::config::{Both, Outcome, Problems, Source, Sources, has_wildcard, name_matches, parse, parse_once};
 use ipvsd::model::{
     CheckSpec, Config, ForeignDestinations, IntervalFrom, Jitter, Notify, Origin, PoolPolicy, ProbeKind, ReturnMode,
-    ServiceFlags, Via,
+    ServiceFlags, Via, VrrpAddress, VrrpSpec,
 };
 use proptest::prelude::*;
 
@@ -187,6 +187,39 @@ fn show_policy(out: &mut String, policy: &PoolPolicy) {
     show_notify(out, "  quorum", quorum_notify);
 }
 
+fn show_vrrp(out: &mut String, instance: &VrrpSpec) {
+    writeln!(
+        out,
+        "vrrp_instance {} on {} {} virtual_router_id {} version {} priority {} every {:?}",
+        instance.name,
+        instance.interface,
+        instance.family,
+        instance.virtual_router_id,
+        instance.version,
+        instance.priority,
+        instance.advert_interval
+    )
+    .unwrap();
+    writeln!(
+        out,
+        "  starts as master {} preempt {} after {:?} password {:?} source {:?} peers {:?} checksum {:?}",
+        instance.starts_as_master,
+        instance.preempt,
+        instance.preempt_delay,
+        instance.password.map(|password| password.0),
+        instance.source,
+        instance.peers,
+        instance.checksum
+    )
+    .unwrap();
+    writeln!(out, "  {:?}", instance.garp).unwrap();
+    for address in &instance.addresses {
+        let VrrpAddress { scope, label, .. } = address;
+        let excluded = if address.unadvertised { " excluded" } else { "" };
+        writeln!(out, "  {address} scope {scope} label {label:?}{excluded}").unwrap();
+    }
+}
+
 fn show_config(out: &mut String, config: &Config) {
     if *config == Config::default() {
         writeln!(out, "(nothing)").unwrap();
@@ -239,6 +272,12 @@ fn show_config(out: &mut String, config: &Config) {
             show_notify(out, "    notify", &real.notify);
             show_checks(out, &real.checks);
         }
+    }
+    for instance in &config.vrrp_instances {
+        show_vrrp(out, instance);
+    }
+    for group in &config.vrrp_sync_groups {
+        writeln!(out, "vrrp_sync_group {} of {}", group.name, group.instances.join(", ")).unwrap();
     }
     if config.ipvs.flush_on_stop {
         writeln!(out, "flush_on_stop").unwrap();

@@ -11,7 +11,7 @@
 //! | `halves` | a large configuration in two halves at the same time |
 //! | `reader`, `hints` | typed access to values, what an unknown word most likely means |
 //! | `address`, `duration` | the small grammars inside strings |
-//! | `checks`, `virtual_server`, `service`, `pool`, `policy`, `command`, `forwarding`, `settings` | the tables and their rules |
+//! | `checks`, `vrrp`, `virtual_server`, `service`, `pool`, `policy`, `command`, `forwarding`, `settings` | the tables and their rules |
 
 mod address;
 mod checks;
@@ -30,6 +30,7 @@ mod settings;
 mod sources;
 mod tree;
 mod virtual_server;
+mod vrrp;
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -49,6 +50,7 @@ use self::pool::Front;
 use self::problem::{Ground, Place};
 use self::reader::{Item, Reader};
 use self::settings::SettingsSeen;
+use self::vrrp::Routers;
 use crate::model::{Config, RealServer, ServiceKey, VirtualServer};
 
 /// How deep files may include files.
@@ -111,15 +113,16 @@ fn read<'s>(sources: &'s Sources, means: &impl Both) -> (Outcome, Vec<File<'s>>)
 
     let mut config = Config::default();
     let mut checks = NamedChecks::default();
+    let mut routers = Routers::default();
     let mut seen = SettingsSeen::default();
-    let mut walks: Vec<(usize, [Option<&Item<'_>>; 8])> = Vec::with_capacity(files.len());
+    let mut walks: Vec<(usize, [Option<&Item<'_>>; 10])> = Vec::with_capacity(files.len());
     for (number, file) in files.iter().enumerate() {
         reader.file = number;
         if let Some(table) = &file.table {
             walks.push((number, reader.fields(table, Scope::Top)));
         }
     }
-    for (number, [named, control, host, _, ipvs, reconcile, reload, _]) in &walks {
+    for (number, [named, control, host, _, ipvs, reconcile, reload, instances, _, _]) in &walks {
         reader.file = *number;
         if let Some(item) = named {
             checks.read(&mut reader, item);
@@ -139,6 +142,9 @@ fn read<'s>(sources: &'s Sources, means: &impl Both) -> (Outcome, Vec<File<'s>>)
         if let Some(item) = reload {
             settings::read_reload(&mut reader, &mut seen, item, &mut config);
         }
+        if let Some(item) = instances {
+            routers.read_instances(&mut reader, item);
+        }
     }
     let lists = walks
         .iter()
@@ -146,6 +152,21 @@ fn read<'s>(sources: &'s Sources, means: &impl Both) -> (Outcome, Vec<File<'s>>)
     let tables = halves::tables(&mut reader, &lists.collect::<Vec<_>>());
     let bytes = files.iter().map(|file| file.bytes.len()).sum();
     let assembly = halves::assemble(&mut reader, &mut checks, &tables, bytes, means);
+    // Whose addresses are there for good is held against all that move.
+    let (moving, staying): (Vec<_>, Vec<_>) = assembly
+        .followers
+        .iter()
+        .partition(|follower| follower.instance.is_some());
+    for follower in moving.into_iter().chain(staying) {
+        routers.follow(&mut reader, follower, &assembly.virtual_servers);
+    }
+    for (number, [.., groups, _]) in &walks {
+        reader.file = *number;
+        if let Some(item) = groups {
+            routers.read_groups(&mut reader, item);
+        }
+    }
+    (config.vrrp_instances, config.vrrp_sync_groups) = routers.finish(&mut reader);
     assembly.warn_of_chains(&mut reader);
     checks.warn_unused(&mut reader);
     warn_if_nothing_is_served(&mut reader, &walks);
@@ -433,8 +454,12 @@ fn tidy(path: &str) -> PathBuf {
 }
 
 /// A file that lost its content must not look like the wish to serve nothing.
-fn warn_if_nothing_is_served(reader: &mut Reader, walks: &[(usize, [Option<&Item<'_>>; 8])]) {
-    if walks.iter().any(|(_, [.., virtual_servers])| virtual_servers.is_some()) {
+fn warn_if_nothing_is_served(reader: &mut Reader, walks: &[(usize, [Option<&Item<'_>>; 10])]) {
+    let moves_addresses = |fields: &[Option<&Item<'_>>; 10]| matches!(fields, [.., Some(_), _, _]);
+    if walks
+        .iter()
+        .any(|(_, fields)| matches!(fields, [.., Some(_)]) || moves_addresses(fields))
+    {
         return;
     }
     reader.file = 0;

@@ -14,6 +14,7 @@ use super::pool::{self, Front};
 use super::problem::Place;
 use super::reader::{Item, Reader, shorten};
 use super::service::{is_udp_or_mark, read_flags, read_persistence, read_scheduler, read_services};
+use super::vrrp::Follower;
 use crate::model::{Family, Forwarding, ServerDefaults, ServiceFlags, ServiceKey, ServiceSpec, VirtualServer};
 
 /// The most characters of a name.
@@ -27,6 +28,8 @@ pub(super) struct Assembly<'t> {
     names: HashMap<&'t str, Place>,
     services: HashMap<ServiceKey, Place>,
     addresses: HashMap<IpAddr, usize>,
+    /// Virtual servers whose addresses are on this host, for good or as a virtual router's.
+    pub(super) followers: Vec<Follower>,
     /// Real servers by address, with their place and their virtual server's number.
     servers: Vec<(IpAddr, Place, usize)>,
 }
@@ -59,6 +62,11 @@ impl<'t> Assembly<'t> {
         let servers = later.servers.into_iter();
         self.servers
             .extend(servers.map(|(address, place, number)| (address, place, first + number)));
+        let followers = later.followers.into_iter().map(|follower| Follower {
+            virtual_server: first + follower.virtual_server,
+            ..follower
+        });
+        self.followers.extend(followers);
         self.virtual_servers.extend(later.virtual_servers);
         Some(())
     }
@@ -105,6 +113,7 @@ impl<'t> Assembly<'t> {
             inhibit_on_failure,
             check,
             device,
+            vrrp_instance,
             real_server,
         ] = reader.pick(table, Scope::VirtualServer);
         reader.report_unknown(table, &[Scope::VirtualServer, Scope::PoolKeys]);
@@ -171,6 +180,22 @@ impl<'t> Assembly<'t> {
             );
         }
         let forwarding = forwarding::read(reader, forward, tun, Forwarding::Nat);
+        if let (Some(_), Some(item)) = (device, vrrp_instance) {
+            reader.error(
+                item.span().start,
+                "a virtual_server has a `device` or a `vrrp_instance`, not both",
+                "with `device` its addresses are here for good, with `vrrp_instance` where the master is",
+            );
+        } else if let Some(item) = device.or(vrrp_instance) {
+            let instance = vrrp_instance.and_then(|item| reader.string(item, "vrrp_instance"));
+            if device.is_some() || instance.is_some() {
+                self.followers.push(Follower {
+                    place: reader.place(item.span().start),
+                    instance: instance.map(str::to_owned),
+                    virtual_server: number,
+                });
+            }
+        }
         let device = device.and_then(|item| read_device(reader, item, by_mark));
         let inhibit = inhibit_on_failure.and_then(|item| {
             let inhibit = reader.boolean(item, "inhibit_on_failure")?;
