@@ -12,7 +12,7 @@ use std::sync::Arc;
 use ipvsd::config::{Both, Outcome, Problems, Source, Sources, has_wildcard, name_matches, parse, parse_once};
 use ipvsd::model::{
     CheckSpec, Config, ForeignDestinations, IntervalFrom, Jitter, Notify, Origin, PoolPolicy, ProbeKind, ReturnMode,
-    ServiceFlags, Via, VrrpAddress, VrrpSpec,
+    ServiceFlags, Via, VrrpAddress, VrrpSpec, VrrpTracked,
 };
 use proptest::prelude::*;
 
@@ -213,6 +213,12 @@ fn show_vrrp(out: &mut String, instance: &VrrpSpec) {
     )
     .unwrap();
     writeln!(out, "  {:?}", instance.garp).unwrap();
+    for track in &instance.tracks {
+        match &track.what {
+            VrrpTracked::Script(script) => writeln!(out, "  tracks {script:?} weight {}", track.weight).unwrap(),
+            what => writeln!(out, "  tracks {what} weight {}", track.weight).unwrap(),
+        }
+    }
     for address in &instance.addresses {
         let VrrpAddress { scope, label, .. } = address;
         let excluded = if address.unadvertised { " excluded" } else { "" };

@@ -75,10 +75,16 @@ pub(super) enum Scope {
     VrrpAddress,
     /// `[[vrrp_sync_group]]`.
     VrrpSyncGroup,
+    /// One of `track_interface`.
+    TrackInterface,
+    /// One of `track_quorum`.
+    TrackQuorum,
+    /// One of `track_script`.
+    TrackScript,
 }
 
 impl Scope {
-    const ALL: [Self; 34] = [
+    const ALL: [Self; 37] = [
         Self::Top,
         Self::Ipvs,
         Self::Timeouts,
@@ -113,6 +119,9 @@ impl Scope {
         Self::VrrpInstance,
         Self::VrrpAddress,
         Self::VrrpSyncGroup,
+        Self::TrackInterface,
+        Self::TrackQuorum,
+        Self::TrackScript,
     ];
 
     /// The keys it has.
@@ -272,7 +281,13 @@ impl Scope {
                 "garp_master_refresh_repeat",
                 "garp_lower_prio_repeat",
                 "virtual_address",
+                "track_interface",
+                "track_quorum",
+                "track_script",
             ],
+            Self::TrackInterface => &["interface", "weight"],
+            Self::TrackQuorum => &["virtual_server", "weight"],
+            Self::TrackScript => &["argv", "user", "interval", "timeout", "rise", "fall", "weight"],
             Self::VrrpAddress => &["address", "device", "scope", "label", "excluded"],
             Self::VrrpSyncGroup => &["name", "instances"],
         }
@@ -283,6 +298,11 @@ impl Scope {
         Self::ALL
             .into_iter()
             .any(|other| other != self && other.keys().contains(&key))
+    }
+
+    /// Whether it is a part of what a virtual router tracks.
+    const fn is_tracked(self) -> bool {
+        matches!(self, Self::TrackInterface | Self::TrackQuorum | Self::TrackScript)
     }
 
     /// What the table is called in a sentence.
@@ -339,6 +359,9 @@ impl Scope {
             Self::VrrpInstance => "a vrrp_instance",
             Self::VrrpAddress => "a virtual_address",
             Self::VrrpSyncGroup => "a vrrp_sync_group",
+            Self::TrackInterface => "track_interface",
+            Self::TrackQuorum => "track_quorum",
+            Self::TrackScript => "track_script",
         }
     }
 }
@@ -485,12 +508,14 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
     ("accept", "ipvsd always takes what is sent to its virtual addresses"),
     ("no_accept", NOT_YET),
     ("use_vmac", NOT_YET),
-    ("track_interface", NOT_YET),
-    ("track_script", NOT_YET),
     ("track_process", NOT_YET),
     ("virtual_routes", NOT_YET),
     ("virtual_rules", NOT_YET),
-    ("vrrp_script", NOT_YET),
+    (
+        "vrrp_script",
+        "here: track_script = [{ argv = [\"/path\", \"argument\"], weight = -20 }], in a vrrp_instance",
+    ),
+    ("vrrp_track_process", NOT_YET),
     ("notify_master", NOT_YET),
     ("notify_backup", NOT_YET),
     ("notify_fault", NOT_YET),
@@ -522,6 +547,8 @@ pub(super) fn unknown_key(scopes: &[Scope], key: &str) -> String {
     let homes: Vec<_> = Scope::ALL
         .into_iter()
         .filter(|home| !scopes.contains(home) && home.keys().contains(&key))
+        // What is tracked is far from everything else that has such words.
+        .filter(|home| !home.is_tracked() || scope == Scope::VrrpInstance)
         .map(Scope::name)
         .collect();
     match homes.is_empty() {

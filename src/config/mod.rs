@@ -28,6 +28,7 @@ mod reader;
 mod service;
 mod settings;
 mod sources;
+mod track;
 mod tree;
 mod virtual_server;
 mod vrrp;
@@ -67,7 +68,7 @@ pub enum Outcome {
     /// It can be used.
     Parsed {
         /// What it means.
-        config: Config,
+        config: Box<Config>,
         /// What somebody should look at.
         warnings: Problems,
     },
@@ -166,7 +167,7 @@ fn read<'s>(sources: &'s Sources, means: &impl Both) -> (Outcome, Vec<File<'s>>)
             routers.read_groups(&mut reader, item);
         }
     }
-    (config.vrrp_instances, config.vrrp_sync_groups) = routers.finish(&mut reader);
+    (config.vrrp_instances, config.vrrp_sync_groups) = routers.finish(&mut reader, &assembly.virtual_servers);
     assembly.warn_of_chains(&mut reader);
     checks.warn_unused(&mut reader);
     warn_if_nothing_is_served(&mut reader, &walks);
@@ -177,7 +178,7 @@ fn read<'s>(sources: &'s Sources, means: &impl Both) -> (Outcome, Vec<File<'s>>)
     let outcome = match problems.has_errors() {
         true => Outcome::Refused(problems),
         false => Outcome::Parsed {
-            config,
+            config: Box::new(config),
             warnings: problems,
         },
     };

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::hints::Scope;
 use super::problem::Place;
 use super::reader::{Item, Reader, shorten};
+use super::track;
 use super::tree::{Table, Value};
 use crate::model::{
     AddressScope, Family, Garp, ServiceKey, VirtualServer, VrrpAddress, VrrpChecksum, VrrpPassword, VrrpSpec,
@@ -57,6 +58,8 @@ struct Draft {
     spec: VrrpSpec,
     /// What its addresses of other settings were given as; none yet where virtual servers bring them.
     family: Option<Family>,
+    /// The virtual servers whose quorum it tracks, and where it says so.
+    quorums: Vec<(Place, String)>,
     /// It has something in `virtual_address`, whatever that is.
     listed: bool,
 }
@@ -90,6 +93,9 @@ impl<'t> Routers<'t> {
             garp_master_refresh_repeat,
             garp_lower_prio_repeat,
             virtual_address,
+            track_interface,
+            track_quorum,
+            track_script,
         ] = reader.fields(table, Scope::VrrpInstance);
         let name = match name {
             Some(item) => read_name(reader, item, "vrrp_instances", &mut self.names),
@@ -148,6 +154,7 @@ impl<'t> Routers<'t> {
             checksum: VrrpChecksum::default(),
             garp: Garp::default(),
             addresses: Vec::new(),
+            tracks: Vec::new(),
         };
         if let Some(interval) = advert_int.and_then(|item| read_interval(reader, item, version)) {
             spec.advert_interval = interval;
@@ -202,6 +209,16 @@ impl<'t> Routers<'t> {
         if let Some(item) = virtual_address {
             self.read_addresses(reader, item, &mut spec, &mut family);
         }
+        let mut quorums = Vec::new();
+        if let Some(item) = track_interface {
+            track::read_interfaces(reader, item, &mut spec);
+        }
+        if let Some(item) = track_quorum {
+            quorums = track::read_quorums(reader, item, &mut spec);
+        }
+        if let Some(item) = track_script {
+            track::read_scripts(reader, item, &mut spec);
+        }
         if version == VrrpVersion::V2 && family == Some(Family::Inet6) {
             let hint = "take `version = 2` out: IPv6 needs version 3";
             reader.error(at, "VRRP version 2 is for IPv4 only", hint);
@@ -225,6 +242,7 @@ impl<'t> Routers<'t> {
             place,
             spec,
             family,
+            quorums,
             listed: virtual_address.is_some_and(|item| reader.one_or_list(item).next().is_some()),
         });
     }
@@ -404,13 +422,31 @@ impl<'t> Routers<'t> {
     }
 
     /// What the tables mean, once all are read.
-    pub(super) fn finish(self, reader: &mut Reader) -> (Vec<Arc<VrrpSpec>>, Vec<VrrpSyncGroup>) {
+    pub(super) fn finish(
+        self,
+        reader: &mut Reader,
+        virtual_servers: &[VirtualServer],
+    ) -> (Vec<Arc<VrrpSpec>>, Vec<VrrpSyncGroup>) {
         let mut specs = Vec::with_capacity(self.drafts.len());
         for Draft {
-            place, spec, listed, ..
+            place,
+            spec,
+            listed,
+            quorums,
+            ..
         } in self.drafts
         {
             reader.file = place.file;
+            for (place, name) in quorums {
+                if !virtual_servers.iter().any(|server| server.name == name) {
+                    let text = format!("there is no virtual_server \"{}\"", shorten(&name));
+                    reader.error_at(
+                        place,
+                        text,
+                        "its quorum can be tracked where it is in this configuration",
+                    );
+                }
+            }
             if spec.addresses.is_empty() && !listed && !spec.name.is_empty() {
                 let hint = "add virtual_address = [\"192.0.2.100/24\"], or name the instance in a virtual_server";
                 let text = format!("vrrp_instance \"{}\" has no virtual address", shorten(&spec.name));

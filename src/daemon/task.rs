@@ -39,7 +39,7 @@ use crate::config::Problems;
 use crate::control::{Listener, Patience, SOCKET_NAME};
 use crate::director::{self, Director, Now, Settings, Wishlist};
 use crate::model::control::{EventKind, EventRecord, Level};
-use crate::model::{Action, Config, Event, HoldId, Instant, Owned, StepOutcome, UnixTime, VirtualAddress};
+use crate::model::{Action, Config, Event, HoldId, Instant, Owned, StepOutcome, Transition, UnixTime, VirtualAddress};
 use crate::{checkers, ipvs, net, process};
 
 use plan::Rehearse;
@@ -396,6 +396,7 @@ impl Shell {
         self.reloads.config = Arc::clone(&config);
         self.configure_routers(&config);
         self.take_over(&config);
+        self.tell_quorums();
     }
 
     /// Takes over what files say, with what operators have made of it.
@@ -539,6 +540,9 @@ impl Shell {
             }),
             Action::Report(transition) => {
                 report::report(&transition);
+                if let Transition::QuorumChanged { .. } = &transition {
+                    self.tell_quorums();
+                }
                 self.journal.push(director::event_of(&transition, control::unix_time()));
             }
             Action::AnnounceReady => {

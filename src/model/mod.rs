@@ -96,5 +96,6 @@ pub use tls_probe::{TlsProbe, TlsSettings, Trust};
 pub use unix_time::{ParseTimeError, UnixTime};
 pub use vrrp::{
     Garp, VrrpAction, VrrpAddress, VrrpAdvert, VrrpAuthentication, VrrpChange, VrrpChecksum, VrrpEvent, VrrpGroupOrder,
-    VrrpPassword, VrrpReason, VrrpRefusal, VrrpSpec, VrrpState, VrrpSyncGroup, VrrpTracking, VrrpVersion,
+    VrrpPassword, VrrpReason, VrrpRefusal, VrrpScript, VrrpSpec, VrrpState, VrrpSyncGroup, VrrpTrack, VrrpTracked,
+    VrrpTracking, VrrpVersion,
 };

@@ -131,6 +131,56 @@ pub struct VrrpSpec {
     pub garp: Garp,
     /// The addresses that are where the master is, in the order of the file.
     pub addresses: Vec<VrrpAddress>,
+    /// What has to work beside its own interface.
+    pub tracks: Vec<VrrpTrack>,
+}
+
+/// Something that an instance tracks, and what its failure means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VrrpTrack {
+    /// What.
+    pub what: VrrpTracked,
+    /// -253 to 253. 0: its failure forbids to be master. Below: added to the priority while it fails. Above: added while
+    /// it works.
+    pub weight: i32,
+}
+
+/// What can be tracked. What is not known yet counts as working.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum VrrpTracked {
+    /// An interface of this host, up and with a carrier.
+    Interface(String),
+    /// The quorum of a virtual server, by its name.
+    Quorum(String),
+    /// A program of the user's that ends with 0.
+    Script(Arc<VrrpScript>),
+}
+
+impl fmt::Display for VrrpTracked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interface(name) => write!(f, "interface {name}"),
+            Self::Quorum(name) => write!(f, "the quorum of {name}"),
+            Self::Script(script) => f.write_str(script.argv.first().map_or("a script", String::as_str)),
+        }
+    }
+}
+
+/// A program that is run again and again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VrrpScript {
+    /// Its absolute path and its arguments.
+    pub argv: Vec<String>,
+    /// As whom.
+    pub user: String,
+    /// How often, 100 ms to 1 h.
+    pub interval: Duration,
+    /// It has failed when it has not ended by then; it is killed with all that it has started.
+    pub timeout: Duration,
+    /// So many successes in a row after a failure make it work again.
+    pub rise: u32,
+    /// So many failures in a row make it fail.
+    pub fall: u32,
 }
 
 impl VrrpSpec {

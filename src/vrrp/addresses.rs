@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use crate::model::{AddressScope, Family, HostAddress, Link, VirtualAddress, VrrpAddress, VrrpSpec};
+use crate::model::{AddressScope, Family, HostAddress, Link, VirtualAddress, VrrpAddress, VrrpSpec, VrrpTracked};
 use crate::net::neighbour::{self, Burst};
 use crate::net::{AddOptions, Change, HostNetwork, NetError, links};
 
@@ -42,6 +42,8 @@ pub(super) struct Facts {
     pub(super) found: bool,
     /// Addresses that it holds are not here.
     pub(super) missing: bool,
+    /// The interfaces that it tracks and that do not work.
+    pub(super) lost: BTreeSet<String>,
 }
 
 /// Carries out orders until there is nobody to give one. `tell` is told what an instance has to know, first of all and
@@ -184,6 +186,14 @@ impl Keeper {
                 source,
                 found: spec.addresses.iter().any(is_here),
                 missing: !held.iter().all(is_here),
+                lost: spec
+                    .tracks
+                    .iter()
+                    .filter_map(|track| match &track.what {
+                        VrrpTracked::Interface(name) if !working.contains(name) => Some(name.clone()),
+                        VrrpTracked::Interface(_) | VrrpTracked::Quorum(_) | VrrpTracked::Script(_) => None,
+                    })
+                    .collect(),
             };
             self.troubled |= facts.missing;
             if facts.missing || self.told.get(&spec.name) != Some(&facts) {

@@ -23,6 +23,9 @@ const DOWN_ADVERTS: u32 = 3;
 /// The priority of whoever yields: nobody does so for it.
 const LAST_WORD: u8 = 1;
 
+/// How long whoever yields keeps serving at most: a new master says so first, and puts the addresses on after that.
+const GRACE: Duration = Duration::from_millis(200);
+
 /// An address that somebody takes away again and again is put back this often.
 const REPAIR: Duration = Duration::from_secs(1);
 
@@ -56,6 +59,10 @@ pub struct Instance {
     holding: bool,
     /// How long they stay there although it is not master.
     lingers: Option<Instant>,
+    /// A process before this one has left them, or this one was away: they may be somebody else's by now.
+    stale: bool,
+    /// They are given up to a master that was heard; whether it is then told so.
+    ceding: Option<bool>,
     /// Neighbours may have learnt the addresses from here, and no other master knows of it.
     owes_a_word: bool,
     /// An operator has handed over.
@@ -116,6 +123,8 @@ impl Instance {
             group_fault: false,
             holding: false,
             lingers: None,
+            stale: false,
+            ceding: None,
             owes_a_word: false,
             stepped_down: false,
             #[cfg(test)]
@@ -275,6 +284,7 @@ impl Instance {
             && !mistaken!(self, SpeaksAfterPause)
         {
             self.linger(now);
+            self.stale = true;
             self.listen(VrrpReason::Paused, now, out);
         }
     }
@@ -284,7 +294,7 @@ impl Instance {
             return;
         }
         self.holding = addresses_found;
-        self.owes_a_word = addresses_found;
+        (self.stale, self.owes_a_word) = (addresses_found, addresses_found);
         if addresses_found {
             self.linger(now);
         }
@@ -510,10 +520,12 @@ impl Instance {
         let priority = self.priority();
         match &mut self.phase {
             Phase::Initialize => {}
-            Phase::Fault if advert.priority > 0 => self.cede(advert, out),
+            Phase::Fault if advert.priority > 0 => self.cede(advert, now, out),
             Phase::Ended if advert.priority > 0 => {
-                self.cede(advert, out);
-                self.end(out);
+                self.cede(advert, now, out);
+                if !self.holding {
+                    self.end(out);
+                }
             }
             Phase::Fault | Phase::Ended => {}
             Phase::Backup(_) => self.hear_as_backup(source, advert, now, out),
@@ -536,7 +548,7 @@ impl Instance {
                     self.listen(reason, now, out);
                     self.heed(source, advert, now);
                     if !mistaken!(self, KeepsAddresses) {
-                        self.cede(advert, out);
+                        self.cede(advert, now, out);
                     }
                 } else {
                     self.tell_off(now, out);
@@ -561,7 +573,7 @@ impl Instance {
         }
         // There is a master, so the addresses are its.
         if !mistaken!(self, KeepsLeftovers) {
-            self.cede(advert, out);
+            self.cede(advert, now, out);
         }
         let Phase::Backup(listening) = &mut self.phase else {
             return;
@@ -603,11 +615,25 @@ impl Instance {
         }
     }
 
-    /// Leaves the addresses to the master that was heard. Neighbours that have learnt them from here are told by it: a
-    /// last advert of the lowest priority makes it announce them again, keepalived too.
-    fn cede(&mut self, advert: &VrrpAdvert, out: &mut Vec<VrrpAction>) {
+    /// Leaves the addresses to the master that was heard: in a moment where that may have just become one, at once where
+    /// it may have been one for long.
+    fn cede(&mut self, advert: &VrrpAdvert, now: Instant, out: &mut Vec<VrrpAction>) {
+        let tells = advert.priority > LAST_WORD;
+        if self.holding && !self.stale {
+            if self.ceding.is_none() {
+                self.ceding = Some(tells);
+                self.lingers = Some(now + GRACE.min(self.spec.advert_interval / 2));
+            }
+            return;
+        }
         self.release(out);
-        if std::mem::take(&mut self.owes_a_word) && advert.priority > LAST_WORD {
+        self.say_last_word(tells, out);
+    }
+
+    /// Neighbours that have learnt the addresses from here are told by the master: an advert of the lowest priority makes
+    /// it announce them again, keepalived too.
+    fn say_last_word(&mut self, tells: bool, out: &mut Vec<VrrpAction>) {
+        if std::mem::take(&mut self.owes_a_word) && tells {
             out.push(VrrpAction::SendAdvert { priority: LAST_WORD });
         }
     }
@@ -689,7 +715,11 @@ impl Instance {
             }
         }
         if self.lingers.is_some_and(|until| now >= until) {
+            let told = self.ceding;
             self.release(out);
+            if let Some(tells) = told {
+                self.say_last_word(tells, out);
+            }
             if matches!(self.phase, Phase::Ended) {
                 self.end(out);
             }
@@ -722,18 +752,18 @@ impl Instance {
 
     /// Lets the addresses stay until a successor is heard, or until there is none.
     fn linger(&mut self, now: Instant) {
+        self.ceding = None;
         self.lingers = self.holding.then(|| now + self.master_down(self.spec.advert_interval));
     }
 
     fn hold(&mut self, out: &mut Vec<VrrpAction>) {
-        self.holding = true;
-        self.owes_a_word = true;
-        self.lingers = None;
+        (self.holding, self.owes_a_word) = (true, true);
+        (self.stale, self.ceding, self.lingers) = (false, None, None);
         out.push(VrrpAction::AddAddresses);
     }
 
     fn release(&mut self, out: &mut Vec<VrrpAction>) {
-        self.lingers = None;
+        (self.stale, self.ceding, self.lingers) = (false, None, None);
         if std::mem::take(&mut self.holding) {
             out.push(VrrpAction::RemoveAddresses);
         }

@@ -28,10 +28,10 @@ use super::complaints::Complaints;
 use super::packet::{self, Envelope};
 use super::routers::Wanted;
 use super::socket::{Listener, Received, Speaker, group};
-use super::{Instance, Routers};
+use super::{Instance, Routers, tracking};
 use crate::model::{
     Family, Instant, VrrpAction, VrrpAdvert, VrrpAuthentication, VrrpChange, VrrpEvent, VrrpSpec, VrrpState,
-    VrrpSyncGroup,
+    VrrpSyncGroup, VrrpTracked, VrrpTracking,
 };
 
 /// Packets of one socket that are read before the others' turn.
@@ -70,6 +70,8 @@ pub struct Shown {
     pub holds: bool,
     /// Why it cannot speak.
     pub trouble: Option<String>,
+    /// What it tracks and what has failed of it.
+    pub failing: Vec<String>,
 }
 
 /// When each instance that is master has sent its last advert, by a clock that all processes of this host have in common:
@@ -90,6 +92,7 @@ enum Command {
     Configure(Vec<Arc<VrrpSpec>>, Vec<VrrpSyncGroup>, Spoken),
     Facts(String, Facts),
     StepDown(String),
+    Tracked(VrrpTracked, bool),
     Spoken(Sender<Spoken>),
     Stop(oneshot::Sender<()>),
 }
@@ -129,6 +132,7 @@ pub fn start(tell: impl Fn(News) + Send + 'static) -> io::Result<Handle> {
         listeners: BTreeMap::new(),
         addresses: to_addresses,
         complaints: Complaints::default(),
+        tracked: BTreeMap::new(),
         spoken: Spoken::new(),
         retry: None,
         stopping: None,
@@ -152,6 +156,11 @@ impl Handle {
     /// Hands an instance, and its group, over to another router.
     pub fn step_down(&self, name: &str) {
         self.send(Command::StepDown(name.to_owned()));
+    }
+
+    /// Something that instances track works, or does not.
+    pub fn tracked(&self, what: VrrpTracked, works: bool) {
+        self.send(Command::Tracked(what, works));
     }
 
     /// When each master has spoken last, for the process that takes this one's place; empty where the thread does not
@@ -198,6 +207,8 @@ struct Voice {
     speaker: Option<Speaker>,
     started: bool,
     trouble: Option<String>,
+    tracking: VrrpTracking,
+    failing: Vec<String>,
 }
 
 struct Task {
@@ -208,6 +219,8 @@ struct Task {
     listeners: BTreeMap<(String, Family), (u32, Listener)>,
     addresses: UnboundedSender<Order>,
     complaints: Complaints,
+    /// What has been told of what is tracked.
+    tracked: BTreeMap<VrrpTracked, bool>,
     spoken: Spoken,
     retry: Option<Instant>,
     stopping: Option<oneshot::Sender<()>>,
@@ -273,6 +286,10 @@ impl Task {
                     self.happen(&name, VrrpEvent::StepDown);
                 }
             }
+            Command::Tracked(what, works) => {
+                self.tracked.insert(what, works);
+                self.track_all();
+            }
             Command::Spoken(answer) => {
                 let spoke = |instance: &Instance| instance.spoke().map(|at| at.since_start());
                 let masters = self.routers.instances().filter_map(|(name, instance)| {
@@ -299,6 +316,15 @@ impl Task {
         }
         self.act(outcome.wanted);
         let _ = self.addresses.send(Order::Watch(self.specs()));
+        let specs = self.specs();
+        let wanted = |what: &VrrpTracked| {
+            specs
+                .iter()
+                .flat_map(|spec| &spec.tracks)
+                .any(|track| track.what == *what)
+        };
+        self.tracked.retain(|what, _| wanted(what));
+        self.track_all();
         self.open_all();
         self.show();
     }
@@ -329,6 +355,7 @@ impl Task {
             }
             voice.facts = facts;
         }
+        self.track(&name);
         if moved || !self.voices.get(&name).is_some_and(|voice| voice.started) {
             self.open(&name);
         }
@@ -336,6 +363,52 @@ impl Task {
             self.happen(&name, VrrpEvent::AddressMissing);
         }
         self.show();
+    }
+
+    fn track_all(&mut self) {
+        let names: Vec<_> = self.voices.keys().cloned().collect();
+        for name in names {
+            self.track(&name);
+        }
+    }
+
+    /// Sums up what an instance tracks, and tells it where that has changed.
+    fn track(&mut self, name: &Arc<str>) {
+        let Some(spec) = self.routers.get(name).map(|instance| Arc::clone(instance.spec())) else {
+            return;
+        };
+        let Some(voice) = self.voices.get_mut(name) else { return };
+        let works = |what: &VrrpTracked| match what {
+            VrrpTracked::Interface(interface) => !voice.facts.lost.contains(interface),
+            VrrpTracked::Quorum(_) | VrrpTracked::Script(_) => self.tracked.get(what).copied().unwrap_or(true),
+        };
+        let failing: Vec<_> = spec
+            .tracks
+            .iter()
+            .filter(|track| !works(&track.what))
+            .map(|track| track.what.to_string())
+            .collect();
+        let sum = tracking::sum(
+            spec.tracks
+                .iter()
+                .map(|track| tracking::part(works(&track.what), track.weight)),
+        );
+        if failing != voice.failing {
+            let text = match failing.is_empty() {
+                true => format!("virtual router {name}: all that it tracks works"),
+                false => format!(
+                    "virtual router {name} tracks what does not work: {}",
+                    failing.join(", ")
+                ),
+            };
+            (self.tell)(News::Warning(text));
+            voice.failing = failing;
+        }
+        if sum != voice.tracking {
+            voice.tracking = sum;
+            self.happen(name, VrrpEvent::Tracked(sum));
+            self.show();
+        }
     }
 
     fn open_all(&mut self) {
@@ -573,6 +646,11 @@ impl Task {
             master: instance.master(),
             holds: instance.holds_addresses(),
             trouble: self.voices.get(name).and_then(|voice| voice.trouble.clone()),
+            failing: self
+                .voices
+                .get(name)
+                .map(|voice| voice.failing.clone())
+                .unwrap_or_default(),
         });
         let shown: Vec<_> = shown.collect();
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;

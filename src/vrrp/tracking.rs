@@ -2,6 +2,45 @@
 
 use crate::model::VrrpTracking;
 
+/// What one thing that is tracked means for the priority.
+pub fn part(works: bool, weight: i32) -> VrrpTracking {
+    let (fault, weight) = match (weight, works) {
+        (0, works) => (!works, 0),
+        (1.., true) | (..=-1, false) => (false, weight),
+        (1.., false) | (..=-1, true) => (false, 0),
+    };
+    VrrpTracking { fault, weight }
+}
+
+/// Results in a row and what they come to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Verdict {
+    works: Option<bool>,
+    /// How many in a row have said otherwise.
+    others: u32,
+}
+
+impl Verdict {
+    /// Takes in a result; answers where the verdict is another one now. The first success is one at once.
+    pub fn take(&mut self, passed: bool, rise: u32, fall: u32) -> Option<bool> {
+        if self.works == Some(passed) {
+            self.others = 0;
+            return None;
+        }
+        self.others += 1;
+        let needed = match (passed, self.works) {
+            (true, None) => 1,
+            (true, Some(_)) => rise,
+            (false, _) => fall,
+        };
+        if self.others < needed {
+            return None;
+        }
+        (self.works, self.others) = (Some(passed), 0);
+        Some(passed)
+    }
+}
+
 /// Sums up what is tracked: any fault is a fault, weights are added.
 pub fn sum(parts: impl IntoIterator<Item = VrrpTracking>) -> VrrpTracking {
     parts
@@ -40,6 +79,42 @@ mod tests {
         for (priority, weight, effective) in cases {
             assert_eq!(effective_priority(priority, weight), effective, "{priority} {weight:+}");
         }
+    }
+
+    #[test]
+    fn weights_are_for_failures_or_for_what_works() {
+        let cases = [
+            (true, 0, (false, 0)),
+            (false, 0, (true, 0)),
+            (true, -30, (false, 0)),
+            (false, -30, (false, -30)),
+            (true, 30, (false, 30)),
+            (false, 30, (false, 0)),
+        ];
+        for (works, weight, (fault, sum)) in cases {
+            assert_eq!(
+                part(works, weight),
+                VrrpTracking { fault, weight: sum },
+                "{works} {weight:+}"
+            );
+        }
+    }
+
+    #[test]
+    fn results_in_a_row_make_a_verdict() {
+        let told = |results: &str| {
+            let mut verdict = Verdict::default();
+            let tell = |result| match verdict.take(result == '+', 2, 3) {
+                Some(true) => 'U',
+                Some(false) => 'D',
+                None => '.',
+            };
+            results.chars().map(tell).collect::<String>()
+        };
+        assert_eq!(told("+++"), "U..");
+        assert_eq!(told("+--+---"), "U.....D");
+        assert_eq!(told("---+-++"), "..D...U");
+        assert_eq!(told("--+---"), "..U..D");
     }
 
     #[test]

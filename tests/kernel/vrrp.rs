@@ -27,7 +27,7 @@ fn the_higher_priority_has_the_address_and_gets_it_back_after_a_kill() {
     let _server = routers.serve();
     let texts = [150, 100].map(|priority| priority).map(own);
     let text = |index: usize| routers.instance(index, texts[index]);
-    let mut first = routers.start(0, &text(0), &[]);
+    let first = routers.start(0, &text(0), &[]);
     let _second = routers.start(1, &text(1), &[]);
     routers.wait_for_master("the higher one has it", 0, vip);
     let client = ipvsd_lab::Client::new(routers.lab.client(0));
@@ -277,4 +277,51 @@ fn an_upgrade_and_a_quick_restart_keep_the_role() {
     routers.wait_for_master("it has it still", 0, vip);
     let log = second.process.log();
     assert!(!log.contains("is master, was"), "{log}");
+}
+
+#[test]
+fn what_is_tracked_moves_the_address_and_brings_it_back() {
+    let routers = Routers::build("vrrp-track");
+    let vip = routers.vip(0);
+    let mut server = routers.serve();
+    let director = routers.director(0);
+    director
+        .ip(&["link add tracked0 type dummy", "link set tracked0 up"])
+        .expect("an interface");
+    let bad = director.directory().join("bad").display().to_string();
+    let more = format!(
+        "{ADVERTS}\ntrack_interface = [{{ interface = \"tracked0\", weight = -60 }}]\n\
+         track_script = [{{ argv = [\"/bin/sh\", \"-c\", \"test ! -e {bad}\"], user = \"root\", interval = \"1s\", \
+         timeout = \"5s\", weight = -60 }}]\ntrack_quorum = [\"web\"]"
+    );
+    let own_more = Own {
+        priority: 150,
+        more: &more,
+    };
+    let text = routers.instance(0, own_more).replace("fall = 10", "fall = 2");
+    let _first = routers.start(0, &text, &[]);
+    let _second = routers.start(1, &routers.instance(1, own(100)), &[]);
+    routers.wait_for_master("all is well", 0, vip);
+
+    director.exec_ok(&["touch", &bad]).expect("touch");
+    routers.wait_for_master("the script fails", 1, vip);
+    let status = ipvsd(director, &["status"]).stdout;
+    assert!(status.contains("tracks what does not work: /bin/sh"), "{status}");
+    director.exec_ok(&["rm", &bad]).expect("rm");
+    routers.wait_for_master("the script passes", 0, vip);
+
+    director.ip(&["link set tracked0 down"]).expect("ip");
+    routers.wait_for_master("the interface is down", 1, vip);
+    director.ip(&["link set tracked0 up"]).expect("ip");
+    routers.wait_for_master("the interface works", 0, vip);
+
+    server.stop().expect("nginx ends");
+    routers.wait_for_master("the quorum is lost", 1, vip);
+    let status = ipvsd(director, &["status"]).stdout;
+    assert!(
+        status.contains("the quorum of web") && status.contains("fault"),
+        "{status}"
+    );
+    server.restart().expect("nginx");
+    routers.wait_for_master("the quorum is there again", 0, vip);
 }

@@ -99,6 +99,13 @@ fn routers(out: &mut String, routers: &[VrrpStatus], now: UnixTime) {
         if let Some(trouble) = &router.trouble {
             out.push_str(&format!("vrrp_instance {} waits: {trouble}\n", router.name));
         }
+        if !router.failing.is_empty() {
+            let failing = router.failing.join(", ");
+            out.push_str(&format!(
+                "vrrp_instance {} tracks what does not work: {failing}\n",
+                router.name
+            ));
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! The virtual routers: their thread is started with the first of them, told of every configuration, and asked what they
 //! are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
@@ -12,8 +14,10 @@ use super::{Message, Shell};
 use crate::daemon::kept;
 use crate::daemon::record::Record;
 use crate::model::control::{EventKind, Level, Refused, Trouble, VrrpStatus};
-use crate::model::{Config, Instant, UnixTime, VrrpChange, VrrpReason, VrrpState};
+use crate::model::{Config, Instant, UnixTime, VrrpChange, VrrpReason, VrrpScript, VrrpSpec, VrrpState, VrrpTracked};
+use crate::process;
 use crate::vrrp::task::{self, Handle, News, Spoken};
+use crate::vrrp::tracking::Verdict;
 
 /// Where it is kept when each master has spoken last, beside the record.
 const FILE: &str = "vrrp.json";
@@ -30,6 +34,8 @@ pub(super) struct Routers {
     turns: Option<(u64, Instant)>,
     /// Since when each is what it is.
     since: BTreeMap<String, UnixTime>,
+    /// The scripts that are run for them.
+    scripts: BTreeMap<Arc<VrrpScript>, AbortHandle>,
 }
 
 impl Routers {
@@ -39,6 +45,7 @@ impl Routers {
             turns: None,
             spoken: record.beside(FILE),
             since: BTreeMap::new(),
+            scripts: BTreeMap::new(),
         }
     }
 
@@ -69,6 +76,62 @@ impl Routers {
     }
 }
 
+/// Runs a script again and again, and tells whether it passes as often as that changes.
+async fn watch(script: Arc<VrrpScript>, tell: impl Fn(bool)) {
+    let mut verdict = Verdict::default();
+    let mut said = None;
+    let mut ticks = tokio::time::interval(script.interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let none: [(&str, &str); 0] = [];
+        let passed = match timeout(script.timeout, process::run(&script.argv, &script.user, none)).await {
+            Ok(Ok(ended)) => ended.status.success(),
+            Err(_elapsed) => false,
+            // That is this host's trouble and no verdict.
+            Ok(Err(problem)) => {
+                let problem = problem.to_string();
+                if said.as_ref() != Some(&problem) {
+                    warn!("a virtual router's script cannot be run, and counts as before: {problem}");
+                    said = Some(problem);
+                }
+                continue;
+            }
+        };
+        said = None;
+        if let Some(works) = verdict.take(passed, script.rise, script.fall) {
+            tell(works);
+        }
+    }
+}
+
+impl Routers {
+    /// Runs the scripts that are tracked, and no others any more.
+    fn run_scripts(&mut self, specs: &[Arc<VrrpSpec>], thread: &Handle) {
+        let tracks = specs.iter().flat_map(|spec| &spec.tracks);
+        let wanted: BTreeSet<_> = tracks
+            .filter_map(|track| match &track.what {
+                VrrpTracked::Script(script) => Some(Arc::clone(script)),
+                VrrpTracked::Interface(_) | VrrpTracked::Quorum(_) => None,
+            })
+            .collect();
+        self.scripts.retain(|script, running| {
+            let stays = wanted.contains(script);
+            if !stays {
+                running.abort();
+            }
+            stays
+        });
+        for script in wanted {
+            let thread = thread.clone();
+            self.scripts.entry(Arc::clone(&script)).or_insert_with(|| {
+                let what = VrrpTracked::Script(Arc::clone(&script));
+                tokio::spawn(watch(script, move |works| thread.tracked(what.clone(), works))).abort_handle()
+            });
+        }
+    }
+}
+
 impl Shell {
     /// Tells the virtual routers of a configuration.
     pub(super) fn configure_routers(&mut self, config: &Config) {
@@ -95,8 +158,23 @@ impl Shell {
         self.routers
             .since
             .retain(|name, _| specs.iter().any(|spec| spec.name == *name));
-        if let Some(thread) = &self.routers.thread {
+        if let Some(thread) = self.routers.thread.clone() {
+            self.routers.run_scripts(&specs, &thread);
             thread.configure(specs, groups, spoken);
+        }
+    }
+
+    /// Tells the virtual routers of the quorums that they track.
+    pub(super) fn tell_quorums(&self) {
+        let Some(thread) = &self.routers.thread else { return };
+        let tracks = self.reloads.config.vrrp_instances.iter().flat_map(|spec| &spec.tracks);
+        for track in tracks {
+            if let VrrpTracked::Quorum(name) = &track.what
+                && let Some(pool) = self.director.pools().find_pool(name)
+                && let Some(held) = self.director.pools().machine(pool).has_quorum()
+            {
+                thread.tracked(track.what.clone(), held);
+            }
         }
     }
 
@@ -163,6 +241,7 @@ impl Shell {
             holds_addresses: instance.holds,
             virtual_addresses: instance.spec.addresses.iter().map(|held| held.address).collect(),
             trouble: instance.trouble,
+            failing: instance.failing,
         });
         status.collect()
     }

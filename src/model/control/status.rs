@@ -63,6 +63,9 @@ pub struct VrrpStatus {
     pub virtual_addresses: Vec<IpAddr>,
     /// Why it cannot speak; null where it can.
     pub trouble: Option<String>,
+    /// What it tracks and what does not work of it.
+    #[serde(default)]
+    pub failing: Vec<String>,
 }
 
 /// The files of the configuration beside what is in use.

@@ -196,12 +196,11 @@ fn of_two_masters_the_lower_yields_and_says_a_last_word() {
         let mut lone = Lone::master(|_| {});
         assert_eq!(
             lone.hear(5_100, source, priority),
-            [
-                changed(VrrpState::Master, VrrpState::Backup, higher(source, priority)),
-                VrrpAction::RemoveAddresses,
-                send(1)
-            ]
+            [changed(VrrpState::Master, VrrpState::Backup, higher(source, priority))]
         );
+        // The other one has them by then.
+        let done = lone.pass(6_000);
+        assert_eq!(done, [(5_300, VrrpAction::RemoveAddresses), (5_300, send(1))]);
     }
     // The same priority and a lower address: 192.0.2.0.
     for (source, priority) in [(0, 100), (2, 99)] {
@@ -287,9 +286,16 @@ fn a_clean_stop_keeps_the_addresses_until_the_successor_speaks() {
             changed(VrrpState::Master, VrrpState::Initialize, VrrpReason::Stopped)
         ]
     );
+    // It says so before it has put the addresses on.
+    assert_eq!(lone.hear(5_400, 2, 50), []);
+    assert_eq!(lone.hear(5_500, 2, 50), []);
     assert_eq!(
-        lone.hear(5_400, 2, 50),
-        [VrrpAction::RemoveAddresses, send(1), VrrpAction::End]
+        lone.pass(20_000),
+        [
+            (5_600, VrrpAction::RemoveAddresses),
+            (5_600, send(1)),
+            (5_600, VrrpAction::End)
+        ]
     );
     // Nobody follows.
     let mut lone = Lone::master(|_| {});
@@ -314,7 +320,9 @@ fn a_step_down_lasts_for_as_long_as_another_one_serves() {
             changed(VrrpState::Master, VrrpState::Backup, VrrpReason::StepDown)
         ]
     );
-    assert_eq!(lone.hear(5_600, 2, 50), [VrrpAction::RemoveAddresses, send(1)]);
+    assert_eq!(lone.hear(5_600, 2, 50), []);
+    let given_up = [(5_800, VrrpAction::RemoveAddresses), (5_800, send(1))];
+    assert_eq!(lone.pass(5_900), given_up);
     for second in 6..30 {
         lone.hear(second * 1_000, 2, 50);
         assert_eq!(lone.pass(second * 1_000), []);
@@ -398,7 +406,8 @@ fn a_fault_gives_the_addresses_up_as_soon_as_somebody_else_can_have_them() {
             changed(VrrpState::Master, VrrpState::Fault, VrrpReason::Tracking)
         ]
     );
-    assert_eq!(lone.hear(5_600, 2, 1), [VrrpAction::RemoveAddresses]);
+    assert_eq!(lone.hear(5_600, 2, 1), []);
+    assert_eq!(lone.pass(6_000), [(5_800, VrrpAction::RemoveAddresses)]);
     lone.tell(7_000, fault(false));
     assert_eq!(lone.state(), VrrpState::Backup);
     // And nobody is there to take over.

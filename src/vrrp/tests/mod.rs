@@ -77,6 +77,7 @@ fn spec() -> VrrpSpec {
             label: None,
             unadvertised: false,
         }],
+        tracks: Vec::new(),
     }
 }
 

@@ -119,6 +119,11 @@ impl World {
         for host in &mut self.hosts {
             host.forgot = false;
         }
+        // What was forgiven is not held against anybody later: neighbours ask anew after a while.
+        for (segment, caches) in self.caches.iter_mut().enumerate() {
+            let master = (0..self.hosts.len()).find(|n| self.hosts[*n].is_master(segment));
+            caches.fill(master);
+        }
         Ok(())
     }
 
