@@ -67,7 +67,7 @@ pub enum Outcome {
     /// It can be used.
     Parsed {
         /// What it means.
-        config: Config,
+        config: Box<Config>,
         /// What somebody should look at.
         warnings: Problems,
     },
@@ -177,7 +177,7 @@ fn read<'s>(sources: &'s Sources, means: &impl Both) -> (Outcome, Vec<File<'s>>)
     let outcome = match problems.has_errors() {
         true => Outcome::Refused(problems),
         false => Outcome::Parsed {
-            config,
+            config: Box::new(config),
             warnings: problems,
         },
     };

@@ -91,7 +91,7 @@ fn load_by(path: &Path, parse: impl Fn(&Sources) -> Outcome) -> Result<Loaded, B
         match parse(&sources) {
             Outcome::Parsed { config, warnings } => {
                 return Ok(Loaded {
-                    config,
+                    config: *config,
                     warnings,
                     seen,
                     sources,
