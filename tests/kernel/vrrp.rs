@@ -25,7 +25,7 @@ fn the_higher_priority_has_the_address_and_gets_it_back_after_a_kill() {
     let routers = Routers::build("vrrp-kill");
     let vip = routers.vip(0);
     let _server = routers.serve();
-    let texts = [150, 100].map(|priority| priority).map(own);
+    let texts = [150, 100].map(own);
     let text = |index: usize| routers.instance(index, texts[index]);
     let first = routers.start(0, &text(0), &[]);
     let _second = routers.start(1, &text(1), &[]);
