@@ -79,8 +79,14 @@ pub fn director(config: &Config, facts: &HostFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     forwarding(config, &facts, &mut findings);
     redirects(config, &facts, &mut findings);
+    // Where those are, the virtual routers say.
+    let routers = config.vrrp_instances.iter();
+    let moving: BTreeSet<IpAddr> = routers
+        .flat_map(|spec| &spec.addresses)
+        .map(|held| held.address)
+        .collect();
     for server in &config.virtual_servers {
-        addresses(server, facts.facts, &mut findings);
+        addresses(server, &moving, facts.facts, &mut findings);
         connections_of_failed_servers(server, &facts, &mut findings);
     }
     conntrack(&facts, &mut findings);
@@ -176,7 +182,7 @@ fn redirects(config: &Config, facts: &Facts<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-fn addresses(server: &VirtualServer, facts: &HostFacts, findings: &mut Vec<Finding>) {
+fn addresses(server: &VirtualServer, moving: &BTreeSet<IpAddr>, facts: &HostFacts, findings: &mut Vec<Finding>) {
     if let Some(device) = server
         .device
         .as_ref()
@@ -197,7 +203,7 @@ fn addresses(server: &VirtualServer, facts: &HostFacts, findings: &mut Vec<Findi
         .services
         .iter()
         .filter_map(|service| service.address())
-        .filter(|address| !facts.addresses.contains(address))
+        .filter(|address| !facts.addresses.contains(address) && !moving.contains(address))
         .collect();
     for address in missing {
         let family = Family::of(address).host_prefix();
@@ -206,7 +212,7 @@ fn addresses(server: &VirtualServer, facts: &HostFacts, findings: &mut Vec<Findi
             symptom: format!("virtual server {}: clients cannot reach {address}", server.name),
             cause: "the address is not on this host".to_owned(),
             remedy: format!(
-                "set device = \"eth0\" on the virtual server, or `ip address add {address}/{family} dev eth0`"
+                "set device = \"eth0\" or a vrrp_instance on the virtual server, or `ip address add {address}/{family} dev eth0`"
             ),
             fixes: Vec::new(),
         });
