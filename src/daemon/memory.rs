@@ -15,15 +15,14 @@ pub fn give_back() {
 }
 
 /// Lets the heap grow by megabytes instead of by 128 kilobytes, for a process that builds something large and ends:
-/// the kernel then hands out huge pages, one at a time instead of five hundred small ones. Every thread takes from that
-/// heap, for those of their own would grow by small pages. Does nothing where the C library has no such call.
+/// the kernel then hands out huge pages, one at a time instead of five hundred small ones. Does nothing where the C
+/// library has no such call.
 #[allow(unsafe_code)]
 pub fn take_generously() {
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt(3) takes two numbers and changes how later allocations are made.
     unsafe {
         nix::libc::mallopt(nix::libc::M_TOP_PAD, 8 << 20);
-        nix::libc::mallopt(nix::libc::M_ARENA_MAX, 1);
     }
 }
 
