@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ipvsd::config::{Both, Outcome, Problems, Source, Sources, has_wildcard, name_matches, parse, parse_once};
+use ipvsd::config::{Outcome, Problems, Source, Sources, has_wildcard, name_matches, parse};
 use ipvsd::model::{
     CheckSpec, Config, ForeignDestinations, IntervalFrom, Jitter, Notify, Origin, PoolPolicy, ProbeKind, ReturnMode,
     ServiceFlags, Via, VrrpAddress, VrrpSpec, VrrpTracked,
@@ -27,35 +27,14 @@ fn toml_files(directory: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Halves everything.
-struct Halved;
-
-impl Both for Halved {
-    fn pays(&self, _: usize) -> bool {
-        true
-    }
-
-    fn both<A: Send, B: Send>(&self, first: impl Fn() -> A + Sync, second: impl Fn() -> B + Sync) -> (A, B) {
-        (first(), second())
-    }
-}
-
-/// Parses sources, which must mean the same in halves.
-fn parse_all(sources: &Sources) -> Outcome {
-    let outcome = parse(sources);
-    assert_eq!(parse_once(sources, &Halved), outcome);
-    outcome
-}
-
 /// Parses a file with what it includes; names are relative to the file's directory.
 fn parse_file(path: &Path) -> Outcome {
     let directory = path.parent().unwrap();
     let read = |name: &str| Source::new(name, std::fs::read(directory.join(name)).unwrap());
     let mut sources = Sources::new(read(path.file_name().unwrap().to_str().unwrap()));
     for _ in 0..20 {
-        let patterns = match parse_all(&sources) {
-            Outcome::Needs(patterns) => patterns,
-            outcome => return outcome,
+        let Outcome::Needs(patterns) = parse(&sources) else {
+            return parse(&sources);
         };
         for pattern in patterns {
             if !has_wildcard(&pattern) {
@@ -371,7 +350,7 @@ fn the_example_configurations_have_no_errors() {
 
 /// Whatever is parsed, the answer is a configuration or problems, and every problem fits on a line.
 fn assert_sound(text: impl Into<Vec<u8>>) {
-    match parse_all(&Sources::new(Source::new("x.toml", text))) {
+    match parse(&Sources::new(Source::new("x.toml", text))) {
         Outcome::Parsed { warnings, .. } => assert!(!warnings.has_errors()),
         Outcome::Needs(patterns) => assert!(!patterns.is_empty()),
         Outcome::Refused(problems) => {
@@ -451,7 +430,7 @@ proptest! {
 #[test]
 fn text_that_is_not_utf8_is_named_by_its_place() {
     let text = b"[host]\nprepare = true # \xc3\xa9\xff\n".to_vec();
-    let Outcome::Refused(problems) = parse_all(&Sources::new(Source::new("x.toml", text))) else {
+    let Outcome::Refused(problems) = parse(&Sources::new(Source::new("x.toml", text))) else {
         panic!("it was taken")
     };
     assert_eq!(
@@ -477,7 +456,7 @@ fn ten_megabytes_of_noise_are_refused_on_two_pages_and_soon() {
     let headers: Vec<u8> = b"[[a]\n".iter().copied().cycle().take(2 << 20).collect();
     for text in [noise, lines, keys, brackets, headers] {
         let started = std::time::Instant::now();
-        let outcome = parse_all(&Sources::new(Source::new("x.toml", text)));
+        let outcome = parse(&Sources::new(Source::new("x.toml", text)));
         let Outcome::Refused(problems) = outcome else {
             panic!("noise was taken")
         };

@@ -8,7 +8,6 @@
 //! |---|---|
 //! | `sources` | the texts, and how a file means its includes |
 //! | `problem` | problems as values |
-//! | `halves` | a large configuration in two halves at the same time |
 //! | `reader`, `hints` | typed access to values, what an unknown word most likely means |
 //! | `address`, `duration` | the small grammars inside strings |
 //! | `checks`, `vrrp`, `virtual_server`, `service`, `pool`, `policy`, `command`, `forwarding`, `settings` | the tables and their rules |
@@ -18,7 +17,6 @@ mod checks;
 mod command;
 mod duration;
 mod forwarding;
-mod halves;
 mod hints;
 mod policy;
 mod pool;
@@ -40,17 +38,16 @@ use toml::de::DeTable;
 
 use tree::Table;
 
-pub use halves::Both;
 pub use problem::{Problem, Problems, Severity};
 pub use sources::{Source, Sources, Unreadable, has_wildcard, name_matches};
 
 use self::checks::NamedChecks;
-use self::halves::Whole;
 use self::hints::Scope;
 use self::pool::Front;
 use self::problem::{Ground, Place};
 use self::reader::{Item, Reader};
 use self::settings::SettingsSeen;
+use self::virtual_server::Assembly;
 use self::vrrp::Routers;
 use crate::model::{Config, RealServer, ServiceKey, VirtualServer};
 
@@ -80,23 +77,18 @@ pub enum Outcome {
 
 /// Reads a configuration.
 pub fn parse(sources: &Sources) -> Outcome {
-    read(sources, &Whole).0
+    read(sources).0
 }
 
-/// Reads a configuration with the means to do two things at once.
-pub fn parse_with(sources: &Sources, means: &impl Both) -> Outcome {
-    read(sources, means).0
-}
-
-/// The same in a process that ends soon: what the text was taken apart to is left to the end, for the kernel takes back
-/// memory faster than it is given back piece by piece.
-pub fn parse_once(sources: &Sources, means: &impl Both) -> Outcome {
-    let (outcome, files) = read(sources, means);
+/// Reads a configuration in a process that ends soon: what the text was taken apart to is left to its end, for the
+/// kernel takes back memory faster than it is given back piece by piece.
+pub fn parse_once(sources: &Sources) -> Outcome {
+    let (outcome, files) = read(sources);
     std::mem::forget(files);
     outcome
 }
 
-fn read<'s>(sources: &'s Sources, means: &impl Both) -> (Outcome, Vec<File<'s>>) {
+fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
     let mut reader = Reader::default();
     let mut files = vec![File::new(&sources.root, None)];
     let mut needs = Vec::new();
@@ -104,7 +96,7 @@ fn read<'s>(sources: &'s Sources, means: &impl Both) -> (Outcome, Vec<File<'s>>)
     let mut next = 0;
     while next < files.len() {
         reader.file = next;
-        read_toml(&mut reader, &mut files[next], means);
+        read_toml(&mut reader, &mut files[next]);
         follow_includes(&mut reader, sources, &mut files, next, &mut known, &mut needs);
         next += 1;
     }
@@ -114,6 +106,7 @@ fn read<'s>(sources: &'s Sources, means: &impl Both) -> (Outcome, Vec<File<'s>>)
 
     let mut config = Config::default();
     let mut checks = NamedChecks::default();
+    let mut assembly = Assembly::default();
     let mut routers = Routers::default();
     let mut seen = SettingsSeen::default();
     let mut walks: Vec<(usize, [Option<&Item<'_>>; 10])> = Vec::with_capacity(files.len());
@@ -147,12 +140,12 @@ fn read<'s>(sources: &'s Sources, means: &impl Both) -> (Outcome, Vec<File<'s>>)
             routers.read_instances(&mut reader, item);
         }
     }
-    let lists = walks
-        .iter()
-        .filter_map(|(number, [.., list])| Some((*number, (*list)?)));
-    let tables = halves::tables(&mut reader, &lists.collect::<Vec<_>>());
-    let bytes = files.iter().map(|file| file.bytes.len()).sum();
-    let assembly = halves::assemble(&mut reader, &mut checks, &tables, bytes, means);
+    for (number, [.., virtual_servers]) in &walks {
+        reader.file = *number;
+        if let Some(item) = virtual_servers {
+            assembly.read(&mut reader, &mut checks, item);
+        }
+    }
     // Whose addresses are there for good is held against all that move.
     let (moving, staying): (Vec<_>, Vec<_>) = assembly
         .followers
@@ -197,7 +190,7 @@ pub fn added_server(server: &VirtualServer, address: &str, weight: u32) -> Resul
     }
     let text = format!("[[real_server]]\naddress = \"{address}\"\nweight = {weight}\n");
     let mut reader = Reader::default();
-    let table = tree::parse_quickly(&text, &Whole);
+    let table = tree::parse_quickly(&text);
     let item = table.as_ref().and_then(|table| table.get("real_server"));
     let mut ports: Vec<u16> = server.services.iter().filter_map(ServiceKey::port).collect();
     ports.sort_unstable();
@@ -281,7 +274,7 @@ impl<'s> File<'s> {
     }
 }
 
-fn read_toml(reader: &mut Reader, file: &mut File<'_>, means: &impl Both) {
+fn read_toml(reader: &mut Reader, file: &mut File<'_>) {
     if let Some(unreadable) = file.unreadable {
         let place = file.included_from.unwrap_or(reader.place(0));
         let text = format!("cannot read {}: {}", file.name, unreadable.cause);
@@ -304,7 +297,7 @@ fn read_toml(reader: &mut Reader, file: &mut File<'_>, means: &impl Both) {
             return;
         }
     };
-    if let Some(table) = tree::parse_quickly(text, means) {
+    if let Some(table) = tree::parse_quickly(text) {
         file.table = Some(table);
         return;
     }

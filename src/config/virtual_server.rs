@@ -7,7 +7,6 @@ use super::tree::Table;
 
 use super::checks::NamedChecks;
 use super::forwarding;
-use super::halves::Written;
 use super::hints::Scope;
 use super::policy::{self, OnDown};
 use super::pool::{self, Front};
@@ -35,40 +34,11 @@ pub(super) struct Assembly<'t> {
 }
 
 impl<'t> Assembly<'t> {
-    /// Takes in virtual servers.
-    pub(super) fn read(&mut self, reader: &mut Reader, checks: &mut NamedChecks<'_>, tables: &[Written<'t, '_>]) {
-        for (file, at, table) in tables {
-            reader.file = *file;
-            self.read_one(reader, checks, *at, table);
+    /// Takes in the virtual servers of one file.
+    pub(super) fn read(&mut self, reader: &mut Reader, checks: &mut NamedChecks<'_>, item: &'t Item<'_>) {
+        for (at, table) in reader.tables(item, "virtual_server") {
+            self.read_one(reader, checks, at, table);
         }
-    }
-
-    /// Takes in what was read beside; `None` where both have something that no two virtual servers may share.
-    pub(super) fn append(&mut self, later: Self) -> Option<()> {
-        let first = self.virtual_servers.len();
-        for (name, place) in later.names {
-            if self.names.insert(name, place).is_some() {
-                return None;
-            }
-        }
-        for (service, place) in later.services {
-            if self.services.insert(service, place).is_some() {
-                return None;
-            }
-        }
-        let addresses = later.addresses.into_iter();
-        self.addresses
-            .extend(addresses.map(|(address, number)| (address, first + number)));
-        let servers = later.servers.into_iter();
-        self.servers
-            .extend(servers.map(|(address, place, number)| (address, place, first + number)));
-        let followers = later.followers.into_iter().map(|follower| Follower {
-            virtual_server: first + follower.virtual_server,
-            ..follower
-        });
-        self.followers.extend(followers);
-        self.virtual_servers.extend(later.virtual_servers);
-        Some(())
     }
 
     /// Warns of real servers that are virtual addresses of other virtual servers.

@@ -231,7 +231,7 @@ impl Shell {
 
 /// Reads the files. `running`: what must not lose too much.
 fn read(path: &std::path::Path, running: Option<&Config>) -> Result<Loaded, Box<(Refused, Seen)>> {
-    let loaded = files::load_fast(path).map_err(|bad| Box::new((refusal(&bad), bad.1)))?;
+    let loaded = files::load(path).map_err(|bad| Box::new((refusal(&bad), bad.1)))?;
     if let Some(overreach) = running.and_then(|running| director::overreach(running, &loaded.config)) {
         let refused = Refused {
             problems: overreach.gone,
