@@ -363,7 +363,8 @@ fn each_fault_of_a_batch_is_told_as_what_it_is() {
     const UNKNOWN: [Option<RefusalKind>; 3] = [Some(Transient); 3];
     const DONE: [Option<RefusalKind>; 3] = [None; 3];
     // What goes wrong, what is said of three steps, and how many of them were done.
-    let cases: &[(S, &[R], [Option<RefusalKind>; 3], usize)] = &[
+    type Case<'a> = (S, &'a [R], [Option<RefusalKind>; 3], usize);
+    let cases: &[Case<'_>] = &[
         (S::Well, &[], DONE, 3),
         (S::Fails(Errno::ENOBUFS), &[], UNKNOWN, 0),
         (S::Fails(Errno::EBUSY), &[], UNKNOWN, 0),
