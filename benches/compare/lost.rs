@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use ipvsd::ipvs::Client as Table;
 use ipvsd::model::{Protocol, ServiceKey};
-use ipvsd_lab::{Client, Connection, Forwarding, Lab, Prober, Responder, Segment, Topology, prepare_director_by_hand};
+use ipvsd_lab::{Client, Connection, Lab, Prober, Responder, Segment, Topology, prepare_director_by_hand};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

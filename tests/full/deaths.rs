@@ -326,15 +326,6 @@ fn two_hundred_deaths_leave_traffic_unharmed_and_what_changes_meanwhile_is_put_r
         stage.settle(&daemon, &format!("round {round}: {meanwhile:?} is put right"));
         right.push(begin.elapsed());
         story.tell(format_args!("round {round}: settled"));
-        measured(
-            "DEBUG",
-            format_args!(
-                "{round} {under:?} {meanwhile:?} torn {is_torn} ready {:?} right {:?} total {:?}",
-                begin - started,
-                begin.elapsed(),
-                began.elapsed()
-            ),
-        );
         if let Meanwhile::ServerDies(_) = meanwhile {
             windows.push((since, Instant::now()));
             deaths += 1;
