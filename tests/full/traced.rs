@@ -83,7 +83,8 @@ impl Notes {
 
     /// Stops noting; the daemon that was started under it ends too.
     pub(crate) fn end(mut self) -> Counts {
-        self.strace.signal_alone(Signal::SIGTERM).expect("a signal");
+        // To the daemon that it has started too: without that one's end it does not end.
+        self.strace.signal(Signal::SIGTERM).expect("a signal");
         self.strace.wait(SOON).expect("an end");
         self.counts()
     }
