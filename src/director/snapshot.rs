@@ -154,13 +154,14 @@ impl Pools {
     fn doubt(&mut self, config: &Config, pool: usize, place: usize, now: Instant) {
         let checks = self.pool(pool).map(|pool| pool.members[place].checks.clone());
         for check in checks.into_iter().flatten() {
-            let Some(slot) = self
-                .checks_mut()
-                .get_mut(check)
-                .filter(|slot| slot.machine.held_until().is_none())
-            else {
+            let Some(slot) = self.checks_mut().get_mut(check) else {
                 continue;
             };
+            // What a probe of this process has found already is no hearsay.
+            let is_hearsay = slot.recalled || slot.machine.progress(&slot.spec).0 > 0;
+            if !is_hearsay || slot.machine.held_until().is_some() {
+                continue;
+            }
             slot.machine.doubt();
             slot.recalled = false;
             slot.history.since = now;
