@@ -10,6 +10,7 @@
 //! | thinking | [`plan`] | desired × actual → steps |
 //! | thinking | [`health`] | results → verdicts → who serves |
 //! | thinking | [`director`] | `handle(event, now)` |
+//! | thinking | [`vrrp`] | virtual addresses that are where the master is |
 //! | thinking | [`ipvsadm`] | what an ipvsadm(8) command line means |
 //! | thinking | [`listing`] | the table as ipvsadm shows it, and as JSON |
 //! | thinking, hands | [`doctor`] | what this host lacks |
@@ -41,3 +42,4 @@ pub mod net;
 pub mod plan;
 pub mod process;
 pub mod realserver;
+pub mod vrrp;

@@ -9,10 +9,10 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ipvsd::config::{Outcome, Problems, Source, Sources, has_wildcard, name_matches, parse};
+use ipvsd::config::{Both, Outcome, Problems, Source, Sources, has_wildcard, name_matches, parse, parse_once};
 use ipvsd::model::{
     CheckSpec, Config, ForeignDestinations, IntervalFrom, Jitter, Notify, Origin, PoolPolicy, ProbeKind, ReturnMode,
-    ServiceFlags, Via,
+    ServiceFlags, Via, VrrpAddress, VrrpSpec,
 };
 use proptest::prelude::*;
 
@@ -27,14 +27,35 @@ fn toml_files(directory: &str) -> Vec<PathBuf> {
     files
 }
 
+/// Halves everything.
+struct Halved;
+
+impl Both for Halved {
+    fn pays(&self, _: usize) -> bool {
+        true
+    }
+
+    fn both<A: Send, B: Send>(&self, first: impl Fn() -> A + Sync, second: impl Fn() -> B + Sync) -> (A, B) {
+        (first(), second())
+    }
+}
+
+/// Parses sources, which must mean the same in halves.
+fn parse_all(sources: &Sources) -> Outcome {
+    let outcome = parse(sources);
+    assert_eq!(parse_once(sources, &Halved), outcome);
+    outcome
+}
+
 /// Parses a file with what it includes; names are relative to the file's directory.
 fn parse_file(path: &Path) -> Outcome {
     let directory = path.parent().unwrap();
     let read = |name: &str| Source::new(name, std::fs::read(directory.join(name)).unwrap());
     let mut sources = Sources::new(read(path.file_name().unwrap().to_str().unwrap()));
     for _ in 0..20 {
-        let Outcome::Needs(patterns) = parse(&sources) else {
-            return parse(&sources);
+        let patterns = match parse_all(&sources) {
+            Outcome::Needs(patterns) => patterns,
+            outcome => return outcome,
         };
         for pattern in patterns {
             if !has_wildcard(&pattern) {
@@ -166,6 +187,39 @@ fn show_policy(out: &mut String, policy: &PoolPolicy) {
     show_notify(out, "  quorum", quorum_notify);
 }
 
+fn show_vrrp(out: &mut String, instance: &VrrpSpec) {
+    writeln!(
+        out,
+        "vrrp_instance {} on {} {} virtual_router_id {} version {} priority {} every {:?}",
+        instance.name,
+        instance.interface,
+        instance.family,
+        instance.virtual_router_id,
+        instance.version,
+        instance.priority,
+        instance.advert_interval
+    )
+    .unwrap();
+    writeln!(
+        out,
+        "  starts as master {} preempt {} after {:?} password {:?} source {:?} peers {:?} checksum {:?}",
+        instance.starts_as_master,
+        instance.preempt,
+        instance.preempt_delay,
+        instance.password.map(|password| password.0),
+        instance.source,
+        instance.peers,
+        instance.checksum
+    )
+    .unwrap();
+    writeln!(out, "  {:?}", instance.garp).unwrap();
+    for address in &instance.addresses {
+        let VrrpAddress { scope, label, .. } = address;
+        let excluded = if address.unadvertised { " excluded" } else { "" };
+        writeln!(out, "  {address} scope {scope} label {label:?}{excluded}").unwrap();
+    }
+}
+
 fn show_config(out: &mut String, config: &Config) {
     if *config == Config::default() {
         writeln!(out, "(nothing)").unwrap();
@@ -218,6 +272,12 @@ fn show_config(out: &mut String, config: &Config) {
             show_notify(out, "    notify", &real.notify);
             show_checks(out, &real.checks);
         }
+    }
+    for instance in &config.vrrp_instances {
+        show_vrrp(out, instance);
+    }
+    for group in &config.vrrp_sync_groups {
+        writeln!(out, "vrrp_sync_group {} of {}", group.name, group.instances.join(", ")).unwrap();
     }
     if config.ipvs.flush_on_stop {
         writeln!(out, "flush_on_stop").unwrap();
@@ -305,7 +365,7 @@ fn the_example_configurations_have_no_errors() {
 
 /// Whatever is parsed, the answer is a configuration or problems, and every problem fits on a line.
 fn assert_sound(text: impl Into<Vec<u8>>) {
-    match parse(&Sources::new(Source::new("x.toml", text))) {
+    match parse_all(&Sources::new(Source::new("x.toml", text))) {
         Outcome::Parsed { warnings, .. } => assert!(!warnings.has_errors()),
         Outcome::Needs(patterns) => assert!(!patterns.is_empty()),
         Outcome::Refused(problems) => {
@@ -385,7 +445,7 @@ proptest! {
 #[test]
 fn text_that_is_not_utf8_is_named_by_its_place() {
     let text = b"[host]\nprepare = true # \xc3\xa9\xff\n".to_vec();
-    let Outcome::Refused(problems) = parse(&Sources::new(Source::new("x.toml", text))) else {
+    let Outcome::Refused(problems) = parse_all(&Sources::new(Source::new("x.toml", text))) else {
         panic!("it was taken")
     };
     assert_eq!(
@@ -411,7 +471,7 @@ fn ten_megabytes_of_noise_are_refused_on_two_pages_and_soon() {
     let headers: Vec<u8> = b"[[a]\n".iter().copied().cycle().take(2 << 20).collect();
     for text in [noise, lines, keys, brackets, headers] {
         let started = std::time::Instant::now();
-        let outcome = parse(&Sources::new(Source::new("x.toml", text)));
+        let outcome = parse_all(&Sources::new(Source::new("x.toml", text)));
         let Outcome::Refused(problems) = outcome else {
             panic!("noise was taken")
         };

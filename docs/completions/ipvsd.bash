@@ -82,6 +82,9 @@ _ipvsd() {
             ipvsd,upgrade)
                 cmd="ipvsd__subcmd__upgrade"
                 ;;
+            ipvsd,vrrp)
+                cmd="ipvsd__subcmd__vrrp"
+                ;;
             ipvsd,weight)
                 cmd="ipvsd__subcmd__weight"
                 ;;
@@ -154,6 +157,9 @@ _ipvsd() {
             ipvsd__subcmd__help,upgrade)
                 cmd="ipvsd__subcmd__help__subcmd__upgrade"
                 ;;
+            ipvsd__subcmd__help,vrrp)
+                cmd="ipvsd__subcmd__help__subcmd__vrrp"
+                ;;
             ipvsd__subcmd__help,weight)
                 cmd="ipvsd__subcmd__help__subcmd__weight"
                 ;;
@@ -168,6 +174,9 @@ _ipvsd() {
                 ;;
             ipvsd__subcmd__help__subcmd__realserver,up)
                 cmd="ipvsd__subcmd__help__subcmd__realserver__subcmd__up"
+                ;;
+            ipvsd__subcmd__help__subcmd__vrrp,step-down)
+                cmd="ipvsd__subcmd__help__subcmd__vrrp__subcmd__step__subcmd__down"
                 ;;
             ipvsd__subcmd__realserver,down)
                 cmd="ipvsd__subcmd__realserver__subcmd__down"
@@ -193,6 +202,18 @@ _ipvsd() {
             ipvsd__subcmd__realserver__subcmd__help,up)
                 cmd="ipvsd__subcmd__realserver__subcmd__help__subcmd__up"
                 ;;
+            ipvsd__subcmd__vrrp,help)
+                cmd="ipvsd__subcmd__vrrp__subcmd__help"
+                ;;
+            ipvsd__subcmd__vrrp,step-down)
+                cmd="ipvsd__subcmd__vrrp__subcmd__step__subcmd__down"
+                ;;
+            ipvsd__subcmd__vrrp__subcmd__help,help)
+                cmd="ipvsd__subcmd__vrrp__subcmd__help__subcmd__help"
+                ;;
+            ipvsd__subcmd__vrrp__subcmd__help,step-down)
+                cmd="ipvsd__subcmd__vrrp__subcmd__help__subcmd__step__subcmd__down"
+                ;;
             *)
                 ;;
         esac
@@ -200,7 +221,7 @@ _ipvsd() {
 
     case "${cmd}" in
         ipvsd)
-            opts="-h -V --help --version run check-config config plan apply list ipvsadm status why drain maint ready weight add remove return rebuild reload upgrade pause resume events realserver help"
+            opts="-h -V --help --version run check-config config plan apply list ipvsadm status why drain maint ready weight add remove return rebuild reload upgrade pause resume vrrp events realserver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -342,7 +363,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__help)
-            opts="run check-config config plan apply list ipvsadm status why drain maint ready weight add remove return rebuild reload upgrade pause resume events realserver help"
+            opts="run check-config config plan apply list ipvsadm status why drain maint ready weight add remove return rebuild reload upgrade pause resume vrrp events realserver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -694,6 +715,34 @@ _ipvsd() {
         ipvsd__subcmd__help__subcmd__upgrade)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__help__subcmd__vrrp)
+            opts="step-down"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__help__subcmd__vrrp__subcmd__step__subcmd__down)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1130,7 +1179,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__run)
-            opts="-c -h -V --config --run-dir --observe --flush-on-stop --help --version"
+            opts="-c -h -V --config --run-dir --observe --flush-on-stop --keep --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1176,6 +1225,80 @@ _ipvsd() {
         ipvsd__subcmd__upgrade)
             opts="-h -V --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__vrrp)
+            opts="-h -V --help --version step-down help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__vrrp__subcmd__help)
+            opts="step-down help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__vrrp__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__vrrp__subcmd__help__subcmd__step__subcmd__down)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__vrrp__subcmd__step__subcmd__down)
+            opts="-h -V --json --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -27,6 +27,7 @@ mod run;
 mod running;
 mod status;
 mod upgrade;
+mod vrrp;
 mod weight;
 mod why;
 
@@ -89,6 +90,8 @@ enum Verb {
     Pause(pause::PauseArgs),
     /// End a pause before its time
     Resume(resume::ResumeArgs),
+    /// Virtual routers: hand one over to another director
+    Vrrp(vrrp::VrrpArgs),
     /// Show what has happened to servers, pools and the kernel's table
     Events(events::EventsArgs),
     /// Prepare this host to be a real server, undo it, or say whether it would work
@@ -125,6 +128,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Upgrade(args) => upgrade::run(&args),
         Verb::Pause(args) => pause::run(&args),
         Verb::Resume(args) => resume::run(&args),
+        Verb::Vrrp(args) => vrrp::run(args),
         Verb::Events(args) => events::run(&args),
         Verb::Realserver(args) => realserver::run(&args),
         Verb::Generate(args) => docs::run(&args),

@@ -262,6 +262,7 @@ async fn take(network: &HostNetwork, steps: &[Step]) -> anyhow::Result<()> {
             }
             Step::AddAddress { vip, label } => {
                 let options = AddOptions {
+                    prefix: None,
                     scope: AddressScope::Host,
                     label: label.clone(),
                     owner: AddOptions::OWNER,

@@ -22,6 +22,9 @@ pub(super) struct RunArgs {
     /// Take the services and virtual addresses of this ipvsd out of the kernel at the end, and nothing else
     #[arg(long)]
     flush_on_stop: bool,
+    /// Leave the addresses of virtual routers where they are at the end and tell nobody, for a restart within two adverts
+    #[arg(long)]
+    keep: bool,
 }
 
 /// Runs until SIGTERM or SIGINT; the kernel's table stays as it is then, unless it is to be flushed.
@@ -31,6 +34,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         run_dir: args.run_dir,
         observe: args.observe,
         flush_on_stop: args.flush_on_stop,
+        keep: args.keep,
     })?;
     Ok(ExitCode::SUCCESS)
 }

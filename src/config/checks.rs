@@ -39,11 +39,12 @@ const VIA: [(&str, Via); 2] = [("direct", Via::Direct), ("path", Via::Path)];
 const INTERVAL_FROM: [(&str, IntervalFrom); 2] = [("start", IntervalFrom::Start), ("end", IntervalFrom::End)];
 
 /// The checks that have names.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct NamedChecks<'t> {
     checks: BTreeMap<&'t str, Named>,
 }
 
+#[derive(Clone)]
 struct Named {
     spec: Option<CheckSpec>,
     place: Place,
@@ -87,6 +88,13 @@ impl<'t> NamedChecks<'t> {
             } else {
                 self.checks.insert(name, named);
             }
+        }
+    }
+
+    /// Takes over which checks were used in a copy of these.
+    pub(super) fn note_used(&mut self, copy: &Self) {
+        for (named, copy) in self.checks.values_mut().zip(copy.checks.values()) {
+            named.used |= copy.used;
         }
     }
 

@@ -69,10 +69,16 @@ pub(super) enum Scope {
     SorryServer,
     /// `tun`.
     Tun,
+    /// `[[vrrp_instance]]`.
+    VrrpInstance,
+    /// One `virtual_address` of an instance as a table.
+    VrrpAddress,
+    /// `[[vrrp_sync_group]]`.
+    VrrpSyncGroup,
 }
 
 impl Scope {
-    const ALL: [Self; 31] = [
+    const ALL: [Self; 34] = [
         Self::Top,
         Self::Ipvs,
         Self::Timeouts,
@@ -104,6 +110,9 @@ impl Scope {
         Self::Command,
         Self::SorryServer,
         Self::Tun,
+        Self::VrrpInstance,
+        Self::VrrpAddress,
+        Self::VrrpSyncGroup,
     ];
 
     /// The keys it has.
@@ -117,6 +126,8 @@ impl Scope {
                 "ipvs",
                 "reconcile",
                 "reload",
+                "vrrp_instance",
+                "vrrp_sync_group",
                 "virtual_server",
             ],
             Self::Ipvs => &["flush_on_stop", "sysctl", "timeouts"],
@@ -204,6 +215,7 @@ impl Scope {
                 "inhibit_on_failure",
                 "check",
                 "device",
+                "vrrp_instance",
                 "real_server",
             ],
             Self::PoolKeys => &[
@@ -240,6 +252,29 @@ impl Scope {
             ],
             Self::SorryServer => &["address", "forward", "tun", "inhibit"],
             Self::Tun => &["type", "port", "csum"],
+            Self::VrrpInstance => &[
+                "name",
+                "interface",
+                "virtual_router_id",
+                "priority",
+                "version",
+                "state",
+                "advert_int",
+                "preempt",
+                "preempt_delay",
+                "password",
+                "source_address",
+                "peers",
+                "checksum",
+                "garp_master_repeat",
+                "garp_master_delay",
+                "garp_master_refresh",
+                "garp_master_refresh_repeat",
+                "garp_lower_prio_repeat",
+                "virtual_address",
+            ],
+            Self::VrrpAddress => &["address", "device", "scope", "label", "excluded"],
+            Self::VrrpSyncGroup => &["name", "instances"],
         }
     }
 
@@ -301,6 +336,9 @@ impl Scope {
             Self::RealServer => "a real_server",
             Self::SorryServer => "a sorry_server",
             Self::Tun => "tun",
+            Self::VrrpInstance => "a vrrp_instance",
+            Self::VrrpAddress => "a virtual_address",
+            Self::VrrpSyncGroup => "a vrrp_sync_group",
         }
     }
 }
@@ -412,7 +450,51 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
     ("sched_flags", "here it is `flags`"),
     ("timeout_tcp", "here it is `tcp`"),
     ("tcp_fin", "here it is `tcpfin`"),
-    ("vrrp_instance", NOT_YET),
+    ("nopreempt", "here it is `preempt = false`"),
+    (
+        "virtual_ipaddress",
+        "here it is `virtual_address`: virtual_address = [\"192.0.2.100/24\"]",
+    ),
+    (
+        "virtual_ipaddress_excluded",
+        "here: virtual_address = [{ address = \"192.0.2.101/24\", excluded = true }]",
+    ),
+    ("vrrp_version", "here it is `version`, in a vrrp_instance"),
+    ("authentication", "here it is `password`, with version = 2"),
+    ("auth_type", "here `password` alone says it, with version = 2"),
+    ("auth_pass", "here it is `password`, with version = 2"),
+    ("mcast_src_ip", "here it is `source_address`"),
+    ("unicast_src_ip", "here it is `source_address`"),
+    ("unicast_peer", "here it is `peers`: peers = [\"192.0.2.3\"]"),
+    ("old_unicast_checksum", "here it is `checksum`"),
+    ("v3_checksum_as_v2", "here it is `checksum = \"rfc9568\"`"),
+    ("vrid", "here it is `virtual_router_id`"),
+    ("advert_interval", "here it is `advert_int`, with a unit: \"1s\""),
+    (
+        "vrrp_garp_master_repeat",
+        "here it is `garp_master_repeat`, in a vrrp_instance",
+    ),
+    (
+        "vrrp_garp_master_delay",
+        "here it is `garp_master_delay`, in a vrrp_instance",
+    ),
+    (
+        "vrrp_garp_master_refresh",
+        "here it is `garp_master_refresh`, in a vrrp_instance",
+    ),
+    ("accept", "ipvsd always takes what is sent to its virtual addresses"),
+    ("no_accept", NOT_YET),
+    ("use_vmac", NOT_YET),
+    ("track_interface", NOT_YET),
+    ("track_script", NOT_YET),
+    ("track_process", NOT_YET),
+    ("virtual_routes", NOT_YET),
+    ("virtual_rules", NOT_YET),
+    ("vrrp_script", NOT_YET),
+    ("notify_master", NOT_YET),
+    ("notify_backup", NOT_YET),
+    ("notify_fault", NOT_YET),
+    ("lvs_sync_daemon", NOT_YET),
     ("tun_type", "here: tun = { type = \"gue\", port = 6080 }"),
     ("tun_port", "here: tun = { type = \"gue\", port = 6080 }"),
 ];

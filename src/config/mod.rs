@@ -8,15 +8,17 @@
 //! |---|---|
 //! | `sources` | the texts, and how a file means its includes |
 //! | `problem` | problems as values |
+//! | `halves` | a large configuration in two halves at the same time |
 //! | `reader`, `hints` | typed access to values, what an unknown word most likely means |
 //! | `address`, `duration` | the small grammars inside strings |
-//! | `checks`, `virtual_server`, `service`, `pool`, `policy`, `command`, `forwarding`, `settings` | the tables and their rules |
+//! | `checks`, `vrrp`, `virtual_server`, `service`, `pool`, `policy`, `command`, `forwarding`, `settings` | the tables and their rules |
 
 mod address;
 mod checks;
 mod command;
 mod duration;
 mod forwarding;
+mod halves;
 mod hints;
 mod policy;
 mod pool;
@@ -28,6 +30,7 @@ mod settings;
 mod sources;
 mod tree;
 mod virtual_server;
+mod vrrp;
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -36,16 +39,18 @@ use toml::de::DeTable;
 
 use tree::Table;
 
+pub use halves::Both;
 pub use problem::{Problem, Problems, Severity};
 pub use sources::{Source, Sources, Unreadable, has_wildcard, name_matches};
 
 use self::checks::NamedChecks;
+use self::halves::Whole;
 use self::hints::Scope;
 use self::pool::Front;
 use self::problem::{Ground, Place};
 use self::reader::{Item, Reader};
 use self::settings::SettingsSeen;
-use self::virtual_server::Assembly;
+use self::vrrp::Routers;
 use crate::model::{Config, RealServer, ServiceKey, VirtualServer};
 
 /// How deep files may include files.
@@ -62,7 +67,7 @@ pub enum Outcome {
     /// It can be used.
     Parsed {
         /// What it means.
-        config: Config,
+        config: Box<Config>,
         /// What somebody should look at.
         warnings: Problems,
     },
@@ -74,18 +79,23 @@ pub enum Outcome {
 
 /// Reads a configuration.
 pub fn parse(sources: &Sources) -> Outcome {
-    read(sources).0
+    read(sources, &Whole).0
 }
 
-/// Reads a configuration in a process that ends soon: what the text was taken apart to is left to its end, for the
-/// kernel takes back memory faster than it is given back piece by piece.
-pub fn parse_once(sources: &Sources) -> Outcome {
-    let (outcome, files) = read(sources);
+/// Reads a configuration with the means to do two things at once.
+pub fn parse_with(sources: &Sources, means: &impl Both) -> Outcome {
+    read(sources, means).0
+}
+
+/// The same in a process that ends soon: what the text was taken apart to is left to the end, for the kernel takes back
+/// memory faster than it is given back piece by piece.
+pub fn parse_once(sources: &Sources, means: &impl Both) -> Outcome {
+    let (outcome, files) = read(sources, means);
     std::mem::forget(files);
     outcome
 }
 
-fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
+fn read<'s>(sources: &'s Sources, means: &impl Both) -> (Outcome, Vec<File<'s>>) {
     let mut reader = Reader::default();
     let mut files = vec![File::new(&sources.root, None)];
     let mut needs = Vec::new();
@@ -93,7 +103,7 @@ fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
     let mut next = 0;
     while next < files.len() {
         reader.file = next;
-        read_toml(&mut reader, &mut files[next]);
+        read_toml(&mut reader, &mut files[next], means);
         follow_includes(&mut reader, sources, &mut files, next, &mut known, &mut needs);
         next += 1;
     }
@@ -103,16 +113,16 @@ fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
 
     let mut config = Config::default();
     let mut checks = NamedChecks::default();
-    let mut assembly = Assembly::default();
+    let mut routers = Routers::default();
     let mut seen = SettingsSeen::default();
-    let mut walks: Vec<(usize, [Option<&Item<'_>>; 8])> = Vec::with_capacity(files.len());
+    let mut walks: Vec<(usize, [Option<&Item<'_>>; 10])> = Vec::with_capacity(files.len());
     for (number, file) in files.iter().enumerate() {
         reader.file = number;
         if let Some(table) = &file.table {
             walks.push((number, reader.fields(table, Scope::Top)));
         }
     }
-    for (number, [named, control, host, _, ipvs, reconcile, reload, _]) in &walks {
+    for (number, [named, control, host, _, ipvs, reconcile, reload, instances, _, _]) in &walks {
         reader.file = *number;
         if let Some(item) = named {
             checks.read(&mut reader, item);
@@ -132,13 +142,31 @@ fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
         if let Some(item) = reload {
             settings::read_reload(&mut reader, &mut seen, item, &mut config);
         }
-    }
-    for (number, [.., virtual_servers]) in &walks {
-        reader.file = *number;
-        if let Some(item) = virtual_servers {
-            assembly.read(&mut reader, &mut checks, item);
+        if let Some(item) = instances {
+            routers.read_instances(&mut reader, item);
         }
     }
+    let lists = walks
+        .iter()
+        .filter_map(|(number, [.., list])| Some((*number, (*list)?)));
+    let tables = halves::tables(&mut reader, &lists.collect::<Vec<_>>());
+    let bytes = files.iter().map(|file| file.bytes.len()).sum();
+    let assembly = halves::assemble(&mut reader, &mut checks, &tables, bytes, means);
+    // Whose addresses are there for good is held against all that move.
+    let (moving, staying): (Vec<_>, Vec<_>) = assembly
+        .followers
+        .iter()
+        .partition(|follower| follower.instance.is_some());
+    for follower in moving.into_iter().chain(staying) {
+        routers.follow(&mut reader, follower, &assembly.virtual_servers);
+    }
+    for (number, [.., groups, _]) in &walks {
+        reader.file = *number;
+        if let Some(item) = groups {
+            routers.read_groups(&mut reader, item);
+        }
+    }
+    (config.vrrp_instances, config.vrrp_sync_groups) = routers.finish(&mut reader);
     assembly.warn_of_chains(&mut reader);
     checks.warn_unused(&mut reader);
     warn_if_nothing_is_served(&mut reader, &walks);
@@ -149,7 +177,7 @@ fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
     let outcome = match problems.has_errors() {
         true => Outcome::Refused(problems),
         false => Outcome::Parsed {
-            config,
+            config: Box::new(config),
             warnings: problems,
         },
     };
@@ -168,7 +196,7 @@ pub fn added_server(server: &VirtualServer, address: &str, weight: u32) -> Resul
     }
     let text = format!("[[real_server]]\naddress = \"{address}\"\nweight = {weight}\n");
     let mut reader = Reader::default();
-    let table = tree::parse_quickly(&text);
+    let table = tree::parse_quickly(&text, &Whole);
     let item = table.as_ref().and_then(|table| table.get("real_server"));
     let mut ports: Vec<u16> = server.services.iter().filter_map(ServiceKey::port).collect();
     ports.sort_unstable();
@@ -252,7 +280,7 @@ impl<'s> File<'s> {
     }
 }
 
-fn read_toml(reader: &mut Reader, file: &mut File<'_>) {
+fn read_toml(reader: &mut Reader, file: &mut File<'_>, means: &impl Both) {
     if let Some(unreadable) = file.unreadable {
         let place = file.included_from.unwrap_or(reader.place(0));
         let text = format!("cannot read {}: {}", file.name, unreadable.cause);
@@ -275,7 +303,7 @@ fn read_toml(reader: &mut Reader, file: &mut File<'_>) {
             return;
         }
     };
-    if let Some(table) = tree::parse_quickly(text) {
+    if let Some(table) = tree::parse_quickly(text, means) {
         file.table = Some(table);
         return;
     }
@@ -426,8 +454,12 @@ fn tidy(path: &str) -> PathBuf {
 }
 
 /// A file that lost its content must not look like the wish to serve nothing.
-fn warn_if_nothing_is_served(reader: &mut Reader, walks: &[(usize, [Option<&Item<'_>>; 8])]) {
-    if walks.iter().any(|(_, [.., virtual_servers])| virtual_servers.is_some()) {
+fn warn_if_nothing_is_served(reader: &mut Reader, walks: &[(usize, [Option<&Item<'_>>; 10])]) {
+    let moves_addresses = |fields: &[Option<&Item<'_>>; 10]| matches!(fields, [.., Some(_), _, _]);
+    if walks
+        .iter()
+        .any(|(_, fields)| matches!(fields, [.., Some(_)]) || moves_addresses(fields))
+    {
         return;
     }
     reader.file = 0;

@@ -199,6 +199,14 @@ impl Ledger {
         }
     }
 
+    /// Takes in what was put down beside.
+    pub(super) fn append(&mut self, other: Self) {
+        self.findings.extend(other.findings);
+        self.errors += other.errors;
+        self.warnings += other.warnings;
+        self.incomplete |= other.incomplete;
+    }
+
     /// How many errors there are so far.
     pub(super) fn errors(&self) -> usize {
         self.errors

@@ -7,12 +7,14 @@ use super::tree::Table;
 
 use super::checks::NamedChecks;
 use super::forwarding;
+use super::halves::Written;
 use super::hints::Scope;
 use super::policy::{self, OnDown};
 use super::pool::{self, Front};
 use super::problem::Place;
 use super::reader::{Item, Reader, shorten};
 use super::service::{is_udp_or_mark, read_flags, read_persistence, read_scheduler, read_services};
+use super::vrrp::Follower;
 use crate::model::{Family, Forwarding, ServerDefaults, ServiceFlags, ServiceKey, ServiceSpec, VirtualServer};
 
 /// The most characters of a name.
@@ -26,16 +28,47 @@ pub(super) struct Assembly<'t> {
     names: HashMap<&'t str, Place>,
     services: HashMap<ServiceKey, Place>,
     addresses: HashMap<IpAddr, usize>,
+    /// Virtual servers whose addresses are on this host, for good or as a virtual router's.
+    pub(super) followers: Vec<Follower>,
     /// Real servers by address, with their place and their virtual server's number.
     servers: Vec<(IpAddr, Place, usize)>,
 }
 
 impl<'t> Assembly<'t> {
-    /// Takes in the virtual servers of one file.
-    pub(super) fn read(&mut self, reader: &mut Reader, checks: &mut NamedChecks<'_>, item: &'t Item<'_>) {
-        for (at, table) in reader.tables(item, "virtual_server") {
-            self.read_one(reader, checks, at, table);
+    /// Takes in virtual servers.
+    pub(super) fn read(&mut self, reader: &mut Reader, checks: &mut NamedChecks<'_>, tables: &[Written<'t, '_>]) {
+        for (file, at, table) in tables {
+            reader.file = *file;
+            self.read_one(reader, checks, *at, table);
         }
+    }
+
+    /// Takes in what was read beside; `None` where both have something that no two virtual servers may share.
+    pub(super) fn append(&mut self, later: Self) -> Option<()> {
+        let first = self.virtual_servers.len();
+        for (name, place) in later.names {
+            if self.names.insert(name, place).is_some() {
+                return None;
+            }
+        }
+        for (service, place) in later.services {
+            if self.services.insert(service, place).is_some() {
+                return None;
+            }
+        }
+        let addresses = later.addresses.into_iter();
+        self.addresses
+            .extend(addresses.map(|(address, number)| (address, first + number)));
+        let servers = later.servers.into_iter();
+        self.servers
+            .extend(servers.map(|(address, place, number)| (address, place, first + number)));
+        let followers = later.followers.into_iter().map(|follower| Follower {
+            virtual_server: first + follower.virtual_server,
+            ..follower
+        });
+        self.followers.extend(followers);
+        self.virtual_servers.extend(later.virtual_servers);
+        Some(())
     }
 
     /// Warns of real servers that are virtual addresses of other virtual servers.
@@ -80,6 +113,7 @@ impl<'t> Assembly<'t> {
             inhibit_on_failure,
             check,
             device,
+            vrrp_instance,
             real_server,
         ] = reader.pick(table, Scope::VirtualServer);
         reader.report_unknown(table, &[Scope::VirtualServer, Scope::PoolKeys]);
@@ -146,6 +180,22 @@ impl<'t> Assembly<'t> {
             );
         }
         let forwarding = forwarding::read(reader, forward, tun, Forwarding::Nat);
+        if let (Some(_), Some(item)) = (device, vrrp_instance) {
+            reader.error(
+                item.span().start,
+                "a virtual_server has a `device` or a `vrrp_instance`, not both",
+                "with `device` its addresses are here for good, with `vrrp_instance` where the master is",
+            );
+        } else if let Some(item) = device.or(vrrp_instance) {
+            let instance = vrrp_instance.and_then(|item| reader.string(item, "vrrp_instance"));
+            if device.is_some() || instance.is_some() {
+                self.followers.push(Follower {
+                    place: reader.place(item.span().start),
+                    instance: instance.map(str::to_owned),
+                    virtual_server: number,
+                });
+            }
+        }
         let device = device.and_then(|item| read_device(reader, item, by_mark));
         let inhibit = inhibit_on_failure.and_then(|item| {
             let inhibit = reader.boolean(item, "inhibit_on_failure")?;

@@ -325,6 +325,7 @@ fn is_large(request: &Request) -> bool {
         | Request::Why { .. }
         | Request::Return { .. }
         | Request::Rebuild { .. }
+        | Request::StepDown { .. }
         | Request::Plan => true,
         Request::Events { .. }
         | Request::Reload { .. }

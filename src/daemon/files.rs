@@ -7,13 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
+use std::panic;
 use std::path::{Path, PathBuf};
+use std::thread::{self, ScopedJoinHandle};
 
-use crate::config::{self, Outcome, Problems, Source, Sources, Unreadable, has_wildcard, name_matches};
+use crate::config::{self, Both, Outcome, Problems, Source, Sources, Unreadable, has_wildcard, name_matches};
 use crate::model::Config;
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 64 << 20;
+/// From how many bytes of text on a second thread is worth its start.
+const WORTH_A_THREAD: usize = 64 << 10;
 
 /// A configuration that can be used.
 #[derive(Debug, Clone)]
@@ -41,22 +45,53 @@ pub fn load(path: &Path) -> Result<Loaded, BadConfig> {
     load_by(path, config::parse)
 }
 
+/// The same as fast as this host can, for those who wait for what it changes.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_fast(path: &Path) -> Result<Loaded, BadConfig> {
+    load_by(path, |sources| config::parse_with(sources, &AtOnce))
+}
+
 /// The same for a process that ends soon.
 ///
 /// # Errors
 /// As [`load`].
 pub fn load_once(path: &Path) -> Result<Loaded, BadConfig> {
-    load_by(path, config::parse_once)
+    load_by(path, |sources| config::parse_once(sources, &AtOnce))
 }
 
-fn load_by(path: &Path, parse: fn(&Sources) -> Outcome) -> Result<Loaded, BadConfig> {
+/// Two things at the same time, on a thread of its own for one of them.
+struct AtOnce;
+
+impl Both for AtOnce {
+    fn pays(&self, bytes: usize) -> bool {
+        bytes >= WORTH_A_THREAD && thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
+    }
+
+    fn both<A: Send, B: Send>(&self, first: impl Fn() -> A + Sync, second: impl Fn() -> B + Sync) -> (A, B) {
+        thread::scope(|scope| {
+            let beside = thread::Builder::new().spawn_scoped(scope, &second);
+            let first = first();
+            let second = match beside.map(ScopedJoinHandle::join) {
+                Ok(Ok(done)) => done,
+                Ok(Err(panic)) => panic::resume_unwind(panic),
+                // No thread is to be had: one after the other, then.
+                Err(_) => second(),
+            };
+            (first, second)
+        })
+    }
+}
+
+fn load_by(path: &Path, parse: impl Fn(&Sources) -> Outcome) -> Result<Loaded, BadConfig> {
     let mut seen = Seen::default();
     let mut sources = Sources::new(seen.read(path));
     loop {
         match parse(&sources) {
             Outcome::Parsed { config, warnings } => {
                 return Ok(Loaded {
-                    config,
+                    config: *config,
                     warnings,
                     seen,
                     sources,

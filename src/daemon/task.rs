@@ -9,6 +9,7 @@ mod plan;
 mod reload;
 mod stopping;
 mod upgrade;
+mod vrrp;
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -34,6 +35,7 @@ use super::service_manager::notify;
 use super::state::{self, Pace, StateFile};
 use super::wishes::{self, WishesFile};
 use super::{addresses, control, handover, host, memory, presence, report, upgrade as program};
+use crate::config::Problems;
 use crate::control::{Listener, Patience, SOCKET_NAME};
 use crate::director::{self, Director, Now, Settings, Wishlist};
 use crate::model::control::{EventKind, EventRecord, Level};
@@ -54,6 +56,8 @@ pub struct Options {
     pub observe: bool,
     /// Take what is ours out of the kernel at the end.
     pub flush_on_stop: bool,
+    /// Leave the addresses of virtual routers where they are at the end, for a restart that is quicker than the others.
+    pub keep: bool,
 }
 
 /// Calls that wait for the loop; each caller has one at a time.
@@ -80,6 +84,8 @@ enum Message {
     FilesStirred,
     /// They are others than those that were read last.
     FilesChanged,
+    /// A virtual router tells something.
+    Vrrp(crate::vrrp::task::News),
 }
 
 /// Which addresses have to be on devices and which no longer.
@@ -161,6 +167,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         batches: 0,
         flush_on_stop: false,
         stuck: false,
+        routers: vrrp::Routers::beside(&record),
         record,
     };
     runtime.block_on(shell.run(loaded, receiver, taken))
@@ -214,6 +221,8 @@ struct Shell {
     flush_on_stop: bool,
     /// It was told that the netlink thread is stuck.
     stuck: bool,
+    /// The virtual routers.
+    routers: vrrp::Routers,
 }
 
 impl Shell {
@@ -258,8 +267,8 @@ impl Shell {
             let _ = stirred.send(Message::FilesStirred);
         }));
         self.remember();
-        let loaded = self.begin(loaded);
-        let config = prepare(loaded, &self.kernel, self.options.observe).await;
+        let Loaded { config, warnings, .. } = self.begin(loaded);
+        let config = prepare(config, &warnings, &self.kernel, self.options.observe).await;
         // Whoever is not to be probed yet is not probed even once.
         if wants_presence(&config)
             && let Ok(addresses) = presence::addresses().await
@@ -339,6 +348,7 @@ impl Shell {
                 }
                 self.tell(event);
             }
+            Message::Vrrp(news) => self.hear_routers(news),
             Message::ProgramExamined(examined) => self.program_examined(examined),
             Message::StateWritten(written) => self.state_written(written),
             Message::Reloaded(outcome) => self.reloaded(outcome),
@@ -384,6 +394,7 @@ impl Shell {
         self.configured = self.now();
         self.flush_on_stop = config.ipvs.flush_on_stop;
         self.reloads.config = Arc::clone(&config);
+        self.configure_routers(&config);
         self.take_over(&config);
     }
 
@@ -415,14 +426,21 @@ impl Shell {
         };
         let status = format!("{paused}real servers: {up} up, {down} down, {unknown} without a verdict");
         notify(&[NotifyState::Status(&status)]);
-        let stuck = self.kernel.busy_for() > STUCK;
-        if !stuck {
-            notify(&[NotifyState::Watchdog]);
-        } else if !self.stuck {
-            let limit = STUCK.as_secs();
-            error!("the kernel has not answered for {limit} s, so the watchdog is no longer fed");
+        let now = self.now();
+        let stuck = match (self.kernel.busy_for() > STUCK, self.routers.busy_for(now) > STUCK) {
+            (true, _) => Some("the kernel has not answered"),
+            (false, true) => Some("the virtual routers' thread has not moved"),
+            (false, false) => None,
+        };
+        match stuck {
+            None => notify(&[NotifyState::Watchdog]),
+            Some(what) if !self.stuck => {
+                let limit = STUCK.as_secs();
+                error!("{what} for {limit} s, so the watchdog is no longer fed");
+            }
+            Some(_) => {}
         }
-        self.stuck = stuck;
+        self.stuck = stuck.is_some();
     }
 
     fn tell(&mut self, event: Event) {
@@ -547,12 +565,12 @@ fn wants_presence(config: &Config) -> bool {
 }
 
 /// Says what is doubtful in a configuration, and makes this host's settings as it wants them.
-async fn prepare(loaded: Loaded, kernel: &ipvs::Handle, observe: bool) -> Arc<Config> {
-    for warning in loaded.warnings.iter() {
+async fn prepare(config: Config, warnings: &Problems, kernel: &ipvs::Handle, observe: bool) -> Arc<Config> {
+    for warning in warnings {
         warn!("{warning}");
     }
-    host::prepare(&loaded.config, kernel, observe).await;
-    Arc::new(loaded.config)
+    host::prepare(&config, kernel, observe).await;
+    Arc::new(config)
 }
 
 async fn sleep_until(at: Option<std::time::Instant>) {

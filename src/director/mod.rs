@@ -329,7 +329,9 @@ impl Director {
         self.dirty.clear();
         // A batch that is under way ends in a read as well; see `absorb`.
         self.compare_all = true;
-        if self.kernel == Kernel::Idle {
+        // A table that is known is changed at once, and looked at behind that.
+        let is_known = self.believed.is_some() && !self.uncertain && !self.settings.observe;
+        if self.kernel == Kernel::Idle && !is_known {
             self.read(now, actions);
         } else {
             self.next_read = Some(now);

@@ -27,6 +27,7 @@ impl Director {
     pub fn rehearse(&self, config: Arc<Config>, orders: Vec<OperatorOrder>, table: &Table, now: Instant) -> Rehearsal {
         let mut trial = self.clone();
         trial.kernel = Kernel::Idle;
+        trial.believed = None;
         trial.pause = None;
         // What it tells and probes is nobody's business.
         trial.handle(Event::ConfigLoaded(config), now);

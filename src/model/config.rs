@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::{
     CheckSpec, DestinationKey, DestinationSpec, Forwarding, Notify, PoolPolicy, ServiceKey, ServiceSpec, Timeouts,
+    VrrpSpec, VrrpSyncGroup,
 };
 
 /// The whole configuration.
@@ -25,6 +26,10 @@ pub struct Config {
     pub reconcile: ReconcileSettings,
     /// What a reload may do, and when there is one.
     pub reload: ReloadSettings,
+    /// The virtual routers in the order of the file.
+    pub vrrp_instances: Vec<Arc<VrrpSpec>>,
+    /// Which of them move together.
+    pub vrrp_sync_groups: Vec<VrrpSyncGroup>,
 }
 
 impl Config {

@@ -25,6 +25,7 @@
 //! | `event`, `action` | what happens to the director and what it wants done |
 //! | `instant` | our own point in time, so that thinking rooms never ask a clock |
 //! | `unix_time` | a point in time by the calendar, for what is shown |
+//! | `vrrp` | virtual routers: what an instance is told to be, what happens to it, what it wants done |
 //! | `snapshot` | what a director knows, for its successor |
 //! | `control` | what is said over the control socket |
 
@@ -57,6 +58,7 @@ mod sync;
 mod table;
 mod tls_probe;
 mod unix_time;
+mod vrrp;
 
 pub use action::{Action, CheckState, ServerId, ServerState, Subject, Transition};
 pub use admin::{AdminState, Lasting, OperatorOrder, OrderRefused, WeightSource};
@@ -92,3 +94,7 @@ pub use sync::{KernelInfo, SyncDaemon, SyncRole, Timeouts};
 pub use table::{ListedDestination, ListedService, Service, Statistics, Table};
 pub use tls_probe::{TlsProbe, TlsSettings, Trust};
 pub use unix_time::{ParseTimeError, UnixTime};
+pub use vrrp::{
+    Garp, VrrpAction, VrrpAddress, VrrpAdvert, VrrpAuthentication, VrrpChange, VrrpChecksum, VrrpEvent, VrrpGroupOrder,
+    VrrpPassword, VrrpReason, VrrpRefusal, VrrpSpec, VrrpState, VrrpSyncGroup, VrrpTracking, VrrpVersion,
+};

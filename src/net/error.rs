@@ -93,7 +93,7 @@ pub enum NetError {
 
 impl NetError {
     /// An error of the kernel's, put into words: what was tried, on which interface, with which capability.
-    pub(super) fn from_io(cause: io::Error, action: String, device: &str, capability: &'static str) -> Self {
+    pub(crate) fn from_io(cause: io::Error, action: String, device: &str, capability: &'static str) -> Self {
         use nix::libc;
         match cause.raw_os_error() {
             Some(libc::EPERM) => Self::NotPermitted { action, capability },

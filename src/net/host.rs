@@ -41,6 +41,8 @@ pub struct AddOptions {
     pub scope: AddressScope,
     /// The label, at most 15 bytes; IPv4 only, left out for IPv6.
     pub label: Option<String>,
+    /// The length of its network's prefix; `None` for the address alone, /32 or /128.
+    pub prefix: Option<u8>,
     /// The tag that says who put it there (`IFA_PROTO`); kernels older than 5.18 leave it out.
     pub owner: u8,
     /// Never chosen as a source by itself; IPv6 only (a preferred lifetime of 0), IPv4 has the scope for it.
@@ -56,6 +58,7 @@ impl AddOptions {
         Self {
             scope: AddressScope::Global,
             label: None,
+            prefix: None,
             owner: Self::OWNER,
             deprecated: true,
         }
@@ -159,7 +162,7 @@ impl HostNetwork {
         Ok(addresses.into_iter().find(|held| held.address == address))
     }
 
-    /// Puts an address on its device, as /32 or /128 and, for IPv6, without the kernel's own duplicate detection.
+    /// Puts an address on its device, as /32 or /128 unless told and, for IPv6, without the kernel's own duplicate detection.
     ///
     /// # Errors
     /// [`NetError::NoSuchDevice`], [`NetError::NotPermitted`], [`NetError::Ipv6Off`], [`NetError::Kernel`].
@@ -173,7 +176,7 @@ impl HostNetwork {
                 device: device.clone(),
             });
         }
-        let prefix = Family::of(*address).host_prefix();
+        let prefix = options.prefix.unwrap_or(Family::of(*address).host_prefix());
         let mut request = self.handle.address().add(link.index, *address, prefix);
         let message = request.message_mut();
         message.header.scope = options.scope.number().into();
@@ -213,6 +216,14 @@ impl HostNetwork {
     /// # Errors
     /// [`NetError::NotPermitted`], [`NetError::Kernel`].
     pub async fn remove_address(&self, vip: &VirtualAddress) -> Result<Change, NetError> {
+        self.remove_address_of(vip, Family::of(vip.address).host_prefix()).await
+    }
+
+    /// Takes an address with a prefix of this length off its device, as [`HostNetwork::remove_address`].
+    ///
+    /// # Errors
+    /// As [`HostNetwork::remove_address`].
+    pub async fn remove_address_of(&self, vip: &VirtualAddress, prefix: u8) -> Result<Change, NetError> {
         let VirtualAddress { device, address } = vip;
         let link = match self.link(device).await {
             Ok(link) => link,
@@ -225,7 +236,7 @@ impl HostNetwork {
             IpAddr::V6(_) => AddressFamily::Inet6,
         };
         message.header.index = link.index;
-        message.header.prefix_len = Family::of(*address).host_prefix();
+        message.header.prefix_len = prefix;
         message.attributes.push(AddressAttribute::Local(*address));
         // Without it the kernel does not look at the prefix of an IPv4 address, and takes off the host's own /24.
         message.attributes.push(AddressAttribute::Address(*address));

@@ -1,6 +1,6 @@
 //! Watches this host's interfaces: told is when one starts to work or ceases to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use futures_util::{StreamExt, TryStreamExt};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -43,6 +43,51 @@ pub async fn watch(mut tell: impl FnMut(String, bool)) -> Result<(), NetError> {
         {
             tell(name, works);
         }
+    }
+    drop(connection);
+    Err(problem(std::io::ErrorKind::ConnectionAborted.into()))
+}
+
+/// The names of the interfaces that work: up, and with a carrier or whatever stands for one.
+///
+/// # Errors
+/// [`NetError::Kernel`] where they cannot be listed.
+pub async fn working() -> Result<BTreeSet<String>, NetError> {
+    let problem = |cause: std::io::Error| NetError::Kernel {
+        action: "list the interfaces".to_owned(),
+        cause,
+    };
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(problem)?;
+    let connection = Connection(tokio::spawn(connection));
+    let found = handle.link().get().execute().try_collect::<Vec<_>>().await;
+    drop(connection);
+    let found = found.map_err(|error| problem(std::io::Error::other(error)))?;
+    Ok(found
+        .iter()
+        .filter(|message| works(message))
+        .filter_map(name_of)
+        .collect())
+}
+
+/// Tells whenever something has changed about the interfaces or their addresses, whoever changed it. Returns only where
+/// watching is no longer possible.
+///
+/// # Errors
+/// [`NetError::Kernel`] where no netlink socket can be had, or the kernel closes it.
+pub async fn watch_addresses(mut tell: impl FnMut()) -> Result<(), NetError> {
+    let problem = |cause: std::io::Error| NetError::Kernel {
+        action: "watch the addresses".to_owned(),
+        cause,
+    };
+    let groups = [
+        MulticastGroup::Link,
+        MulticastGroup::Ipv4Ifaddr,
+        MulticastGroup::Ipv6Ifaddr,
+    ];
+    let (connection, _handle, mut messages) = rtnetlink::new_multicast_connection(&groups).map_err(problem)?;
+    let connection = Connection(tokio::spawn(connection));
+    while messages.next().await.is_some() {
+        tell();
     }
     drop(connection);
     Err(problem(std::io::ErrorKind::ConnectionAborted.into()))

@@ -18,10 +18,14 @@ mod kills;
 mod murder;
 mod pool;
 mod reloads;
+#[allow(dead_code, reason = "shared with the tests of tests/kernel, which use all of it")]
+#[path = "../kernel/routers.rs"]
+mod routers;
 mod same_meaning;
 #[allow(dead_code, reason = "shared with the tests of tests/kernel, which use all of it")]
 #[path = "../kernel/site.rs"]
 mod site;
 mod steady;
 mod traced;
+mod vrrp;
 mod wanted;

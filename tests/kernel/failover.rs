@@ -4,14 +4,15 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use ipvsd_lab::{Failure, Forwarding, Prober, wait_until};
+use ipvsd_lab::{Failure, Forwarding, Prober, wait_in_time, wait_until};
 
 use crate::site::{Family, Found, Site, table};
 
-/// interval + (fall − 1) × retry_interval + timeout + 200 ms, with the settings of [`CHECK`].
-const PROMISED: Duration = Duration::from_millis(500 + 2 * 200 + 300 + 200);
+/// interval + (fall − 1) × retry_interval + timeout + 200 ms, with the settings of [`CHECK`]. (It holds for time-outs
+/// too as long as the timeout is no longer than retry_interval: a probe does not start before the last one has ended.)
+const PROMISED: Duration = Duration::from_millis(500 + 2 * 200 + 200 + 200);
 const CHECK: &str = "check = [{ type = \"tcp\", interval = \"500ms\", retry_interval = \"200ms\", \
-                     timeout = \"300ms\", rise = 2, fall = 3 }]";
+                     timeout = \"200ms\", rise = 2, fall = 3 }]";
 /// Until a returning server serves again: interval + (rise − 1) × retry_interval + 200 ms, and a slow machine.
 const RETURN: Duration = Duration::from_millis(500 + 200 + 200 + 2000);
 
@@ -78,7 +79,7 @@ fn killed_server(name: &str, mode: Forwarding, family: Family, inhibit: bool) {
     let killed = Instant::now();
     nginx[0].kill();
     let out = if inhibit { Some(0) } else { None };
-    wait_until("the killed server is out", PROMISED, || weight(&site, 0) == out).expect("in time");
+    wait_in_time("the killed server is out", PROMISED, || weight(&site, 0) == out).expect("in time");
     let since_out = Instant::now();
     std::thread::sleep(Duration::from_secs(1));
     let returned = Instant::now();
@@ -122,7 +123,7 @@ fn a_server_that_drops_every_packet_is_out_after_its_time_outs() {
         .real_server(0)
         .drop_tcp_port(ipvsd_lab::Segment::Server, 80)
         .expect("nft");
-    wait_until("the hanging server is out", PROMISED, || weight(&site, 0).is_none()).expect("in time");
+    wait_in_time("the hanging server is out", PROMISED, || weight(&site, 0).is_none()).expect("in time");
     let spread = site.client().spread(vip_of(&site), 10).expect("no request fails");
     assert_eq!(spread.len(), 1, "{spread:?}");
     site.lab
@@ -156,7 +157,7 @@ fn the_sorry_server_serves_while_all_others_are_down_in_every_mode() {
         assert_eq!(weight(&site, 2), None, "{site}: the sorry server waits outside");
         nginx[0].kill();
         nginx[1].kill();
-        wait_until("the sorry server serves", PROMISED, || weight(&site, 2) == Some(1)).expect("in time");
+        wait_in_time("the sorry server serves", PROMISED, || weight(&site, 2) == Some(1)).expect("in time");
         let prober = Prober::start(
             site.lab.client(0),
             vip,
@@ -210,7 +211,7 @@ fn an_inhibited_sorry_server_waits_with_weight_0() {
     assert_eq!(weight(&site, 2), Some(0));
     nginx[0].kill();
     nginx[1].kill();
-    wait_until("the sorry server serves", PROMISED, || weight(&site, 2) == Some(1)).expect("in time");
+    wait_in_time("the sorry server serves", PROMISED, || weight(&site, 2) == Some(1)).expect("in time");
     assert_eq!((weight(&site, 0), weight(&site, 1)), (Some(0), Some(0)));
     assert_eq!(site.client().get(vip_of(&site)).as_deref(), Ok("real-server-3"));
 }

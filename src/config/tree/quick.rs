@@ -6,6 +6,7 @@
 //! to what the `toml` crate refuses, and then finds the same.
 
 use super::{Integer, Item, Key, Table, Value};
+use crate::config::halves::Both;
 
 /// Lists and inline tables within each other, at most.
 const DEEPEST: u32 = 16;
@@ -38,11 +39,61 @@ const KINDS: [u8; 256] = {
     }
 };
 
-/// Reads a whole document; `None` where it is not plain.
-pub(in crate::config) fn parse(text: &str) -> Option<Table<'_>> {
+/// Reads a whole document, in halves where that pays; `None` where it is not plain.
+pub(in crate::config) fn parse<'t>(text: &'t str, means: &impl Both) -> Option<Table<'t>> {
+    if means.pays(text.len())
+        && let Some(table) = parse_halves(text, means)
+    {
+        return Some(table);
+    }
+    document(text, 0).map(|(table, _)| table)
+}
+
+/// Both halves of a document that has a `[[list]]` of its top level near its middle. What goes on from that header would
+/// be read the same if it stood alone, unless a table of one half is opened again in the other: `None` for those.
+pub(super) fn parse_halves<'t>(text: &'t str, means: &impl Both) -> Option<Table<'t>> {
+    let middle = middle(text)?;
+    let (front, back) = means.both(|| document(&text[..middle], 0), || document(text, middle));
+    let ((mut table, lists), (back, back_lists)) = (front?, back?);
+    for (key, item) in back.entries {
+        let is_wide = table.entries.len() >= WIDEST;
+        match table.entries.iter_mut().find(|(found, _)| found.name == key.name) {
+            None if is_wide => return None,
+            None => table.entries.push((key, item)),
+            Some((
+                found,
+                Item {
+                    value: Value::Array(array),
+                    ..
+                },
+            )) if lists.is_list(found) && back_lists.is_list(&key) => match item.value {
+                Value::Array(more) => array.extend(more),
+                _ => return None,
+            },
+            Some(_) => return None,
+        }
+    }
+    Some(table)
+}
+
+/// Where the first header of a `[[list]]` at the top level stands in the second half of a text.
+fn middle(text: &str) -> Option<usize> {
+    let mut from = (text.len() / 2..).find(|at| text.is_char_boundary(*at))?;
+    loop {
+        let start = from + text[from..].find("\n[[")? + 1;
+        let name = text[start..].lines().next()?.strip_prefix("[[")?.strip_suffix("]]")?;
+        if name.bytes().all(|byte| KINDS[usize::from(byte)] & KEY != 0) {
+            return Some(start);
+        }
+        from = start;
+    }
+}
+
+/// Reads a document from a line's start to the text's end, and says which of its tables headers have made.
+fn document(text: &str, start: usize) -> Option<(Table<'_>, Lists)> {
     let mut cursor = Cursor {
         text,
-        at: 0,
+        at: start,
         unfinished: Vec::new(),
     };
     let mut path = Vec::new();
@@ -62,7 +113,7 @@ pub(in crate::config) fn parse(text: &str) -> Option<Table<'_>> {
         }
         header.put(&path, &mut root, tables, &mut lists)?;
     }
-    Some(root)
+    Some((root, lists))
 }
 
 /// What headers have made, by where its key starts; a text is read from front to back, so both are in order.

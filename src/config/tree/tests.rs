@@ -7,6 +7,15 @@ use proptest::prelude::*;
 
 use super::*;
 
+use crate::config::halves::{Halved, Whole};
+
+/// The quick way's tree, which must be the same in halves.
+fn by_hand(text: &str) -> Option<Table<'_>> {
+    let table = parse_quickly(text, &Whole);
+    assert_eq!(parse_quickly(text, &Halved), table, "{text:?}");
+    table
+}
+
 /// The library's tree, keys in the order of the text; `None` where it finds an error.
 fn by_library(text: &str) -> Option<Table<'_>> {
     DeTable::parse(text)
@@ -50,7 +59,7 @@ fn every_file_of_the_project_reads_the_same_both_ways() {
     let texts = files();
     let mut quick = 0;
     for text in &texts {
-        if let Some(table) = parse_quickly(text) {
+        if let Some(table) = by_hand(text) {
             quick += 1;
             assert_eq!(Some(in_order(table)), by_library(text), "{text}");
         }
@@ -98,7 +107,7 @@ fn what_is_not_plain_is_left_to_the_library() {
         "# \u{7f}",
         "\u{feff}a = 1",
     ] {
-        assert_eq!(parse_quickly(text), None, "{text:?}");
+        assert_eq!(by_hand(text), None, "{text:?}");
     }
 }
 
@@ -114,9 +123,25 @@ fn what_is_plain_is_read_quickly() {
         "[a.b.c]\nd = false\n[a.b.e]\n[a.f]\n",
         "[[a]]\nb = 1\n[[a.c]]\n[a.c.d]\ne = \"\u{e4}\"\n[[a]]\n[[a.c]]\n",
     ] {
-        let table = parse_quickly(text);
+        let table = by_hand(text);
         assert!(table.is_some(), "{text:?}");
         assert_eq!(table.map(in_order), by_library(text), "{text:?}");
+    }
+}
+
+#[test]
+fn a_text_is_cut_before_a_list_of_the_top_level_and_nowhere_else() {
+    for (text, halves) in [
+        ("[[a]]\nb = 100\nc = 100\n[[a]]\nb = 2\n", true),
+        ("c = 1\n[[a]]\n[[a.b]]\n[[a.b]]\n[[d]]\ne = 1", true),
+        ("[[a]]\n[[a.b]]\n[[a.b]]\n[[a.b]]\n", false),
+        ("[[a]]\n[c.d]\nb = 1\n[[a]]\n[c.e]\n", false),
+        ("a = [\n  [1],\n[[2]]\n]\n", false),
+        ("a = []\n[[a]]\nb = 1\n", false),
+        ("[[a]]", false),
+    ] {
+        assert_eq!(quick::parse_halves(text, &Halved).is_some(), halves, "{text}");
+        assert!(!halves || by_hand(text).is_some());
     }
 }
 
@@ -175,7 +200,7 @@ proptest! {
 
     #[test]
     fn any_pieces_read_the_same_or_not_at_all(text in pieces()) {
-        if let Some(table) = parse_quickly(&text) {
+        if let Some(table) = by_hand(&text) {
             prop_assert_eq!(Some(in_order(table)), by_library(&text), "{:?}", text);
         }
     }
@@ -192,7 +217,7 @@ proptest! {
         prop_assume!(!letters.is_empty());
         let at = at.index(letters.len());
         let damaged: String = letters[..at].iter().copied().chain(damage.chars()).chain(letters[(at + cut).min(letters.len())..].iter().copied()).collect();
-        if let Some(table) = parse_quickly(&damaged) {
+        if let Some(table) = by_hand(&damaged) {
             prop_assert_eq!(Some(in_order(table)), by_library(&damaged), "{}", damaged);
         }
     }

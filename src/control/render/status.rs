@@ -2,7 +2,7 @@
 
 use super::{Columns, ago, clock, count};
 use crate::model::UnixTime;
-use crate::model::control::{Changed, Paused, PoolStatus, Status};
+use crate::model::control::{Changed, Paused, PoolStatus, Status, VrrpStatus};
 
 /// How many services of a pool are named.
 const MOST_SERVICES: usize = 4;
@@ -65,9 +65,40 @@ pub fn status(out: &mut String, status: &Status) {
             clock(contested.until)
         ));
     }
+    if !status.vrrp_instances.is_empty() {
+        out.push('\n');
+        routers(out, &status.vrrp_instances, status.time);
+    }
     for pool in &status.virtual_servers {
         out.push('\n');
         pool_status(out, pool, status.time);
+    }
+}
+
+/// Virtual routers in columns.
+fn routers(out: &mut String, routers: &[VrrpStatus], now: UnixTime) {
+    let mut columns = Columns::headed(&["vrrp_instance", "state", "since", "priority", "master", "addresses"]);
+    for router in routers {
+        let addresses = router.virtual_addresses.iter().take(MOST_SERVICES);
+        let mut addresses = addresses.map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        if let Some(more) = router.virtual_addresses.len().checked_sub(MOST_SERVICES + 1) {
+            addresses.push_str(&format!(" and {} more", more + 1));
+        }
+        let dash = || "-".to_owned();
+        columns.push(vec![
+            router.name.clone(),
+            router.state.clone(),
+            router.since.map_or_else(dash, |since| ago(since, now)),
+            router.priority.to_string(),
+            router.master.map_or_else(dash, |master| master.to_string()),
+            addresses,
+        ]);
+    }
+    columns.render(out, "");
+    for router in routers {
+        if let Some(trouble) = &router.trouble {
+            out.push_str(&format!("vrrp_instance {} waits: {trouble}\n", router.name));
+        }
     }
 }
 

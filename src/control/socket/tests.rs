@@ -26,6 +26,7 @@ fn status(length: usize) -> Reply {
         paused_until: None,
         deviations: Vec::new(),
         contested: Vec::new(),
+        vrrp_instances: Vec::new(),
         virtual_servers: Vec::new(),
     })
 }

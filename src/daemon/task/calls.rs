@@ -57,6 +57,10 @@ impl Shell {
                 self.tell(Event::Operator(OperatorOrder::Rebuild { virtual_server }));
                 self.status(Some(&name), now)
             }
+            Request::StepDown { vrrp_instance } => match self.step_down(&vrrp_instance) {
+                Ok(()) => self.status(None, now),
+                Err(refused) => Reply::Refused(refused),
+            },
             Request::Pause { duration } => self.pause(OperatorOrder::Pause { duration }),
             Request::Resume => self.pause(OperatorOrder::Resume),
             Request::Why { server } => match self.director.why(&server, now) {
@@ -125,6 +129,7 @@ impl Shell {
                 paused_until: self.paused_until(now),
                 deviations: self.deviations(),
                 contested: self.director.contested(now),
+                vrrp_instances: self.routers_status(),
                 virtual_servers,
             }),
             Err(refused) => Reply::Refused(refused),

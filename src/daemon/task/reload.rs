@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
 use super::{Message, Shell, notify, prepare};
+use crate::config::Sources;
 use crate::control::Answer;
 use crate::daemon::control;
 use crate::daemon::files::{self, BadConfig, Loaded, Seen};
@@ -79,7 +80,7 @@ impl Shell {
     pub(super) fn begin(&mut self, mut loaded: Loaded) -> Loaded {
         self.reloads.seen = Arc::new(std::mem::take(&mut loaded.seen));
         if !self.options.observe {
-            keep(&self.running, &loaded);
+            keep(&self.running, &loaded.sources);
         }
         loaded
     }
@@ -105,15 +106,20 @@ impl Shell {
         let file = (!observe).then(|| self.running.clone());
         // Beside the loop: the netlink thread may be busy for seconds, and probes and the watchdog do not wait for it.
         tokio::spawn(async move {
-            let outcome = match spawn_blocking(move || read(&path, running.as_deref(), file.as_ref())).await {
-                Ok(Ok(mut loaded)) => {
-                    let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
-                    let seen = std::mem::take(&mut loaded.seen);
-                    Outcome::Good {
-                        config: prepare(loaded, &kernel, observe).await,
+            let outcome = match spawn_blocking(move || read(&path, running.as_deref())).await {
+                Ok(Ok(loaded)) => {
+                    let Loaded {
+                        config,
                         warnings,
                         seen,
-                    }
+                        sources,
+                    } = loaded;
+                    let kept = spawn_blocking(move || file.map(|file| keep(&file, &sources)));
+                    let config = prepare(config, &warnings, &kernel, observe).await;
+                    // It has said what went wrong.
+                    let _ = kept.await;
+                    let warnings = warnings.iter().map(ToString::to_string).collect();
+                    Outcome::Good { config, warnings, seen }
                 }
                 Ok(Err(refusal)) => {
                     let (refused, seen) = *refusal;
@@ -223,22 +229,15 @@ impl Shell {
     }
 }
 
-/// Reads the files, and puts them by where they may be taken over. `running`: what must not lose too much.
-fn read(
-    path: &std::path::Path,
-    running: Option<&Config>,
-    file: Option<&RunningFile>,
-) -> Result<Loaded, Box<(Refused, Seen)>> {
-    let loaded = files::load(path).map_err(|bad| Box::new((refusal(&bad), bad.1)))?;
+/// Reads the files. `running`: what must not lose too much.
+fn read(path: &std::path::Path, running: Option<&Config>) -> Result<Loaded, Box<(Refused, Seen)>> {
+    let loaded = files::load_fast(path).map_err(|bad| Box::new((refusal(&bad), bad.1)))?;
     if let Some(overreach) = running.and_then(|running| director::overreach(running, &loaded.config)) {
         let refused = Refused {
             problems: overreach.gone,
             ..Refused::new(Trouble::RemovesTooMuch, overreach.message)
         };
         return Err(Box::new((refused, loaded.seen)));
-    }
-    if let Some(file) = file {
-        keep(file, &loaded);
     }
     Ok(loaded)
 }
@@ -253,8 +252,8 @@ pub(super) fn refusal(BadConfig(problems, _): &BadConfig) -> Refused {
 }
 
 /// Puts the texts of the files by.
-fn keep(file: &RunningFile, loaded: &Loaded) {
-    if let Err(problem) = file.save(&loaded.sources) {
+fn keep(file: &RunningFile, sources: &Sources) {
+    if let Err(problem) = file.save(sources) {
         warn!("{problem:#}; `ipvsd config` shows an older configuration than the running one");
     }
 }

@@ -29,6 +29,8 @@ impl Shell {
         for action in self.director.farewell() {
             self.act(action);
         }
+        // Traffic goes on through this host until another one has taken over.
+        self.stop_routers().await;
         match self.options.flush_on_stop || self.flush_on_stop {
             true if !self.options.observe => self.flush(receiver).await,
             true | false => info!("stopping; the kernel's table and the virtual addresses stay as they are"),

@@ -117,6 +117,7 @@ impl Shell {
             Err(_) => notify(&[NotifyState::Reloading]),
         }
         process::end_all();
+        self.keep_spoken();
         let connection = self.upgrade.as_ref().and_then(|upgrade| upgrade.connection.as_ref());
         let problem = handover::exec(
             &program,

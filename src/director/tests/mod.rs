@@ -583,6 +583,33 @@ fn a_reload_keeps_unchanged_servers_in_step_and_removes_what_is_gone() {
 }
 
 #[test]
+fn a_reload_changes_a_known_table_at_once_and_looks_at_it_behind_that() {
+    let with_weight = |weight| {
+        let mut config = config(vec![pool(200, &[11, 12])]);
+        config.virtual_servers[0].real_servers[0].spec.weight = weight;
+        Event::ConfigLoaded(Arc::new(config))
+    };
+    let mut world = World::new();
+    world.start(config(vec![pool(200, &[11, 12])]));
+    world.run_for(seconds(9));
+    let (batches, reads) = (world.batches, world.reads);
+    world.tell(with_weight(7));
+    assert_eq!((world.batches, world.reads), (batches + 1, reads));
+    world.run_for(Duration::from_millis(20));
+    assert_eq!((world.batches, world.reads), (batches + 1, reads + 1));
+    assert_eq!(world.shown(), "11=7 12=1");
+    // The same once more: nothing to write, and a look all the same.
+    world.tell(with_weight(7));
+    world.run_for(Duration::from_millis(20));
+    assert_eq!((world.batches, world.reads), (batches + 1, reads + 2));
+    // What is known may be wrong by now.
+    world.kernel.services.clear();
+    world.tell(with_weight(3));
+    world.run_for(seconds(1));
+    assert_eq!(world.shown(), "11=3 12=1");
+}
+
+#[test]
 fn a_reload_that_takes_the_last_server_away_says_who_serves_now() {
     let mut world = World::new();
     world.answer(12, Answer::Refuses);

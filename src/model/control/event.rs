@@ -33,6 +33,8 @@ pub enum EventKind {
     Table,
     /// A configuration was taken over or refused.
     Configuration,
+    /// A virtual router became or ceased to be master, or hears what it should not.
+    Vrrp,
     /// So many events were not told, because they were too many or no longer kept.
     Missed,
 }

@@ -20,6 +20,7 @@ pub use reply::{Changed, ChangedServer, Paused, Plan, Refused, Reloaded, Reply, 
 pub use request::{BadRequest, LONGEST_REQUEST, Request, VERSION, parse_percent};
 pub use status::{
     ConfigurationStatus, ContestedService, Deviation, PoolStatus, RefusedFiles, ServerStatus, SorryStatus, Status,
+    VrrpStatus,
 };
 pub use why::{AdviceReport, CheckReport, KernelDestination, OperatorReport, ProbeReport, ServerReport, Why};
 

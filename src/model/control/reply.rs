@@ -169,6 +169,10 @@ pub enum Trouble {
     AmbiguousServer,
     /// No virtual server has that name.
     UnknownVirtualServer,
+    /// No virtual router has that name.
+    UnknownVrrpInstance,
+    /// The virtual router has nothing to hand over.
+    NotMaster,
     /// The configuration cannot be used; the running one stays.
     BadConfiguration,
     /// The program on disk cannot take over; the running one goes on.

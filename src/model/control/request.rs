@@ -108,6 +108,11 @@ pub enum Request {
     },
     /// It is written again.
     Resume,
+    /// A virtual router hands its addresses over to another director, with its sync group.
+    StepDown {
+        /// The instance's name.
+        vrrp_instance: String,
+    },
     /// A pool's destinations are taken out and put in again in the order of their addresses, as a hash scheduler's table
     /// asks for.
     Rebuild {
@@ -136,6 +141,7 @@ impl fmt::Display for Request {
             Self::Return { virtual_server } | Self::Rebuild { virtual_server } => {
                 write!(f, " {}", shown(virtual_server))
             }
+            Self::StepDown { vrrp_instance } => write!(f, " {}", shown(vrrp_instance)),
             Self::Status {
                 virtual_server: Some(name),
             } => write!(f, " {}", shown(name)),
@@ -193,8 +199,8 @@ pub enum BadRequest {
     Version(u64),
     /// No such command.
     #[error(
-        "there is no command `{0}` (status, why, events, plan, reload, upgrade, drain, maint, ready, weight, add, remove, return, rebuild, pause, \
-         resume)"
+        "there is no command `{0}` (status, why, events, plan, reload, upgrade, drain, maint, ready, weight, add, remove, return, rebuild, vrrp_step_down, \
+         pause, resume)"
     )]
     Command(String),
     /// A member is missing.
@@ -241,6 +247,7 @@ impl Request {
             Self::Remove { .. } => "remove",
             Self::Return { .. } => "return",
             Self::Rebuild { .. } => "rebuild",
+            Self::StepDown { .. } => "vrrp_step_down",
             Self::Pause { .. } => "pause",
             Self::Resume => "resume",
         }
@@ -260,6 +267,7 @@ impl Request {
             | Self::Remove { .. }
             | Self::Return { .. }
             | Self::Rebuild { .. }
+            | Self::StepDown { .. }
             | Self::Pause { .. }
             | Self::Resume => true,
         }

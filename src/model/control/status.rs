@@ -1,5 +1,7 @@
 //! The pools and who serves in them.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ServiceKey, UnixTime};
@@ -31,8 +33,36 @@ pub struct Status {
     /// The services that somebody else keeps changing, and that wait for their repair.
     #[serde(default)]
     pub contested: Vec<ContestedService>,
+    /// The virtual routers by their names.
+    #[serde(default)]
+    pub vrrp_instances: Vec<VrrpStatus>,
     /// The pools in the order of the configuration.
     pub virtual_servers: Vec<PoolStatus>,
+}
+
+/// One virtual router.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VrrpStatus {
+    /// Its name.
+    pub name: String,
+    /// The interface it speaks on.
+    pub interface: String,
+    /// Its number.
+    pub virtual_router_id: u8,
+    /// `initialize`, `backup`, `master`, `fault`.
+    pub state: String,
+    /// Since when; null where it has been nothing else since the daemon's start.
+    pub since: Option<UnixTime>,
+    /// The priority that counts now.
+    pub priority: u8,
+    /// Who is master, as far as it knows.
+    pub master: Option<IpAddr>,
+    /// Its addresses are on this host.
+    pub holds_addresses: bool,
+    /// Its addresses.
+    pub virtual_addresses: Vec<IpAddr>,
+    /// Why it cannot speak; null where it can.
+    pub trouble: Option<String>,
 }
 
 /// The files of the configuration beside what is in use.

@@ -32,4 +32,4 @@ pub use prober::{Attempt, Prober, Report};
 pub use process::Process;
 pub use server::{Nginx, Responder};
 pub use topology::{Lab, Segment, Topology};
-pub use wait::wait_until;
+pub use wait::{wait_in_time, wait_until};

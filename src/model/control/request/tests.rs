@@ -152,6 +152,10 @@ fn what_is_wrong_with_a_request_is_said() {
             "a number from 0",
         ),
         (r#"{"version":1,"command":"remove"}"#, "`remove` needs `server`"),
+        (
+            r#"{"version":1,"command":"vrrp_step_down"}"#,
+            "`vrrp_step_down` needs `vrrp_instance`",
+        ),
         (r#"{"version":1,"command":"pause"}"#, "`pause` needs `duration_seconds`"),
         (
             r#"{"version":1,"command":"pause","duration_seconds":0}"#,
@@ -206,6 +210,7 @@ fn any_request() -> impl Strategy<Value = Request> {
         (server, lasting()).prop_map(|(server, lasting)| Request::Remove { server, lasting }),
         server.prop_map(|virtual_server| Request::Return { virtual_server }),
         server.prop_map(|virtual_server| Request::Rebuild { virtual_server }),
+        server.prop_map(|vrrp_instance| Request::StepDown { vrrp_instance }),
         (1..=LONGEST_PAUSE).prop_map(|seconds| Request::Pause {
             duration: Duration::from_secs(seconds)
         }),

@@ -31,6 +31,8 @@ struct Wire {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     server: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    vrrp_instance: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     weight: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deadline_seconds: Option<u64>,
@@ -92,6 +94,7 @@ impl Request {
             Self::Return { virtual_server } | Self::Rebuild { virtual_server } => {
                 wire.virtual_server = Some(virtual_server)
             }
+            Self::StepDown { vrrp_instance } => wire.vrrp_instance = Some(vrrp_instance),
             Self::Why { server } => wire.server = Some(server),
             Self::Maint { server, lasting } | Self::Ready { server, lasting } | Self::Remove { server, lasting } => {
                 wire.server = Some(server);
@@ -203,6 +206,9 @@ impl Request {
             "rebuild" => Self::Rebuild {
                 virtual_server: wire.virtual_server("rebuild")?,
             },
+            "vrrp_step_down" => Self::StepDown {
+                vrrp_instance: wire.vrrp_instance("vrrp_step_down")?,
+            },
             "pause" => Self::Pause {
                 duration: wire.duration()?,
             },
@@ -244,6 +250,11 @@ impl Wire {
         self.virtual_server
             .take()
             .ok_or(BadRequest::Missing { command, member })
+    }
+
+    fn vrrp_instance(&mut self, command: &'static str) -> Result<String, BadRequest> {
+        let member = "vrrp_instance";
+        self.vrrp_instance.take().ok_or(BadRequest::Missing { command, member })
     }
 
     fn duration(&mut self) -> Result<Duration, BadRequest> {
@@ -323,6 +334,7 @@ impl Wire {
         [
             ("virtual_server", self.virtual_server.is_some()),
             ("server", self.server.is_some()),
+            ("vrrp_instance", self.vrrp_instance.is_some()),
             ("weight", self.weight.is_some()),
             ("deadline_seconds", self.deadline_seconds.is_some()),
             ("duration_seconds", self.duration_seconds.is_some()),

@@ -1,0 +1,611 @@
+//! `[[vrrp_instance]]` and `[[vrrp_sync_group]]`: their tables, and the rules between them and the virtual servers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::hints::Scope;
+use super::problem::Place;
+use super::reader::{Item, Reader, shorten};
+use super::tree::{Table, Value};
+use crate::model::{
+    AddressScope, Family, Garp, ServiceKey, VirtualServer, VrrpAddress, VrrpChecksum, VrrpPassword, VrrpSpec,
+    VrrpSyncGroup, VrrpVersion,
+};
+
+/// The most characters of a name.
+const LONGEST_NAME: usize = 64;
+/// The most bytes of a label (`IFNAMSIZ` less its end).
+const LONGEST_LABEL: usize = 15;
+/// The most bytes of a password (RFC 2338, 5.3.10).
+const LONGEST_PASSWORD: usize = 8;
+/// The most addresses that an advert can name.
+const MOST_ADDRESSES: usize = 255;
+/// Adverts of version 3 count hundredths of a second in 12 bits, those of version 2 seconds in 8.
+const INTERVALS_V3: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(40_950));
+const INTERVALS_V2: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(255));
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The virtual routers read so far, and what no two of them may share.
+#[derive(Default)]
+pub(super) struct Routers<'t> {
+    drafts: Vec<Draft>,
+    groups: Vec<VrrpSyncGroup>,
+    names: HashMap<&'t str, Place>,
+    group_names: HashMap<&'t str, Place>,
+    /// Each address with the device that it is on where other devices may have it too.
+    addresses: HashMap<(IpAddr, Option<String>), Place>,
+    numbers: HashMap<(String, Family, u8), Place>,
+    /// The groups that name instances, by instance.
+    grouped: BTreeMap<String, Place>,
+}
+
+/// A virtual server whose addresses are on this host.
+pub(super) struct Follower {
+    /// Where it says so.
+    pub(super) place: Place,
+    /// They are where this instance is master; `None` for those that are on a device for good.
+    pub(super) instance: Option<String>,
+    /// Its number.
+    pub(super) virtual_server: usize,
+}
+
+/// One instance, before its virtual servers are known.
+struct Draft {
+    place: Place,
+    spec: VrrpSpec,
+    /// What its addresses of other settings were given as; none yet where virtual servers bring them.
+    family: Option<Family>,
+    /// It has something in `virtual_address`, whatever that is.
+    listed: bool,
+}
+
+impl<'t> Routers<'t> {
+    /// Takes in the instances of one file.
+    pub(super) fn read_instances(&mut self, reader: &mut Reader, item: &'t Item<'_>) {
+        for (at, table) in reader.tables(item, "vrrp_instance") {
+            self.read_instance(reader, at, table);
+        }
+    }
+
+    fn read_instance(&mut self, reader: &mut Reader, at: usize, table: &'t Table<'_>) {
+        let [
+            name,
+            interface,
+            virtual_router_id,
+            priority,
+            version,
+            state,
+            advert_int,
+            preempt,
+            preempt_delay,
+            password,
+            source_address,
+            peers,
+            checksum,
+            garp_master_repeat,
+            garp_master_delay,
+            garp_master_refresh,
+            garp_master_refresh_repeat,
+            garp_lower_prio_repeat,
+            virtual_address,
+        ] = reader.fields(table, Scope::VrrpInstance);
+        let name = match name {
+            Some(item) => read_name(reader, item, "vrrp_instances", &mut self.names),
+            None => {
+                reader.missing(at, "the vrrp_instance has no `name`", "write name = \"VI_1\"");
+                String::new()
+            }
+        };
+        let interface_at = interface.map_or(at, |item| item.span().start);
+        let interface = match interface {
+            Some(item) => reader.device(item),
+            None => {
+                reader.missing(at, "the vrrp_instance has no `interface`", "write interface = \"eth0\"");
+                None
+            }
+        };
+        let number_at = virtual_router_id.map_or(at, |item| item.span().start);
+        let number = match virtual_router_id {
+            Some(item) => reader.number(item, "virtual_router_id", 1..=255),
+            None => {
+                reader.missing(
+                    at,
+                    "the vrrp_instance has no `virtual_router_id`",
+                    "a number from 1 to 255 that all its directors have and nobody else on the segment",
+                );
+                None
+            }
+        };
+        let byte = |number: u32| u8::try_from(number).unwrap_or(u8::MAX);
+        let version =
+            version
+                .and_then(|item| reader.number(item, "version", 2..=3))
+                .map_or(VrrpVersion::V3, |version| match version {
+                    2 => VrrpVersion::V2,
+                    _ => VrrpVersion::V3,
+                });
+        let priority = priority
+            .and_then(|item| reader.number(item, "priority", 1..=255))
+            .map_or(100, byte);
+        let owner = priority == u8::MAX;
+        let state = state.and_then(|item| reader.word(item, "state", &[("master", true), ("backup", false)]));
+        let mut spec = VrrpSpec {
+            name,
+            interface: interface.clone().unwrap_or_default(),
+            family: Family::Inet,
+            virtual_router_id: number.map_or(1, byte),
+            version,
+            priority,
+            advert_interval: Duration::from_secs(1),
+            starts_as_master: state.unwrap_or(owner),
+            preempt: true,
+            preempt_delay: Duration::ZERO,
+            password: None,
+            source: None,
+            peers: Vec::new(),
+            checksum: VrrpChecksum::default(),
+            garp: Garp::default(),
+            addresses: Vec::new(),
+        };
+        if let Some(interval) = advert_int.and_then(|item| read_interval(reader, item, version)) {
+            spec.advert_interval = interval;
+        }
+        read_preempt(reader, &mut spec, preempt, preempt_delay);
+        if let Some(item) = password {
+            spec.password = read_password(reader, item, version);
+        }
+        if let Some(item) = checksum {
+            let words = [("rfc5798", VrrpChecksum::Rfc5798), ("rfc9568", VrrpChecksum::Rfc9568)];
+            spec.checksum = reader.word(item, "checksum", &words).unwrap_or_default();
+            if version == VrrpVersion::V2 {
+                let hint = "take it out; version 2 has one form only";
+                reader.warning(item.span().start, "`checksum` is for version 3", hint);
+            }
+        }
+        let garp = &mut spec.garp;
+        for (item, key, value, least) in [
+            (garp_master_repeat, "garp_master_repeat", &mut garp.repeat, 1),
+            (
+                garp_master_refresh_repeat,
+                "garp_master_refresh_repeat",
+                &mut garp.refresh_repeat,
+                1,
+            ),
+            (
+                garp_lower_prio_repeat,
+                "garp_lower_prio_repeat",
+                &mut garp.lower_priority_repeat,
+                0,
+            ),
+        ] {
+            *value = item
+                .and_then(|item| reader.number(item, key, least..=100))
+                .unwrap_or(*value);
+        }
+        for (item, key, value) in [
+            (garp_master_delay, "garp_master_delay", &mut garp.delay),
+            (garp_master_refresh, "garp_master_refresh", &mut garp.refresh),
+        ] {
+            let duration = item.and_then(|item| reader.duration(item, key, Duration::ZERO..=DAY));
+            *value = duration.unwrap_or(*value);
+        }
+        let mut family = None;
+        if let Some(item) = source_address {
+            spec.source = reader.ip_address(item, "source_address");
+            family = spec.source.map(Family::of);
+        }
+        if let Some(item) = peers {
+            read_peers(reader, item, &mut spec, &mut family);
+        }
+        if let Some(item) = virtual_address {
+            self.read_addresses(reader, item, &mut spec, &mut family);
+        }
+        if version == VrrpVersion::V2 && family == Some(Family::Inet6) {
+            let hint = "take `version = 2` out: IPv6 needs version 3";
+            reader.error(at, "VRRP version 2 is for IPv4 only", hint);
+        }
+        spec.family = family.unwrap_or(Family::Inet);
+        if let (Some(interface), Some(number)) = (interface, number) {
+            let key = (interface, spec.family, byte(number));
+            if let Some(first) = self.numbers.get(&key) {
+                reader.second(
+                    number_at,
+                    *first,
+                    format!("virtual_router_id {number} is used twice on {}", key.0),
+                    "each virtual router of a segment has its own number",
+                );
+            } else {
+                self.numbers.insert(key, reader.place(number_at));
+            }
+        }
+        let place = reader.place(interface_at);
+        self.drafts.push(Draft {
+            place,
+            spec,
+            family,
+            listed: virtual_address.is_some_and(|item| reader.one_or_list(item).next().is_some()),
+        });
+    }
+
+    fn read_addresses(
+        &mut self,
+        reader: &mut Reader,
+        item: &'t Item<'_>,
+        spec: &mut VrrpSpec,
+        family: &mut Option<Family>,
+    ) {
+        for element in reader.one_or_list(item) {
+            let at = element.span().start;
+            let Some(address) = read_address(reader, element, &spec.interface) else {
+                continue;
+            };
+            let own = Family::of(address.address);
+            let advertised = !address.unadvertised;
+            if advertised && *family.get_or_insert(own) != own {
+                reader.error(
+                    at,
+                    format!("{} is of another family than the rest of this instance", address.address),
+                    "give it an instance of its own and bind the two in a [[vrrp_sync_group]], or write excluded = true",
+                );
+                continue;
+            }
+            if self.is_new(reader, at, &address) {
+                spec.addresses.push(address);
+            }
+        }
+        let advertised = spec.advertised().count();
+        if advertised > MOST_ADDRESSES {
+            reader.error(
+                item.span().start,
+                format!("{advertised} virtual addresses are too many for one instance"),
+                format!("an advert names {MOST_ADDRESSES} at most: write excluded = true at the others"),
+            );
+        }
+    }
+
+    fn is_new(&mut self, reader: &mut Reader, at: usize, address: &VrrpAddress) -> bool {
+        let local = matches!(address.address, IpAddr::V6(address) if address.is_unicast_link_local());
+        let key = (address.address, local.then(|| address.device.clone()));
+        if let Some(first) = self.addresses.get(&key) {
+            let text = format!("virtual address {} is there twice", address.address);
+            reader.second(
+                at,
+                *first,
+                text,
+                "it can be on one device of one director only: take one out",
+            );
+            return false;
+        }
+        self.addresses.insert(key, reader.place(at));
+        true
+    }
+
+    /// Takes in what a virtual server says about where its addresses are.
+    pub(super) fn follow(&mut self, reader: &mut Reader, follower: &Follower, virtual_servers: &[VirtualServer]) {
+        let Some(server) = virtual_servers.get(follower.virtual_server) else {
+            return;
+        };
+        reader.file = follower.place.file;
+        match &follower.instance {
+            Some(name) => self.refer(reader, follower.place.offset, name, &server.services),
+            None => self.keep_apart(reader, follower.place.offset, &server.services),
+        }
+    }
+
+    /// A virtual server whose addresses are where an instance is master.
+    fn refer(&mut self, reader: &mut Reader, at: usize, name: &str, services: &[ServiceKey]) {
+        if services.iter().all(|service| service.address().is_none()) {
+            if !services.is_empty() {
+                let text = "a fwmark service has no address that could follow a `vrrp_instance`";
+                let hint = "take it out; list the addresses in the instance's `virtual_address`";
+                reader.error(at, text, hint);
+            }
+            return;
+        }
+        let place = reader.place(at);
+        let mut known: Vec<_> = self.names.keys().copied().collect();
+        known.sort_unstable();
+        let Some(draft) = self.drafts.iter_mut().find(|draft| draft.spec.name == name) else {
+            let hint = match known.is_empty() {
+                true => "add [[vrrp_instance]]".to_owned(),
+                false => format!("there are: {}", known.join(", ")),
+            };
+            reader.error(at, format!("there is no vrrp_instance \"{}\"", shorten(name)), hint);
+            return;
+        };
+        for address in services.iter().filter_map(ServiceKey::address) {
+            let own = Family::of(address);
+            let key = (address, None);
+            if draft.spec.addresses.iter().any(|held| held.address == address) {
+                continue;
+            }
+            if let Some(first) = self.addresses.get(&key) {
+                let text = format!("virtual address {address} belongs to another instance");
+                reader.second(at, *first, text, "name that instance here");
+                continue;
+            }
+            self.addresses.insert(key, place);
+            draft.spec.addresses.push(VrrpAddress {
+                address,
+                prefix: own.host_prefix(),
+                device: draft.spec.interface.clone(),
+                scope: AddressScope::Global,
+                label: None,
+                unadvertised: *draft.family.get_or_insert(own) != own,
+            });
+            draft.spec.family = draft.family.unwrap_or(own);
+        }
+    }
+
+    /// A virtual server that keeps its addresses on a device for good.
+    fn keep_apart(&self, reader: &mut Reader, at: usize, services: &[ServiceKey]) {
+        for address in services.iter().filter_map(ServiceKey::address) {
+            if let Some(first) = self.addresses.get(&(address, None)) {
+                let text = format!("{address} follows a vrrp_instance and is on a `device` for good");
+                reader.second(at, *first, text, "write `vrrp_instance` in place of `device`");
+                return;
+            }
+        }
+    }
+
+    /// Takes in the groups of one file; all instances are known by now.
+    pub(super) fn read_groups(&mut self, reader: &mut Reader, item: &'t Item<'_>) {
+        for (at, table) in reader.tables(item, "vrrp_sync_group") {
+            let [name, instances] = reader.fields(table, Scope::VrrpSyncGroup);
+            let name = match name {
+                Some(item) => read_name(reader, item, "vrrp_sync_groups", &mut self.group_names),
+                None => {
+                    reader.missing(at, "the vrrp_sync_group has no `name`", "write name = \"VG_1\"");
+                    continue;
+                }
+            };
+            let Some(item) = instances else {
+                let hint = "write instances = [\"VI_1\", \"VI_2\"]";
+                reader.missing(at, "the vrrp_sync_group has no `instances`", hint);
+                continue;
+            };
+            let mut members: Vec<String> = Vec::new();
+            for element in reader.one_or_list(item) {
+                let Some(member) = reader.string(element, "instances") else {
+                    continue;
+                };
+                let at = element.span().start;
+                if !self.drafts.iter().any(|draft| draft.spec.name == member) {
+                    let text = format!("there is no vrrp_instance \"{}\"", shorten(member));
+                    reader.error(at, text, "a group names instances by their `name`");
+                } else if let Some(first) = self.grouped.get(member) {
+                    let text = format!("vrrp_instance \"{member}\" is in two places of groups");
+                    reader.second(at, *first, text, "each instance is in one group, once");
+                } else {
+                    self.grouped.insert(member.to_owned(), reader.place(at));
+                    members.push(member.to_owned());
+                }
+            }
+            let priorities = self.drafts.iter().filter(|draft| members.contains(&draft.spec.name));
+            let mut priorities: Vec<u8> = priorities.map(|draft| draft.spec.priority).collect();
+            priorities.sort_unstable();
+            priorities.dedup();
+            if priorities.len() > 1 {
+                let text = format!("the instances of \"{name}\" have different priorities");
+                let hint = "they move together: give them one priority, or two directors may never agree";
+                reader.warning(item.span().start, text, hint);
+            }
+            if members.len() == 1 {
+                let text = format!("group \"{name}\" has one instance only");
+                reader.warning(item.span().start, text, "a group binds two or more");
+            }
+            self.groups.push(VrrpSyncGroup {
+                name,
+                instances: members,
+            });
+        }
+    }
+
+    /// What the tables mean, once all are read.
+    pub(super) fn finish(self, reader: &mut Reader) -> (Vec<Arc<VrrpSpec>>, Vec<VrrpSyncGroup>) {
+        let mut specs = Vec::with_capacity(self.drafts.len());
+        for Draft {
+            place, spec, listed, ..
+        } in self.drafts
+        {
+            reader.file = place.file;
+            if spec.addresses.is_empty() && !listed && !spec.name.is_empty() {
+                let hint = "add virtual_address = [\"192.0.2.100/24\"], or name the instance in a virtual_server";
+                let text = format!("vrrp_instance \"{}\" has no virtual address", shorten(&spec.name));
+                reader.missing(place.offset, text, hint);
+            }
+            specs.push(Arc::new(spec));
+        }
+        (specs, self.groups)
+    }
+}
+
+fn read_name<'t>(reader: &mut Reader, item: &'t Item<'_>, kind: &str, names: &mut HashMap<&'t str, Place>) -> String {
+    let Some(name) = reader.string(item, "name") else {
+        return String::new();
+    };
+    let at = item.span().start;
+    let fits = !name.is_empty()
+        && name.chars().count() <= LONGEST_NAME
+        && !name.contains(|letter: char| letter.is_whitespace() || letter.is_control());
+    if !fits {
+        let hint = format!("1 to {LONGEST_NAME} characters without blanks");
+        reader.error(at, format!("`{}` cannot be a name", shorten(name)), hint);
+    } else if let Some(first) = names.get(name) {
+        let text = format!("two {kind} are called \"{name}\"");
+        reader.second(at, *first, text, "rename one of them");
+    } else {
+        names.insert(name, reader.place(at));
+    }
+    name.to_owned()
+}
+
+fn read_interval(reader: &mut Reader, item: &Item<'_>, version: VrrpVersion) -> Option<Duration> {
+    let (range, step, hint) = match version {
+        VrrpVersion::V2 => (INTERVALS_V2, 1_000, "version 2 counts whole seconds"),
+        VrrpVersion::V3 => (
+            INTERVALS_V3,
+            10,
+            "version 3 counts hundredths of a second: a multiple of 10ms",
+        ),
+    };
+    let interval = reader.duration(item, "advert_int", range.0..=range.1)?;
+    if interval.as_millis() % step != 0 {
+        let text = format!("`advert_int` cannot be {}", super::duration::show(interval));
+        reader.error(item.span().start, text, hint);
+        return None;
+    }
+    Some(interval)
+}
+
+fn read_preempt(reader: &mut Reader, spec: &mut VrrpSpec, preempt: Option<&Item<'_>>, delay: Option<&Item<'_>>) {
+    if let Some(item) = preempt
+        && reader.boolean(item, "preempt") == Some(false)
+    {
+        spec.preempt = false;
+        if spec.is_owner() {
+            let text = "priority 255 is the owner of its addresses, which takes them back always";
+            reader.error(item.span().start, text, "take `preempt` out, or lower the priority");
+        }
+    }
+    if let Some(item) = delay {
+        let longest = Duration::from_secs(1_000);
+        spec.preempt_delay = reader
+            .duration(item, "preempt_delay", Duration::ZERO..=longest)
+            .unwrap_or_default();
+        if !spec.preempt {
+            let text = "`preempt_delay` has no effect with `preempt = false`";
+            reader.warning(item.span().start, text, "take one of them out");
+        }
+    }
+}
+
+fn read_password(reader: &mut Reader, item: &Item<'_>, version: VrrpVersion) -> Option<VrrpPassword> {
+    let text = reader.string(item, "password")?;
+    let at = item.span().start;
+    if version == VrrpVersion::V3 {
+        let hint = "take it out, or write version = 2; it is sent in clear text and keeps nobody out anyway";
+        reader.error(at, "VRRP version 3 has no passwords", hint);
+        return None;
+    }
+    if text.is_empty() || text.len() > LONGEST_PASSWORD {
+        let hint = format!("1 to {LONGEST_PASSWORD} bytes; keepalived cuts a longer one off there");
+        reader.error(at, format!("`password` cannot have {} bytes", text.len()), hint);
+        return None;
+    }
+    let mut password = [0; LONGEST_PASSWORD];
+    password.iter_mut().zip(text.bytes()).for_each(|(to, from)| *to = from);
+    Some(VrrpPassword(password))
+}
+
+fn read_peers(reader: &mut Reader, item: &Item<'_>, spec: &mut VrrpSpec, family: &mut Option<Family>) {
+    for element in reader.one_or_list(item) {
+        let Some(peer) = reader.ip_address(element, "peers") else {
+            continue;
+        };
+        let (at, own) = (element.span().start, Family::of(peer));
+        if spec.source == Some(peer) {
+            let text = format!("peer {peer} is the instance's own `source_address`");
+            reader.error(at, text, "name the other directors only");
+        } else if peer.is_multicast() || peer.is_unspecified() {
+            let hint = "the address of another director; without `peers` adverts go to the multicast group";
+            reader.error(at, format!("`peers` cannot be {peer}"), hint);
+        } else if *family.get_or_insert(own) != own {
+            let text = format!("peer {peer} is of another family than the rest of this instance");
+            reader.error(at, text, "IPv4 and IPv6 need an instance each");
+        } else if spec.peers.contains(&peer) {
+            reader.warning(at, format!("peer {peer} is there twice"), "once is enough");
+        } else {
+            spec.peers.push(peer);
+        }
+    }
+}
+
+fn read_address(reader: &mut Reader, item: &Item<'_>, interface: &str) -> Option<VrrpAddress> {
+    let (text, at, table) = match item.get_ref() {
+        Value::Table(table) => {
+            let [address, device, scope, label, excluded] = reader.fields(table, Scope::VrrpAddress);
+            let Some(address) = address else {
+                let hint = "write { address = \"192.0.2.100/24\", label = \"eth0:vip\" }";
+                reader.missing(item.span().start, "the virtual_address has no `address`", hint);
+                return None;
+            };
+            let text = reader.string(address, "address")?;
+            (text, address.span().start, Some((device, scope, label, excluded)))
+        }
+        Value::String(_) | Value::Integer(_) | Value::Float | Value::Boolean(_) | Value::Datetime | Value::Array(_) => {
+            (reader.string(item, "virtual_address")?, item.span().start, None)
+        }
+    };
+    let (host, prefix) = match text.split_once('/') {
+        Some((host, prefix)) => (host, Some(prefix)),
+        None => (text, None),
+    };
+    let address: Option<IpAddr> = host.parse().ok();
+    let usable =
+        address.filter(|address| !address.is_unspecified() && !address.is_multicast() && !address.is_loopback());
+    let longest = usable.map_or(0, |address| Family::of(address).host_prefix());
+    let prefix = match prefix {
+        None => Some(longest),
+        Some(text) => text.parse().ok().filter(|prefix| (1..=longest).contains(prefix)),
+    };
+    let (Some(address), Some(prefix)) = (usable, prefix) else {
+        let text = format!("`virtual_address` cannot be \"{}\"", shorten(text));
+        reader.error(
+            at,
+            text,
+            "an address of a host, with its prefix or without: \"192.0.2.100/24\"",
+        );
+        return None;
+    };
+    let mut found = VrrpAddress {
+        address,
+        prefix,
+        device: interface.to_owned(),
+        scope: AddressScope::Global,
+        label: None,
+        unadvertised: false,
+    };
+    let (device, scope, label, excluded) = table.unwrap_or_default();
+    if let Some(device) = device.and_then(|item| reader.device(item)) {
+        found.device = device;
+    }
+    for (item, key) in [(scope, "scope"), (label, "label")] {
+        if let Some(item) = item
+            && address.is_ipv6()
+        {
+            let hint = "take it out; the kernel derives the scope of an IPv6 address from the address";
+            reader.error(item.span().start, format!("an IPv6 address has no `{key}`"), hint);
+            return None;
+        }
+    }
+    if let Some(item) = scope {
+        let words = [
+            ("global", AddressScope::Global),
+            ("link", AddressScope::Link),
+            ("host", AddressScope::Host),
+        ];
+        found.scope = reader.word(item, "scope", &words).unwrap_or(AddressScope::Global);
+    }
+    if let Some(item) = label {
+        let text = reader.string(item, "label")?;
+        if text.is_empty() || text.len() > LONGEST_LABEL || text.contains(char::is_whitespace) {
+            let hint = format!(
+                "1 to {LONGEST_LABEL} bytes without blanks, by custom the interface's name first: \"eth0:vip\""
+            );
+            reader.error(
+                item.span().start,
+                format!("`label` cannot be \"{}\"", shorten(text)),
+                hint,
+            );
+            return None;
+        }
+        found.label = Some(text.to_owned());
+    }
+    found.unadvertised = excluded
+        .and_then(|item| reader.boolean(item, "excluded"))
+        .unwrap_or(false);
+    Some(found)
+}

@@ -1,0 +1,199 @@
+//! The virtual routers: their thread is started with the first of them, told of every configuration, and asked what they
+//! are.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+
+use super::{Message, Shell};
+use crate::daemon::kept;
+use crate::daemon::record::Record;
+use crate::model::control::{EventKind, Level, Refused, Trouble, VrrpStatus};
+use crate::model::{Config, Instant, UnixTime, VrrpChange, VrrpReason, VrrpState};
+use crate::vrrp::task::{self, Handle, News, Spoken};
+
+/// Where it is kept when each master has spoken last, beside the record.
+const FILE: &str = "vrrp.json";
+/// How long the thread may take to say so.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// How long a clean end may take where nobody takes over: three adverts of the slowest kind that is usual, and some.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What the loop knows of virtual routers.
+pub(super) struct Routers {
+    thread: Option<Handle>,
+    spoken: PathBuf,
+    /// How often the thread had looked around, and since when that has not changed.
+    turns: Option<(u64, Instant)>,
+    /// Since when each is what it is.
+    since: BTreeMap<String, UnixTime>,
+}
+
+impl Routers {
+    pub(super) fn beside(record: &Record) -> Self {
+        Self {
+            thread: None,
+            turns: None,
+            spoken: record.beside(FILE),
+            since: BTreeMap::new(),
+        }
+    }
+
+    /// For how long their thread has not moved; nothing where there is none. To be asked every few seconds.
+    pub(super) fn busy_for(&mut self, now: Instant) -> Duration {
+        let Some(thread) = &self.thread else {
+            return Duration::ZERO;
+        };
+        let turns = thread.turns();
+        if self.turns.is_none_or(|(before, _)| before != turns) {
+            self.turns = Some((turns, now));
+        }
+        self.turns.map_or(Duration::ZERO, |(_, since)| now.since(since))
+    }
+
+    /// What the process before this one has left, once.
+    fn recall(&self) -> Spoken {
+        let found = kept::read(&self.spoken).and_then(|text| {
+            let text = text.unwrap_or_else(|| b"{}".to_vec());
+            Ok(serde_json::from_slice(&text)?)
+        });
+        // Where it cannot be removed, it is too old to mean anything soon.
+        let _ = std::fs::remove_file(&self.spoken);
+        found.unwrap_or_else(|problem: anyhow::Error| {
+            warn!("{} is passed over: {problem:#}", self.spoken.display());
+            Spoken::new()
+        })
+    }
+}
+
+impl Shell {
+    /// Tells the virtual routers of a configuration.
+    pub(super) fn configure_routers(&mut self, config: &Config) {
+        let (specs, groups) = (config.vrrp_instances.clone(), config.vrrp_sync_groups.clone());
+        if self.options.observe || (specs.is_empty() && self.routers.thread.is_none()) {
+            return;
+        }
+        let mut spoken = Spoken::new();
+        if self.routers.thread.is_none() {
+            let sender = self.sender.clone();
+            let tell = move |news| {
+                // The loop has ended where nobody listens any more.
+                let _ = sender.send(Message::Vrrp(news));
+            };
+            match task::start(tell) {
+                Ok(thread) => self.routers.thread = Some(thread),
+                Err(problem) => {
+                    error!("virtual routers cannot be started, no address moves: {problem}");
+                    return;
+                }
+            }
+            spoken = self.routers.recall();
+        }
+        self.routers
+            .since
+            .retain(|name, _| specs.iter().any(|spec| spec.name == *name));
+        if let Some(thread) = &self.routers.thread {
+            thread.configure(specs, groups, spoken);
+        }
+    }
+
+    /// A virtual router tells something.
+    pub(super) fn hear_routers(&mut self, news: News) {
+        match news {
+            News::Warning(text) => {
+                warn!("{text}");
+                self.note(EventKind::Vrrp, Level::Warning, text);
+            }
+            News::Changed { name, change, priority } => {
+                let VrrpChange { from, to, reason } = change;
+                let text = format!("virtual router {name} is {to}, was {from}, with priority {priority}: {reason}");
+                let bad = to == VrrpState::Fault || reason == VrrpReason::Paused;
+                let level = if bad { Level::Warning } else { Level::Info };
+                match bad {
+                    true => warn!("{text}"),
+                    false => info!("{text}"),
+                }
+                let now = self.both_nows().time;
+                self.routers.since.insert(name, now);
+                self.note(EventKind::Vrrp, level, text);
+            }
+        }
+    }
+
+    /// Hands a virtual router over.
+    pub(super) fn step_down(&self, name: &str) -> Result<(), Refused> {
+        let shown = self.routers.thread.as_ref().map(Handle::shown).unwrap_or_default();
+        let known: Vec<_> = shown.iter().map(|instance| instance.spec.name.as_str()).collect();
+        let refuse = |trouble, message: String| Err(Refused::new(trouble, message));
+        match shown.iter().find(|instance| instance.spec.name == name) {
+            None => refuse(
+                Trouble::UnknownVrrpInstance,
+                format!("there is no vrrp_instance {name} (known are: {})", known.join(", ")),
+            ),
+            Some(instance) if instance.state != VrrpState::Master => refuse(
+                Trouble::NotMaster,
+                format!(
+                    "virtual router {name} is {} and has nothing to hand over",
+                    instance.state
+                ),
+            ),
+            Some(_) => {
+                if let Some(thread) = &self.routers.thread {
+                    thread.step_down(name);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// What the virtual routers are.
+    pub(super) fn routers_status(&self) -> Vec<VrrpStatus> {
+        let shown = self.routers.thread.as_ref().map(Handle::shown).unwrap_or_default();
+        let status = shown.into_iter().map(|instance| VrrpStatus {
+            since: self.routers.since.get(&instance.spec.name).copied(),
+            name: instance.spec.name.clone(),
+            interface: instance.spec.interface.clone(),
+            virtual_router_id: instance.spec.virtual_router_id,
+            state: instance.state.to_string(),
+            priority: instance.priority,
+            master: instance.master,
+            holds_addresses: instance.holds,
+            virtual_addresses: instance.spec.addresses.iter().map(|held| held.address).collect(),
+            trouble: instance.trouble,
+        });
+        status.collect()
+    }
+
+    /// Puts down when each master has spoken last, for the process that takes this one's place.
+    pub(super) fn keep_spoken(&self) {
+        let Some(thread) = &self.routers.thread else { return };
+        let spoken = thread.spoken(PATIENCE);
+        let written = serde_json::to_vec(&spoken)
+            .map_err(anyhow::Error::from)
+            .and_then(|text| kept::write(&self.routers.spoken, &text));
+        if let Err(problem) = written {
+            warn!("virtual routers have to be elected anew: {problem:#}");
+        }
+    }
+
+    /// Hands all virtual routers over, or leaves them as they are for a quick restart.
+    pub(super) async fn stop_routers(&mut self) {
+        let Some(thread) = &self.routers.thread else { return };
+        if self.options.keep {
+            info!(
+                "the addresses of virtual routers stay as they are; another director takes over if this one stays away"
+            );
+            return self.keep_spoken();
+        }
+        info!("virtual routers are handed over");
+        if timeout(LIMIT, thread.stop()).await.is_err() {
+            warn!(
+                "nobody has taken over the virtual routers in {} s; their addresses stay",
+                LIMIT.as_secs()
+            );
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The addresses of virtual routers: put on their devices, announced and taken off as told, in a thread of its own, so
+//! that an advert never waits for them; and what this host's interfaces have to do with it, told as it changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+
+use crate::model::{AddressScope, Family, HostAddress, Link, VirtualAddress, VrrpAddress, VrrpSpec};
+use crate::net::neighbour::{self, Burst};
+use crate::net::{AddOptions, Change, HostNetwork, NetError, links};
+
+/// What has stirred is looked at after this long, once for many.
+const GATHER: Duration = Duration::from_millis(2);
+/// What could not be done is tried again this often.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// These are the instances.
+    Watch(Vec<Arc<VrrpSpec>>),
+    /// Exactly these addresses of an instance have to be on their devices.
+    Hold(Arc<str>, Vec<VrrpAddress>),
+    /// Each address of an instance is announced so many times.
+    Announce(Arc<str>, u32),
+    /// Everything before this has been done.
+    Done(oneshot::Sender<()>),
+}
+
+/// What an instance has to know of this host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// Where its adverts come from, and its interface's number; `None` where the interface does not work.
+    pub(super) source: Option<(IpAddr, u32)>,
+    /// Addresses of it are here.
+    pub(super) found: bool,
+    /// Addresses that it holds are not here.
+    pub(super) missing: bool,
+}
+
+/// Carries out orders until there is nobody to give one. `tell` is told what an instance has to know, first of all and
+/// whenever it changes.
+pub(super) async fn keep(mut orders: UnboundedReceiver<Order>, tell: impl Fn(&str, Facts)) {
+    let stirred = Arc::new(Notify::new());
+    let stirs = Arc::clone(&stirred);
+    tokio::spawn(async move {
+        loop {
+            if let Err(problem) = links::watch_addresses(|| stirs.notify_one()).await {
+                warn!("{problem}; it is tried again");
+            }
+            tokio::time::sleep(AGAIN).await;
+            stirs.notify_one();
+        }
+    });
+    let mut keeper = Keeper::default();
+    loop {
+        tokio::select! {
+            order = orders.recv() => match order {
+                Some(order) => keeper.carry_out(order, &tell).await,
+                None => return,
+            },
+            () = stirred.notified() => {
+                tokio::time::sleep(GATHER).await;
+                keeper.look(&tell).await;
+            }
+            () = tokio::time::sleep(AGAIN), if keeper.troubled => keeper.look(&tell).await,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Keeper {
+    specs: Vec<Arc<VrrpSpec>>,
+    told: BTreeMap<String, Facts>,
+    held: BTreeMap<Arc<str>, Vec<VrrpAddress>>,
+    /// What was said of an address that could not be put on, or taken off.
+    said: BTreeMap<VrrpAddress, String>,
+    /// Something could not be done, or not be known.
+    troubled: bool,
+}
+
+impl Keeper {
+    async fn carry_out(&mut self, order: Order, tell: &impl Fn(&str, Facts)) {
+        match order {
+            Order::Watch(specs) => {
+                self.specs = specs;
+                self.told.clear();
+                self.look(tell).await;
+            }
+            Order::Hold(name, wanted) => {
+                let before = self.held.insert(Arc::clone(&name), wanted.clone()).unwrap_or_default();
+                // Of an instance that holds nothing, what a process before this one has left goes as well.
+                let known = self.specs.iter().find(|spec| *spec.name == *name);
+                let left = known.filter(|_| wanted.is_empty()).map(|spec| spec.addresses.clone());
+                let gone: BTreeSet<_> = before.into_iter().chain(left.unwrap_or_default()).collect();
+                if let Err(problem) = self.hold(&gone, &wanted).await {
+                    error!(instance = &*name, "{problem}");
+                    self.troubled = true;
+                }
+            }
+            Order::Announce(name, repeat) => {
+                let addresses = self.held.get(&name).cloned().unwrap_or_default();
+                announce(&addresses, repeat).await;
+            }
+            Order::Done(done) => {
+                // Whoever asked has gone.
+                let _ = done.send(());
+            }
+        }
+    }
+
+    async fn hold(&mut self, before: &BTreeSet<VrrpAddress>, wanted: &[VrrpAddress]) -> Result<(), NetError> {
+        let network = HostNetwork::connect().await?;
+        let present = network.addresses().await?;
+        let is_here = |address: &VrrpAddress| present.iter().any(|held| is(held, address));
+        for address in wanted.iter().filter(|address| !is_here(address)) {
+            let options = AddOptions {
+                scope: address.scope,
+                label: address.label.clone(),
+                prefix: Some(address.prefix),
+                ..AddOptions::director()
+            };
+            let result = network.add_address(&vip(address), &options).await;
+            self.note(address, result, "virtual address put on its device");
+        }
+        for address in before
+            .iter()
+            .filter(|address| !wanted.contains(address) && is_here(address))
+        {
+            let result = network.remove_address_of(&vip(address), address.prefix).await;
+            self.note(address, result, "virtual address taken off");
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, address: &VrrpAddress, result: Result<Change, NetError>, done: &str) {
+        match result {
+            Ok(Change::Made) => {
+                self.said.remove(address);
+                info!(address = %address.address, device = address.device, "{done}");
+            }
+            Ok(Change::AlreadySo) => drop(self.said.remove(address)),
+            Err(problem) => {
+                self.troubled = true;
+                let problem = problem.to_string();
+                if self.said.insert(address.clone(), problem.clone()).as_ref() != Some(&problem) {
+                    error!(address = %address.address, device = address.device, "{problem}");
+                }
+            }
+        }
+    }
+
+    /// Looks at this host and tells what has changed.
+    async fn look(&mut self, tell: &impl Fn(&str, Facts)) {
+        self.troubled = false;
+        let (links, addresses, working) = match see().await {
+            Ok(seen) => seen,
+            Err(problem) => {
+                error!("virtual routers do not know this host's interfaces: {problem}");
+                self.troubled = true;
+                return;
+            }
+        };
+        let moving: BTreeSet<IpAddr> = self
+            .specs
+            .iter()
+            .flat_map(|spec| &spec.addresses)
+            .map(|a| a.address)
+            .collect();
+        for spec in &self.specs {
+            let link = links
+                .iter()
+                .find(|link| link.name == spec.interface && working.contains(&link.name));
+            let source = link.and_then(|link| Some((source_of(spec, &addresses, &moving)?, link.index)));
+            let is_here = |address: &VrrpAddress| addresses.iter().any(|held| is(held, address));
+            let held = self.held.get(&*spec.name).map(Vec::as_slice).unwrap_or_default();
+            let facts = Facts {
+                source,
+                found: spec.addresses.iter().any(is_here),
+                missing: !held.iter().all(is_here),
+            };
+            self.troubled |= facts.missing;
+            if facts.missing || self.told.get(&spec.name) != Some(&facts) {
+                tell(&spec.name, facts.clone());
+                self.told.insert(spec.name.clone(), facts);
+            }
+        }
+    }
+}
+
+async fn see() -> Result<(Vec<Link>, Vec<HostAddress>, BTreeSet<String>), NetError> {
+    let network = HostNetwork::connect().await?;
+    Ok((
+        network.links().await?,
+        network.addresses().await?,
+        links::working().await?,
+    ))
+}
+
+/// The address that adverts come from: the one that is configured, if it is here, else the interface's first that does
+/// not move; over IPv6 a link-local one (RFC 9568, 5.1.2.2).
+fn source_of(spec: &VrrpSpec, addresses: &[HostAddress], moving: &BTreeSet<IpAddr>) -> Option<IpAddr> {
+    if let Some(source) = spec.source {
+        let here = addresses.iter().find(|held| held.address == source && !held.duplicate);
+        return here.map(|held| held.address);
+    }
+    let own = addresses.iter().filter(|held| {
+        held.device == spec.interface
+            && Family::of(held.address) == spec.family
+            && !held.duplicate
+            && !moving.contains(&held.address)
+    });
+    let fits = |held: &&HostAddress| match held.address {
+        IpAddr::V4(_) => held.scope != AddressScope::Host,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    own.clone()
+        .find(fits)
+        .or_else(|| own.clone().next())
+        .map(|held| held.address)
+}
+
+async fn announce(addresses: &[VrrpAddress], repeat: u32) {
+    let burst = Burst {
+        count: repeat,
+        interval: Duration::ZERO,
+    };
+    for address in addresses {
+        match neighbour::announce(&address.device, address.address, burst).await {
+            // Nobody is behind it.
+            Ok(()) | Err(NetError::NotEthernet { .. }) => {}
+            Err(problem) => warn!("{problem}"),
+        }
+    }
+}
+
+fn vip(address: &VrrpAddress) -> VirtualAddress {
+    VirtualAddress {
+        device: address.device.clone(),
+        address: address.address,
+    }
+}
+
+fn is(held: &HostAddress, address: &VrrpAddress) -> bool {
+    held.address == address.address && held.device == address.device && held.prefix == address.prefix
+}

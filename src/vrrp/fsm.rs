@@ -1,0 +1,780 @@
+//! One instance of a virtual router: `handle(event, now) -> actions` (RFC 9568, 6.4; RFC 3768, 6.4).
+//!
+//! Three things are more than the RFCs ask for. **Who leaves stays a moment**: whoever ceases to be master for a reason
+//! that another host does not know yet (the end of the process, an operator, its group, what it tracks) keeps the
+//! addresses on its devices until a successor is heard, or until there is none after a master-down interval; the same
+//! holds for addresses that a process before this one has left. **Who was away is master no longer**: an instance that
+//! has not spoken for three intervals gives up before it speaks, and one that has not listened listens again first.
+//! **Who is named by an operator stays backup**: after a step-down it takes over only from nobody.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::tracking::effective_priority;
+use crate::model::{
+    Instant, VrrpAction, VrrpAdvert, VrrpAuthentication, VrrpChange, VrrpEvent, VrrpGroupOrder, VrrpReason,
+    VrrpRefusal, VrrpSpec, VrrpState, VrrpTracking, VrrpVersion,
+};
+
+/// How many adverts may be missing before the master is gone.
+const DOWN_ADVERTS: u32 = 3;
+
+/// The priority of whoever yields: nobody does so for it.
+const LAST_WORD: u8 = 1;
+
+/// An address that somebody takes away again and again is put back this often.
+const REPAIR: Duration = Duration::from_secs(1);
+
+/// Whether a seeded mistake is in force. In a production build this is `false` and neither the field nor the enum is
+/// there; the simulation must catch every one of them.
+macro_rules! mistaken {
+    ($instance:expr, $mutation:ident) => {{
+        #[cfg(test)]
+        {
+            $instance.mutation == Some(super::tests::Mutation::$mutation)
+        }
+        #[cfg(not(test))]
+        {
+            false
+        }
+    }};
+}
+
+/// One instance.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    spec: Arc<VrrpSpec>,
+    /// It becomes master only with its group.
+    grouped: bool,
+    phase: Phase,
+    /// Where adverts come from; `None` while its interface does not work.
+    source: Option<IpAddr>,
+    tracking: VrrpTracking,
+    group_fault: bool,
+    /// The addresses are on their devices.
+    holding: bool,
+    /// How long they stay there although it is not master.
+    lingers: Option<Instant>,
+    /// Neighbours may have learnt the addresses from here, and no other master knows of it.
+    owes_a_word: bool,
+    /// An operator has handed over.
+    stepped_down: bool,
+    #[cfg(test)]
+    pub(super) mutation: Option<super::tests::Mutation>,
+}
+
+#[derive(Debug, Clone)]
+enum Phase {
+    Initialize,
+    Backup(Listening),
+    Master(Speaking),
+    Fault,
+    /// It has ended, but for the addresses.
+    Ended,
+}
+
+/// What a backup knows of the master.
+#[derive(Debug, Clone)]
+struct Listening {
+    /// When it was heard last, or this began.
+    heard: Instant,
+    /// From one of its adverts to the next.
+    interval: Duration,
+    /// Who it is.
+    master: Option<IpAddr>,
+    /// It has said that it leaves.
+    left: bool,
+    /// Since when one of lower priority has been heard.
+    lower_since: Option<Instant>,
+    /// Why it would be master now, if its group were.
+    claim: Option<VrrpReason>,
+}
+
+/// What a master has to do when.
+#[derive(Debug, Clone)]
+struct Speaking {
+    spoke: Instant,
+    next_advert: Instant,
+    /// Another one of lower priority was told off.
+    told_off: Option<Instant>,
+    second_burst: Option<Instant>,
+    refresh: Option<Instant>,
+    repaired: Option<Instant>,
+    repair: Option<Instant>,
+}
+
+impl Instance {
+    /// One that has not begun; `grouped` ones become master when their group says so.
+    pub fn new(spec: Arc<VrrpSpec>, grouped: bool) -> Self {
+        Self {
+            spec,
+            grouped,
+            phase: Phase::Initialize,
+            source: None,
+            tracking: VrrpTracking::default(),
+            group_fault: false,
+            holding: false,
+            lingers: None,
+            owes_a_word: false,
+            stepped_down: false,
+            #[cfg(test)]
+            mutation: None,
+        }
+    }
+
+    /// What it is told to be.
+    pub fn spec(&self) -> &Arc<VrrpSpec> {
+        &self.spec
+    }
+
+    /// What it is.
+    pub fn state(&self) -> VrrpState {
+        match self.phase {
+            Phase::Initialize | Phase::Ended => VrrpState::Initialize,
+            Phase::Backup(_) => VrrpState::Backup,
+            Phase::Master(_) => VrrpState::Master,
+            Phase::Fault => VrrpState::Fault,
+        }
+    }
+
+    /// The priority that counts now.
+    pub fn priority(&self) -> u8 {
+        effective_priority(self.spec.priority, self.tracking.weight)
+    }
+
+    /// Who is master, as far as it knows.
+    pub fn master(&self) -> Option<IpAddr> {
+        match &self.phase {
+            Phase::Backup(listening) => listening.master,
+            Phase::Master(_) => self.source,
+            Phase::Initialize | Phase::Fault | Phase::Ended => None,
+        }
+    }
+
+    /// Whether the addresses are on their devices, as master or still.
+    pub fn holds_addresses(&self) -> bool {
+        self.holding
+    }
+
+    /// When it has sent its last advert as master; `None` where it is not.
+    pub fn spoke(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Master(speaking) => Some(speaking.spoke),
+            Phase::Initialize | Phase::Backup(_) | Phase::Fault | Phase::Ended => None,
+        }
+    }
+
+    /// Whether it waits for nothing but its group to become master.
+    pub(super) fn claims(&self) -> bool {
+        matches!(&self.phase, Phase::Backup(listening) if listening.claim.is_some())
+    }
+
+    /// Whether something of its own keeps it from being master.
+    pub(super) fn is_faulty(&self) -> bool {
+        self.source.is_none() || self.tracking.fault
+    }
+
+    /// Whether a fault of its group keeps it from being master.
+    pub(super) fn is_held_by_group(&self) -> bool {
+        self.group_fault
+    }
+
+    /// It is in a group now, or no longer.
+    pub(super) fn set_grouped(&mut self, grouped: bool) {
+        self.grouped = grouped;
+    }
+
+    /// When it wants to be told that time has passed.
+    pub fn next_wake(&self) -> Option<Instant> {
+        let own = match &self.phase {
+            Phase::Initialize | Phase::Fault | Phase::Ended => None,
+            Phase::Backup(listening) if listening.claim.is_some() => None,
+            Phase::Backup(listening) => Some(self.deadline(listening)),
+            Phase::Master(speaking) => [
+                Some(speaking.next_advert),
+                speaking.second_burst,
+                speaking.refresh,
+                speaking.repair,
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
+        };
+        own.into_iter().chain(self.lingers).min()
+    }
+
+    /// Takes in what has happened and says what is to be done, in this order.
+    pub fn handle(&mut self, event: VrrpEvent, now: Instant) -> Vec<VrrpAction> {
+        let mut out = Vec::new();
+        self.give_up_if_silent(now, &mut out);
+        match event {
+            VrrpEvent::Started { addresses_found, spoke } => self.start(addresses_found, spoke, now, &mut out),
+            VrrpEvent::InterfaceReady(source) => {
+                self.source = Some(source);
+                self.review(VrrpReason::InterfaceLost, now, &mut out);
+            }
+            VrrpEvent::InterfaceLost => {
+                self.source = None;
+                self.review(VrrpReason::InterfaceLost, now, &mut out);
+            }
+            VrrpEvent::Tracked(tracking) => {
+                self.tracking = tracking;
+                self.review(VrrpReason::Tracking, now, &mut out);
+            }
+            VrrpEvent::AdvertReceived { source, advert } => self.hear(source, &advert, now, &mut out),
+            VrrpEvent::SpecChanged(spec) => self.respecify(spec, now, &mut out),
+            VrrpEvent::AddressMissing => self.repair(now, &mut out),
+            VrrpEvent::StepDown => {
+                if matches!(self.phase, Phase::Master(_)) {
+                    self.stepped_down = true;
+                    self.leave(VrrpReason::StepDown, now, &mut out);
+                }
+            }
+            VrrpEvent::Stopped => self.stop(now, &mut out),
+            VrrpEvent::Group(order) => self.obey(order, now, &mut out),
+            VrrpEvent::TimeReached => {}
+        }
+        self.pass_time(now, &mut out);
+        out
+    }
+
+    /// The least time after which another one may have taken over from a master: its skew may be nothing.
+    fn patience(&self) -> Duration {
+        self.spec.advert_interval * DOWN_ADVERTS
+    }
+
+    /// `Skew_Time` of RFC 9568, 6.1, and of RFC 3768, 6.1, where it does not depend on the interval.
+    fn skew(&self, interval: Duration) -> Duration {
+        if mistaken!(self, NoSkew) {
+            return Duration::ZERO;
+        }
+        let below = u32::from(u8::MAX) + 1 - u32::from(self.priority());
+        match self.spec.version {
+            VrrpVersion::V2 => Duration::from_secs(1) * below / 256,
+            VrrpVersion::V3 => interval * below / 256,
+        }
+    }
+
+    /// `Master_Down_Interval` (`Active_Down_Interval` in RFC 9568).
+    fn master_down(&self, interval: Duration) -> Duration {
+        interval * DOWN_ADVERTS + self.skew(interval)
+    }
+
+    fn deadline(&self, listening: &Listening) -> Instant {
+        let wait = match listening.left {
+            true => self.skew(listening.interval),
+            false => self.master_down(listening.interval),
+        };
+        listening.heard + wait
+    }
+
+    fn give_up_if_silent(&mut self, now: Instant, out: &mut Vec<VrrpAction>) {
+        if let Phase::Master(speaking) = &self.phase
+            && now.since(speaking.spoke) > self.patience()
+            && !mistaken!(self, SpeaksAfterPause)
+        {
+            self.linger(now);
+            self.listen(VrrpReason::Paused, now, out);
+        }
+    }
+
+    fn start(&mut self, addresses_found: bool, spoke: Option<Instant>, now: Instant, out: &mut Vec<VrrpAction>) {
+        if !matches!(self.phase, Phase::Initialize) {
+            return;
+        }
+        self.holding = addresses_found;
+        self.owes_a_word = addresses_found;
+        if addresses_found {
+            self.linger(now);
+        }
+        let resumes = spoke.is_some_and(|spoke| now.since(spoke) < self.patience());
+        if self.is_faulty() || self.group_fault {
+            self.fault(self.fault_reason(), now, out);
+        } else if resumes {
+            self.claim_or_become_master(VrrpReason::Started, VrrpReason::Resumed, now, out);
+        } else {
+            self.begin(VrrpReason::Started, now, out);
+        }
+    }
+
+    /// Begins, or begins again.
+    fn begin(&mut self, reason: VrrpReason, now: Instant, out: &mut Vec<VrrpAction>) {
+        match self.spec.is_owner() && self.spec.starts_as_master {
+            true => self.claim_or_become_master(reason, VrrpReason::Owner, now, out),
+            false => self.listen(reason, now, out),
+        }
+    }
+
+    fn claim_or_become_master(
+        &mut self,
+        reason: VrrpReason,
+        claim: VrrpReason,
+        now: Instant,
+        out: &mut Vec<VrrpAction>,
+    ) {
+        if !self.grouped {
+            return self.become_master(claim, now, out);
+        }
+        self.listen(reason, now, out);
+        if let Phase::Backup(listening) = &mut self.phase {
+            listening.claim = Some(claim);
+        }
+    }
+
+    /// Becomes, or stays, what its faults allow.
+    fn review(&mut self, reason: VrrpReason, now: Instant, out: &mut Vec<VrrpAction>) {
+        let faulty = self.is_faulty() || self.group_fault;
+        match (&self.phase, faulty) {
+            (Phase::Backup(_) | Phase::Master(_), true) => self.fault(reason, now, out),
+            (Phase::Fault, false) => self.begin(VrrpReason::Recovered, now, out),
+            (Phase::Fault, true) if self.source.is_none() => self.release(out),
+            (Phase::Ended, true) if self.source.is_none() => self.end(out),
+            (Phase::Initialize | Phase::Fault | Phase::Ended | Phase::Backup(_) | Phase::Master(_), _) => {}
+        }
+    }
+
+    fn fault_reason(&self) -> VrrpReason {
+        match (self.source, self.tracking.fault) {
+            (None, _) => VrrpReason::InterfaceLost,
+            (Some(_), true) => VrrpReason::Tracking,
+            (Some(_), false) => VrrpReason::SyncGroup,
+        }
+    }
+
+    fn fault(&mut self, reason: VrrpReason, now: Instant, out: &mut Vec<VrrpAction>) {
+        let reachable = self.source.is_some();
+        if matches!(self.phase, Phase::Master(_)) && reachable {
+            out.push(VrrpAction::SendAdvert { priority: 0 });
+            self.linger(now);
+        }
+        self.enter(Phase::Fault, reason, out);
+        if !reachable {
+            self.release(out);
+        }
+    }
+
+    /// Listens from now on.
+    fn listen(&mut self, reason: VrrpReason, now: Instant, out: &mut Vec<VrrpAction>) {
+        let listening = Listening {
+            heard: now,
+            interval: self.spec.advert_interval,
+            master: None,
+            left: false,
+            lower_since: None,
+            claim: None,
+        };
+        self.enter(Phase::Backup(listening), reason, out);
+    }
+
+    fn become_master(&mut self, reason: VrrpReason, now: Instant, out: &mut Vec<VrrpAction>) {
+        let Garps { second, refresh } = self.garps(now);
+        let speaking = Speaking {
+            spoke: now,
+            next_advert: now + self.spec.advert_interval,
+            told_off: None,
+            second_burst: second,
+            refresh,
+            repaired: None,
+            repair: None,
+        };
+        let priority = self.priority();
+        out.push(VrrpAction::SendAdvert { priority });
+        self.hold(out);
+        if !mistaken!(self, NoAnnouncement) {
+            let repeat = self.spec.garp.repeat;
+            out.push(VrrpAction::Announce { repeat });
+        }
+        self.stepped_down = false;
+        self.enter(Phase::Master(speaking), reason, out);
+    }
+
+    fn garps(&self, now: Instant) -> Garps {
+        let after = |wait: Duration| (!wait.is_zero()).then(|| now + wait);
+        Garps {
+            second: after(self.spec.garp.delay),
+            refresh: after(self.spec.garp.refresh),
+        }
+    }
+
+    /// Ceases to be master and says so; whoever takes over is waited for.
+    fn leave(&mut self, reason: VrrpReason, now: Instant, out: &mut Vec<VrrpAction>) {
+        if !mistaken!(self, LeavesSilently) {
+            out.push(VrrpAction::SendAdvert { priority: 0 });
+        }
+        self.linger(now);
+        self.listen(reason, now, out);
+    }
+
+    fn stop(&mut self, now: Instant, out: &mut Vec<VrrpAction>) {
+        if matches!(self.phase, Phase::Master(_)) {
+            if !mistaken!(self, LeavesSilently) {
+                out.push(VrrpAction::SendAdvert { priority: 0 });
+            }
+            self.linger(now);
+            if mistaken!(self, DropsAtOnce) {
+                self.release(out);
+            }
+        }
+        if !matches!(self.phase, Phase::Ended) {
+            self.enter(Phase::Ended, VrrpReason::Stopped, out);
+        }
+        if !self.holding {
+            self.end(out);
+        }
+    }
+
+    fn obey(&mut self, order: VrrpGroupOrder, now: Instant, out: &mut Vec<VrrpAction>) {
+        match order {
+            VrrpGroupOrder::BecomeMaster => {
+                if let Phase::Backup(Listening {
+                    claim: Some(reason), ..
+                }) = self.phase
+                {
+                    self.become_master(reason, now, out);
+                }
+            }
+            VrrpGroupOrder::BecomeBackup => {
+                if matches!(self.phase, Phase::Master(_)) {
+                    self.leave(VrrpReason::SyncGroup, now, out);
+                }
+            }
+            VrrpGroupOrder::Fault => {
+                self.group_fault = true;
+                self.review(VrrpReason::SyncGroup, now, out);
+            }
+            VrrpGroupOrder::FaultCleared => {
+                self.group_fault = false;
+                self.review(VrrpReason::SyncGroup, now, out);
+            }
+        }
+    }
+
+    /// Takes over other settings; what does not change is not disturbed.
+    fn respecify(&mut self, spec: Arc<VrrpSpec>, now: Instant, out: &mut Vec<VrrpAction>) {
+        let before = std::mem::replace(&mut self.spec, spec);
+        let other_addresses = before.addresses != self.spec.addresses;
+        let Garps { refresh, .. } = self.garps(now);
+        let priority = self.priority();
+        match &mut self.phase {
+            Phase::Master(speaking) => {
+                speaking.refresh = refresh;
+                speaking.spoke = now;
+                speaking.next_advert = now + self.spec.advert_interval;
+                out.push(VrrpAction::SendAdvert { priority });
+                if other_addresses {
+                    self.hold(out);
+                    let repeat = self.spec.garp.repeat;
+                    out.push(VrrpAction::Announce { repeat });
+                }
+            }
+            Phase::Backup(listening) => {
+                if self.spec.version == VrrpVersion::V2 || listening.master.is_none() {
+                    listening.interval = self.spec.advert_interval;
+                }
+            }
+            Phase::Initialize | Phase::Fault | Phase::Ended => {}
+        }
+    }
+
+    /// Puts addresses back that somebody has taken away.
+    fn repair(&mut self, now: Instant, out: &mut Vec<VrrpAction>) {
+        let Phase::Master(speaking) = &mut self.phase else {
+            return;
+        };
+        match speaking.repaired {
+            Some(last) if now.since(last) < REPAIR => speaking.repair = Some(last + REPAIR),
+            Some(_) | None => {
+                speaking.repaired = Some(now);
+                speaking.repair = None;
+                self.hold(out);
+                out.push(VrrpAction::Announce { repeat: 1 });
+            }
+        }
+    }
+
+    /// An advert is read.
+    fn hear(&mut self, source: IpAddr, advert: &VrrpAdvert, now: Instant, out: &mut Vec<VrrpAction>) {
+        if let Err(why) = self.examine(source, advert) {
+            out.push(VrrpAction::Refused { source, why });
+            return;
+        }
+        if advert.priority > 0 && !same_addresses(&self.spec, &advert.addresses) {
+            let why = VrrpRefusal::OtherAddresses;
+            out.push(VrrpAction::Refused { source, why });
+        }
+        if advert.priority == u8::MAX && self.spec.is_owner() {
+            let why = VrrpRefusal::TwoOwners;
+            out.push(VrrpAction::Refused { source, why });
+        }
+        let priority = self.priority();
+        match &mut self.phase {
+            Phase::Initialize => {}
+            Phase::Fault if advert.priority > 0 => self.cede(advert, out),
+            Phase::Ended if advert.priority > 0 => {
+                self.cede(advert, out);
+                self.end(out);
+            }
+            Phase::Fault | Phase::Ended => {}
+            Phase::Backup(_) => self.hear_as_backup(source, advert, now, out),
+            Phase::Master(speaking) => {
+                let higher = match advert.priority == priority && !mistaken!(self, EqualsStay) {
+                    true => self.source.is_some_and(|own| source > own),
+                    false => advert.priority > priority,
+                };
+                if advert.priority == 0 {
+                    // A moment ago is now: nobody makes us speak a thousand times a second.
+                    if now.since(speaking.spoke) >= self.spec.advert_interval / 32 {
+                        speak(speaking, now, &self.spec);
+                        out.push(VrrpAction::SendAdvert { priority });
+                    }
+                } else if higher {
+                    let reason = VrrpReason::HigherPriority {
+                        priority: advert.priority,
+                        source,
+                    };
+                    self.listen(reason, now, out);
+                    self.heed(source, advert, now);
+                    if !mistaken!(self, KeepsAddresses) {
+                        self.cede(advert, out);
+                    }
+                } else {
+                    self.tell_off(now, out);
+                }
+            }
+        }
+    }
+
+    fn hear_as_backup(&mut self, source: IpAddr, advert: &VrrpAdvert, now: Instant, out: &mut Vec<VrrpAction>) {
+        let priority = self.priority();
+        let preempts = self.preempts();
+        let Phase::Backup(listening) = &mut self.phase else {
+            return;
+        };
+        if advert.priority == 0 {
+            // Only the master can leave: whoever has just yielded to it is none of our business.
+            if listening.master.is_none_or(|master| master == source) && !mistaken!(self, IgnoresLeaving) {
+                listening.heard = now;
+                listening.left = true;
+            }
+            return;
+        }
+        // There is a master, so the addresses are its.
+        if !mistaken!(self, KeepsLeftovers) {
+            self.cede(advert, out);
+        }
+        let Phase::Backup(listening) = &mut self.phase else {
+            return;
+        };
+        listening.master = Some(source);
+        if advert.priority >= priority {
+            listening.lower_since = None;
+            self.heed(source, advert, now);
+            return;
+        }
+        let since = *listening.lower_since.get_or_insert(now);
+        let waits = now.since(since) < self.spec.preempt_delay;
+        if !preempts || waits {
+            self.heed(source, advert, now);
+        }
+    }
+
+    /// Answers another master of lower priority, once an interval: it yields, and the neighbours learn who is right.
+    fn tell_off(&mut self, now: Instant, out: &mut Vec<VrrpAction>) {
+        let (priority, silent) = (self.priority(), mistaken!(self, NoAnnouncement));
+        let Phase::Master(speaking) = &mut self.phase else {
+            return;
+        };
+        let repeat = self.spec.garp.lower_priority_repeat;
+        if let Some(again) = speaking.told_off.map(|last| last + self.spec.advert_interval)
+            && now < again
+        {
+            if repeat > 0 && !silent {
+                let due = speaking.second_burst.unwrap_or(again);
+                speaking.second_burst = Some(due.min(again));
+            }
+            return;
+        }
+        speaking.told_off = Some(now);
+        speak(speaking, now, &self.spec);
+        out.push(VrrpAction::SendAdvert { priority });
+        if repeat > 0 && !silent {
+            out.push(VrrpAction::Announce { repeat });
+        }
+    }
+
+    /// Leaves the addresses to the master that was heard. Neighbours that have learnt them from here are told by it: a
+    /// last advert of the lowest priority makes it announce them again, keepalived too.
+    fn cede(&mut self, advert: &VrrpAdvert, out: &mut Vec<VrrpAction>) {
+        self.release(out);
+        if std::mem::take(&mut self.owes_a_word) && advert.priority > LAST_WORD {
+            out.push(VrrpAction::SendAdvert { priority: LAST_WORD });
+        }
+    }
+
+    fn preempts(&self) -> bool {
+        let told_to = match self.spec.preempt {
+            true => !mistaken!(self, NeverPreempts),
+            false => mistaken!(self, AlwaysPreempts),
+        };
+        told_to && !self.stepped_down
+    }
+
+    /// Takes somebody for the master.
+    fn heed(&mut self, source: IpAddr, advert: &VrrpAdvert, now: Instant) {
+        let own = self.spec.advert_interval;
+        let keeps_own = mistaken!(self, KeepsOwnInterval);
+        if let Phase::Backup(listening) = &mut self.phase {
+            listening.heard = now;
+            listening.left = false;
+            listening.claim = None;
+            listening.master = Some(source);
+            listening.interval = if keeps_own { own } else { advert.interval };
+        }
+    }
+
+    /// Whether an advert is for us and from one of us.
+    fn examine(&self, source: IpAddr, advert: &VrrpAdvert) -> Result<(), VrrpRefusal> {
+        let spec = &self.spec;
+        let authentic = match spec.version {
+            VrrpVersion::V2 => match spec.password {
+                None => advert.authentication == VrrpAuthentication::None,
+                Some(password) => advert.authentication == VrrpAuthentication::Password(password),
+            },
+            VrrpVersion::V3 => true,
+        };
+        if advert.version != spec.version {
+            Err(VrrpRefusal::Version)
+        } else if self.source == Some(source) {
+            Err(VrrpRefusal::OwnAddress)
+        } else if !spec.peers.is_empty() && !spec.peers.contains(&source) {
+            Err(VrrpRefusal::Stranger)
+        } else if !authentic {
+            Err(VrrpRefusal::Authentication)
+        } else if spec.version == VrrpVersion::V2 && advert.interval != spec.advert_interval {
+            Err(VrrpRefusal::Interval)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Does what is due.
+    fn pass_time(&mut self, now: Instant, out: &mut Vec<VrrpAction>) {
+        let priority = self.priority();
+        if let Phase::Backup(listening) = &self.phase
+            && listening.claim.is_none()
+            && now >= self.deadline(listening)
+        {
+            self.pass_deadline(now, out);
+        }
+        if let Phase::Master(speaking) = &mut self.phase {
+            if now >= speaking.next_advert {
+                speak(speaking, now, &self.spec);
+                out.push(VrrpAction::SendAdvert { priority });
+            }
+            let garp = &self.spec.garp;
+            if speaking.second_burst.take_if(|due| now >= *due).is_some() {
+                let repeat = garp.repeat;
+                out.push(VrrpAction::Announce { repeat });
+            }
+            if let Some(due) = speaking.refresh
+                && now >= due
+            {
+                speaking.refresh = (!garp.refresh.is_zero()).then(|| now + garp.refresh);
+                let repeat = garp.refresh_repeat;
+                out.push(VrrpAction::Announce { repeat });
+            }
+            if speaking.repair.take_if(|due| now >= *due).is_some() {
+                self.repair(now, out);
+            }
+        }
+        if self.lingers.is_some_and(|until| now >= until) {
+            self.release(out);
+            if matches!(self.phase, Phase::Ended) {
+                self.end(out);
+            }
+        }
+    }
+
+    /// Nobody was heard for as long as a master may be silent.
+    fn pass_deadline(&mut self, now: Instant, out: &mut Vec<VrrpAction>) {
+        let Phase::Backup(listening) = &self.phase else { return };
+        let late = now.since(self.deadline(listening));
+        let (left, interval) = (listening.left, listening.interval);
+        let Phase::Backup(listening) = &mut self.phase else {
+            return;
+        };
+        if late > interval {
+            // Nobody has listened meanwhile.
+            listening.heard = now;
+            listening.left = false;
+            return;
+        }
+        let reason = match left {
+            true => VrrpReason::MasterLeft,
+            false => VrrpReason::MasterSilent,
+        };
+        match self.grouped {
+            true => listening.claim = Some(reason),
+            false => self.become_master(reason, now, out),
+        }
+    }
+
+    /// Lets the addresses stay until a successor is heard, or until there is none.
+    fn linger(&mut self, now: Instant) {
+        self.lingers = self.holding.then(|| now + self.master_down(self.spec.advert_interval));
+    }
+
+    fn hold(&mut self, out: &mut Vec<VrrpAction>) {
+        self.holding = true;
+        self.owes_a_word = true;
+        self.lingers = None;
+        out.push(VrrpAction::AddAddresses);
+    }
+
+    fn release(&mut self, out: &mut Vec<VrrpAction>) {
+        self.lingers = None;
+        if std::mem::take(&mut self.holding) {
+            out.push(VrrpAction::RemoveAddresses);
+        }
+    }
+
+    fn end(&mut self, out: &mut Vec<VrrpAction>) {
+        self.release(out);
+        out.push(VrrpAction::End);
+    }
+
+    fn enter(&mut self, phase: Phase, reason: VrrpReason, out: &mut Vec<VrrpAction>) {
+        let from = self.state();
+        self.phase = phase;
+        let to = self.state();
+        if from != to {
+            out.push(VrrpAction::Changed(VrrpChange { from, to, reason }));
+        }
+    }
+}
+
+/// What is announced later.
+struct Garps {
+    second: Option<Instant>,
+    refresh: Option<Instant>,
+}
+
+/// An advert is sent now, and the next one when it would have been due anyway.
+fn speak(speaking: &mut Speaking, now: Instant, spec: &VrrpSpec) {
+    speaking.spoke = now;
+    let due = match now >= speaking.next_advert {
+        true => speaking.next_advert + spec.advert_interval,
+        false => now + spec.advert_interval,
+    };
+    speaking.next_advert = match due > now {
+        true => due,
+        false => now + spec.advert_interval,
+    };
+}
+
+/// Whether an advert names the addresses that we would name, in whatever order.
+fn same_addresses(spec: &VrrpSpec, named: &[IpAddr]) -> bool {
+    let count = spec.advertised().count();
+    count == named.len() && spec.advertised().all(|address| named.contains(&address))
+}

@@ -1,0 +1,225 @@
+//! All virtual routers of this host: who is told what, and what their groups make of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Instance;
+use super::sync_group::{self, Member};
+use crate::model::{Family, Instant, VrrpAction, VrrpEvent, VrrpSpec, VrrpState, VrrpSyncGroup};
+
+/// What an instance wants done.
+pub type Wanted = (Arc<str>, VrrpAction);
+
+/// What tells one virtual router from another on the wire: its interface, its family and its number.
+pub type Key = (String, Family, u8);
+
+/// The instances of this host and their groups.
+#[derive(Debug, Default)]
+pub struct Routers {
+    instances: BTreeMap<Arc<str>, Instance>,
+    groups: Vec<VrrpSyncGroup>,
+    /// Those that are over as soon as they have ended.
+    ending: BTreeSet<Arc<str>>,
+    by_key: BTreeMap<Key, Arc<str>>,
+}
+
+/// What a new configuration makes of the instances.
+#[derive(Debug, Default)]
+pub struct Reconfigured {
+    /// Those that are new and have to be started once their interface was looked at.
+    pub new: Vec<Arc<str>>,
+    /// What the others want done.
+    pub wanted: Vec<Wanted>,
+}
+
+impl Routers {
+    /// Takes over a configuration: what is as it was is not disturbed, what is gone leaves cleanly.
+    ///
+    /// An instance whose interface, family, number or version is another one ends and begins anew: until it has ended,
+    /// the new one waits (it is in neither list; [`Routers::reconfigure`] is to be called again after
+    /// [`VrrpAction::End`]).
+    pub fn reconfigure(&mut self, specs: &[Arc<VrrpSpec>], groups: &[VrrpSyncGroup], now: Instant) -> Reconfigured {
+        let mut outcome = Reconfigured::default();
+        let mut told = Vec::new();
+        self.groups = groups.to_vec();
+        let is_grouped = |name: &str| groups.iter().any(|group| group.instances.iter().any(|of| of == name));
+        for (name, instance) in &mut self.instances {
+            let wanted = specs.iter().find(|spec| spec.name == **name);
+            let stays =
+                wanted.filter(|spec| key(spec) == key(instance.spec()) && spec.version == instance.spec().version);
+            match stays {
+                Some(spec) if !self.ending.contains(name) => {
+                    instance.set_grouped(is_grouped(name));
+                    if spec != instance.spec() {
+                        told.push((Arc::clone(name), VrrpEvent::SpecChanged(Arc::clone(spec))));
+                    }
+                }
+                Some(_) | None => {
+                    if self.ending.insert(Arc::clone(name)) {
+                        told.push((Arc::clone(name), VrrpEvent::Stopped));
+                    }
+                }
+            }
+        }
+        for spec in specs {
+            let (name, key) = (Arc::<str>::from(&*spec.name), key(spec));
+            if self.instances.contains_key(&name) || self.by_key.contains_key(&key) {
+                continue;
+            }
+            let instance = Instance::new(Arc::clone(spec), is_grouped(&spec.name));
+            self.instances.insert(Arc::clone(&name), instance);
+            self.by_key.insert(key, Arc::clone(&name));
+            outcome.new.push(name);
+        }
+        for (name, event) in told {
+            outcome.wanted.extend(self.handle(&name, event, now));
+        }
+        outcome
+    }
+
+    /// Tells one instance what has happened, and its group what came of it.
+    pub fn handle(&mut self, name: &str, event: VrrpEvent, now: Instant) -> Vec<Wanted> {
+        let mut wanted = Vec::new();
+        self.tell(name, event, now, &mut wanted);
+        if !self.groups.is_empty() {
+            self.consult_group_of(name, now, &mut wanted);
+        }
+        self.bury(&wanted);
+        wanted
+    }
+
+    /// Tells everybody whose time has come.
+    pub fn pass_time(&mut self, now: Instant) -> Vec<Wanted> {
+        let due: Vec<_> = self
+            .instances
+            .iter()
+            .filter(|(_, instance)| instance.next_wake().is_some_and(|wake| now >= wake))
+            .map(|(name, _)| Arc::clone(name))
+            .collect();
+        let mut wanted = Vec::new();
+        for name in due {
+            wanted.extend(self.handle(&name, VrrpEvent::TimeReached, now));
+        }
+        wanted
+    }
+
+    /// Ends all of them; each is over with its [`VrrpAction::End`].
+    pub fn stop(&mut self, now: Instant) -> Vec<Wanted> {
+        let names: Vec<_> = self.instances.keys().cloned().collect();
+        let mut wanted = Vec::new();
+        for name in &names {
+            self.tell(name, VrrpEvent::Stopped, now, &mut wanted);
+        }
+        self.ending.extend(names);
+        self.bury(&wanted);
+        wanted
+    }
+
+    /// When somebody wants to be told that time has passed.
+    pub fn next_wake(&self) -> Option<Instant> {
+        self.instances.values().filter_map(Instance::next_wake).min()
+    }
+
+    /// The instances by their names.
+    pub fn instances(&self) -> impl Iterator<Item = (&Arc<str>, &Instance)> {
+        self.instances.iter()
+    }
+
+    /// The instance of this name.
+    pub fn get(&self, name: &str) -> Option<&Instance> {
+        self.instances.get(name)
+    }
+
+    /// The instance that speaks for a virtual router on an interface.
+    pub fn find(&self, interface: &str, family: Family, virtual_router_id: u8) -> Option<&Arc<str>> {
+        self.by_key.get(&(interface.to_owned(), family, virtual_router_id))
+    }
+
+    /// The instances that step down where this one does: its group, else itself.
+    pub fn together_with(&self, name: &str) -> Vec<Arc<str>> {
+        let group = self
+            .groups
+            .iter()
+            .find(|group| group.instances.iter().any(|of| of == name));
+        let names = group.map_or_else(|| vec![name.to_owned()], |group| group.instances.clone());
+        names
+            .iter()
+            .filter_map(|name| self.instances.get_key_value(name.as_str()))
+            .map(|(name, _)| Arc::clone(name))
+            .collect()
+    }
+
+    /// Lets all instances make a mistake, for the simulation that has to catch it.
+    #[cfg(test)]
+    pub(super) fn set_mutation(&mut self, mutation: Option<super::tests::Mutation>) {
+        for instance in self.instances.values_mut() {
+            instance.mutation = mutation;
+        }
+    }
+
+    fn tell(&mut self, name: &str, event: VrrpEvent, now: Instant, wanted: &mut Vec<Wanted>) {
+        let Some((name, _)) = self.instances.get_key_value(name) else {
+            return;
+        };
+        let name = Arc::clone(name);
+        if let Some(instance) = self.instances.get_mut(&name) {
+            let actions = instance.handle(event, now);
+            wanted.extend(actions.into_iter().map(|action| (Arc::clone(&name), action)));
+        }
+    }
+
+    fn consult_group_of(&mut self, name: &str, now: Instant, wanted: &mut Vec<Wanted>) {
+        let Some(group) = self
+            .groups
+            .iter()
+            .find(|group| group.instances.iter().any(|of| of == name))
+        else {
+            return;
+        };
+        let names = group.instances.clone();
+        // Each round settles something: a fault, a mastership, an end of one.
+        for _ in 0..=names.len() {
+            let members: Vec<_> = names.iter().map(|name| self.member(name)).collect();
+            let orders = sync_group::orders(&members);
+            if orders.is_empty() {
+                return;
+            }
+            for (place, order) in orders {
+                if let Some(name) = names.get(place) {
+                    self.tell(name, VrrpEvent::Group(order), now, wanted);
+                }
+            }
+        }
+    }
+
+    fn member(&self, name: &str) -> Member {
+        let absent = Member {
+            state: VrrpState::Initialize,
+            claims: false,
+            faulty: false,
+            held: false,
+        };
+        self.instances.get(name).map_or(absent, |instance| Member {
+            state: instance.state(),
+            claims: instance.claims(),
+            faulty: instance.is_faulty(),
+            held: instance.is_held_by_group(),
+        })
+    }
+
+    /// Forgets those that have ended.
+    fn bury(&mut self, wanted: &[Wanted]) {
+        let ended = wanted.iter().filter(|(_, action)| *action == VrrpAction::End);
+        for (name, _) in ended {
+            if self.ending.remove(name)
+                && let Some(instance) = self.instances.remove(name)
+            {
+                self.by_key.remove(&key(instance.spec()));
+            }
+        }
+    }
+}
+
+fn key(spec: &VrrpSpec) -> Key {
+    (spec.interface.clone(), spec.family, spec.virtual_router_id)
+}

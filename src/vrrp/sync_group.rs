@@ -1,0 +1,104 @@
+//! Instances that are master all together or not at all.
+//!
+//! A fault of one is a fault of all; all become master when each of them could be; all cease when one has.
+
+use crate::model::{VrrpGroupOrder, VrrpState};
+
+/// What a group sees of one of its instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Member {
+    /// What it is.
+    pub(super) state: VrrpState,
+    /// It waits for nothing but the group to become master.
+    pub(super) claims: bool,
+    /// Something of its own keeps it from being master.
+    pub(super) faulty: bool,
+    /// The group keeps it from being master.
+    pub(super) held: bool,
+}
+
+/// What the group tells its instances now, by their place; nothing where they agree.
+pub(super) fn orders(members: &[Member]) -> Vec<(usize, VrrpGroupOrder)> {
+    let to_all = |wanted: &dyn Fn(&Member) -> bool, order: VrrpGroupOrder| {
+        let chosen = members.iter().enumerate().filter(|(_, member)| wanted(member));
+        chosen.map(|(place, _)| (place, order)).collect::<Vec<_>>()
+    };
+    // Whoever has not begun or has ended has no say, but nobody becomes master without it.
+    let begun = |member: &Member| member.state != VrrpState::Initialize;
+    if members.iter().any(|member| begun(member) && member.faulty) {
+        return to_all(&|member| !member.held && !member.faulty, VrrpGroupOrder::Fault);
+    }
+    let held = to_all(&|member| member.held, VrrpGroupOrder::FaultCleared);
+    if !held.is_empty() {
+        return held;
+    }
+    let is = |state: VrrpState| move |member: &Member| member.state == state;
+    if members.iter().any(is(VrrpState::Backup)) && members.iter().any(is(VrrpState::Master)) {
+        return to_all(&is(VrrpState::Master), VrrpGroupOrder::BecomeBackup);
+    }
+    if !members.is_empty() && members.iter().all(|member| member.claims) {
+        return to_all(&|_| true, VrrpGroupOrder::BecomeMaster);
+    }
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BACKUP: Member = Member {
+        state: VrrpState::Backup,
+        claims: false,
+        faulty: false,
+        held: false,
+    };
+    const CLAIMS: Member = Member { claims: true, ..BACKUP };
+    const MASTER: Member = Member {
+        state: VrrpState::Master,
+        ..BACKUP
+    };
+    const FAULTY: Member = Member {
+        state: VrrpState::Fault,
+        faulty: true,
+        ..BACKUP
+    };
+    const HELD: Member = Member {
+        state: VrrpState::Fault,
+        held: true,
+        ..BACKUP
+    };
+    const IDLE: Member = Member {
+        state: VrrpState::Initialize,
+        ..BACKUP
+    };
+
+    #[test]
+    fn all_move_together() {
+        use VrrpGroupOrder::{BecomeBackup, BecomeMaster, Fault, FaultCleared};
+        type Case<'a> = (&'a str, &'a [Member], &'a [(usize, VrrpGroupOrder)]);
+        let cases: &[Case<'_>] = &[
+            ("nothing to say", &[BACKUP, BACKUP], &[]),
+            ("one could be master", &[CLAIMS, BACKUP], &[]),
+            (
+                "both could be",
+                &[CLAIMS, CLAIMS],
+                &[(0, BecomeMaster), (1, BecomeMaster)],
+            ),
+            ("both are", &[MASTER, MASTER], &[]),
+            (
+                "one has ceased",
+                &[MASTER, BACKUP, MASTER],
+                &[(0, BecomeBackup), (2, BecomeBackup)],
+            ),
+            ("one has failed", &[MASTER, FAULTY, BACKUP], &[(0, Fault), (2, Fault)]),
+            ("all know of it", &[HELD, FAULTY], &[]),
+            ("it is over", &[HELD, BACKUP], &[(0, FaultCleared)]),
+            ("one has not begun", &[CLAIMS, IDLE], &[]),
+            ("one has ended", &[MASTER, IDLE], &[]),
+            ("nobody is there", &[], &[]),
+        ];
+        for (name, members, expected) in cases {
+            assert_eq!(orders(members), *expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,599 @@
+//! The thread that virtual routers live in: sockets and time in, adverts out.
+//!
+//! It sleeps in ppoll(2) until an advert comes in or one is due, and does nothing else that could make one late: the
+//! addresses have a thread of their own (`addresses`), and whoever wants something leaves a note. Its clock counts
+//! while the host is suspended (`CLOCK_BOOTTIME`), so that an instance knows for how long it was away. What has come in
+//! is read before the clock is looked at.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+use tracing::{debug, error, warn};
+
+use super::addresses::{self, Facts, Order};
+use super::complaints::Complaints;
+use super::packet::{self, Envelope};
+use super::routers::Wanted;
+use super::socket::{Listener, Received, Speaker, group};
+use super::{Instance, Routers};
+use crate::model::{
+    Family, Instant, VrrpAction, VrrpAdvert, VrrpAuthentication, VrrpChange, VrrpEvent, VrrpSpec, VrrpState,
+    VrrpSyncGroup,
+};
+
+/// Packets of one socket that are read before the others' turn.
+const AT_ONCE: usize = 64;
+/// A socket that could not be opened is tried again this often.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What is told of virtual routers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// An instance is something else.
+    Changed {
+        /// Its name.
+        name: String,
+        /// What it was and is.
+        change: VrrpChange,
+        /// Its priority.
+        priority: u8,
+    },
+    /// Something an operator should know.
+    Warning(String),
+}
+
+/// What an instance is, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// What it is told to be.
+    pub spec: Arc<VrrpSpec>,
+    /// What it is.
+    pub state: VrrpState,
+    /// The priority that counts.
+    pub priority: u8,
+    /// Who is master, as far as it knows.
+    pub master: Option<IpAddr>,
+    /// The addresses are on their devices.
+    pub holds: bool,
+    /// Why it cannot speak.
+    pub trouble: Option<String>,
+}
+
+/// When each instance that is master has sent its last advert, by a clock that all processes of this host have in common:
+/// in milliseconds since the host was started.
+pub type Spoken = BTreeMap<String, u64>;
+
+/// The thread that virtual routers live in. It ends with [`Handle::stop`], else with the process.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    orders: Sender<Command>,
+    wake: Arc<EventFd>,
+    shown: Arc<Mutex<Vec<Shown>>>,
+    /// How often the thread has looked around.
+    turns: Arc<AtomicU64>,
+}
+
+enum Command {
+    Configure(Vec<Arc<VrrpSpec>>, Vec<VrrpSyncGroup>, Spoken),
+    Facts(String, Facts),
+    StepDown(String),
+    Spoken(Sender<Spoken>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// Starts the thread, without any instance. `tell` is called in it and must not wait.
+///
+/// # Errors
+/// Where this process may have no more threads or descriptors.
+pub fn start(tell: impl Fn(News) + Send + 'static) -> io::Result<Handle> {
+    let (orders, commands) = channel();
+    let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
+    let shown = Arc::new(Mutex::new(Vec::new()));
+    let handle = Handle {
+        orders,
+        wake: Arc::clone(&wake),
+        shown: Arc::clone(&shown),
+        turns: Arc::default(),
+    };
+    let turns = Arc::clone(&handle.turns);
+    let (to_addresses, from_here) = tokio::sync::mpsc::unbounded_channel();
+    let reporter = handle.clone();
+    thread::Builder::new()
+        .name("vrrp-addresses".to_owned())
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(addresses::keep(from_here, |name, facts| {
+                    reporter.send(Command::Facts(name.to_owned(), facts));
+                })),
+                Err(problem) => error!("virtual routers cannot have addresses: {problem}"),
+            }
+        })?;
+    let task = Task {
+        routers: Routers::default(),
+        wanted: (Vec::new(), Vec::new()),
+        voices: BTreeMap::new(),
+        listeners: BTreeMap::new(),
+        addresses: to_addresses,
+        complaints: Complaints::default(),
+        spoken: Spoken::new(),
+        retry: None,
+        stopping: None,
+        shown,
+        turns,
+        tell: Box::new(tell),
+    };
+    thread::Builder::new()
+        .name("vrrp".to_owned())
+        .spawn(move || task.run(&commands, &wake))?;
+    Ok(handle)
+}
+
+impl Handle {
+    /// Takes over instances and groups; those that stay as they are are not disturbed. `spoken`: what the process before
+    /// this one knows of its masterships.
+    pub fn configure(&self, specs: Vec<Arc<VrrpSpec>>, groups: Vec<VrrpSyncGroup>, spoken: Spoken) {
+        self.send(Command::Configure(specs, groups, spoken));
+    }
+
+    /// Hands an instance, and its group, over to another router.
+    pub fn step_down(&self, name: &str) {
+        self.send(Command::StepDown(name.to_owned()));
+    }
+
+    /// When each master has spoken last, for the process that takes this one's place; empty where the thread does not
+    /// answer within `patience`.
+    pub fn spoken(&self, patience: Duration) -> Spoken {
+        let (answer, answered) = channel();
+        self.send(Command::Spoken(answer));
+        answered.recv_timeout(patience).unwrap_or_default()
+    }
+
+    /// Ends all instances; the answer comes once their addresses are with somebody else, or off their devices.
+    pub fn stop(&self) -> oneshot::Receiver<()> {
+        let (done, ended) = oneshot::channel();
+        self.send(Command::Stop(done));
+        ended
+    }
+
+    /// What the instances are.
+    pub fn shown(&self) -> Vec<Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How often the thread has looked around, which it does once more for every question: one that is answered alike
+    /// for a minute has no thread behind it that lives.
+    pub fn turns(&self) -> u64 {
+        let _ = self.wake.write(1);
+        self.turns.load(Ordering::Relaxed)
+    }
+
+    fn send(&self, command: Command) {
+        // A thread that has ended needs no orders.
+        if self.orders.send(command).is_ok() {
+            let _ = self.wake.write(1);
+        }
+    }
+}
+
+/// What one instance needs to speak.
+#[derive(Default)]
+struct Voice {
+    facts: Facts,
+    /// What it was told to be last: an instance that has ended has a last word.
+    spec: Option<Arc<VrrpSpec>>,
+    speaker: Option<Speaker>,
+    started: bool,
+    trouble: Option<String>,
+}
+
+struct Task {
+    routers: Routers,
+    /// The last configuration: an instance may have to wait for another one's end.
+    wanted: (Vec<Arc<VrrpSpec>>, Vec<VrrpSyncGroup>),
+    voices: BTreeMap<Arc<str>, Voice>,
+    listeners: BTreeMap<(String, Family), (u32, Listener)>,
+    addresses: UnboundedSender<Order>,
+    complaints: Complaints,
+    spoken: Spoken,
+    retry: Option<Instant>,
+    stopping: Option<oneshot::Sender<()>>,
+    shown: Arc<Mutex<Vec<Shown>>>,
+    turns: Arc<AtomicU64>,
+    tell: Box<dyn Fn(News) + Send>,
+}
+
+impl Task {
+    fn run(mut self, commands: &Receiver<Command>, wake: &EventFd) {
+        let mut buffer = vec![0; packet::LONGEST + 64];
+        loop {
+            self.wait(wake);
+            let _ = wake.read();
+            self.turns.fetch_add(1, Ordering::Relaxed);
+            while let Ok(command) = commands.try_recv() {
+                self.obey(command);
+            }
+            self.listen(&mut buffer);
+            let now = now();
+            let wanted = self.routers.pass_time(now);
+            self.act(wanted);
+            if self.retry.is_some_and(|at| now >= at) {
+                self.retry = None;
+                self.open_all();
+            }
+            if self.stopping.is_some() && self.routers.instances().next().is_none() {
+                let (done, waits) = oneshot::channel();
+                let _ = self.addresses.send(Order::Done(done));
+                // The other thread has a runtime, this one has none and nothing else to do any more.
+                let _ = waits.blocking_recv();
+                if let Some(stopping) = self.stopping.take() {
+                    let _ = stopping.send(());
+                }
+                return;
+            }
+        }
+    }
+
+    /// Sleeps until something comes in or is due.
+    fn wait(&self, wake: &EventFd) {
+        let due = self.routers.next_wake().into_iter().chain(self.retry).min();
+        let timeout = due.map(|due| TimeSpec::from_duration(due.since(now())));
+        let sockets = self.listeners.values().map(|(_, listener)| listener.as_fd());
+        let mut waits: Vec<_> = std::iter::once(wake.as_fd())
+            .chain(sockets)
+            .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
+            .collect();
+        // A signal is a reason to look, too.
+        let _ = ppoll(&mut waits, timeout, None);
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Configure(specs, groups, spoken) => {
+                self.wanted = (specs, groups);
+                self.spoken.extend(spoken);
+                self.reconfigure();
+            }
+            Command::Facts(name, facts) => self.learn(&name, facts),
+            Command::StepDown(name) => {
+                for name in self.routers.together_with(&name) {
+                    self.happen(&name, VrrpEvent::StepDown);
+                }
+            }
+            Command::Spoken(answer) => {
+                let spoke = |instance: &Instance| instance.spoke().map(|at| at.since_start());
+                let masters = self.routers.instances().filter_map(|(name, instance)| {
+                    let millis = spoke(instance)?.as_millis();
+                    Some((name.to_string(), u64::try_from(millis).unwrap_or(u64::MAX)))
+                });
+                // Whoever asked has gone.
+                let _ = answer.send(masters.collect());
+            }
+            Command::Stop(done) => {
+                self.wanted = (Vec::new(), Vec::new());
+                self.stopping = Some(done);
+                let wanted = self.routers.stop(now());
+                self.act(wanted);
+            }
+        }
+    }
+
+    fn reconfigure(&mut self) {
+        let (specs, groups) = self.wanted.clone();
+        let outcome = self.routers.reconfigure(&specs, &groups, now());
+        for name in outcome.new {
+            self.voices.insert(name, Voice::default());
+        }
+        self.act(outcome.wanted);
+        let _ = self.addresses.send(Order::Watch(self.specs()));
+        self.open_all();
+        self.show();
+    }
+
+    /// All that are there, also those that still end.
+    fn specs(&self) -> Vec<Arc<VrrpSpec>> {
+        let specs = self
+            .routers
+            .instances()
+            .map(|(_, instance)| Arc::clone(instance.spec()));
+        specs.collect()
+    }
+
+    /// Something is known of this host.
+    fn learn(&mut self, name: &str, facts: Facts) {
+        let Some((name, voice)) = self
+            .voices
+            .get_key_value(name)
+            .map(|(name, voice)| (Arc::clone(name), voice))
+        else {
+            return;
+        };
+        let moved = voice.facts.source != facts.source;
+        let missing = facts.missing;
+        if let Some(voice) = self.voices.get_mut(&name) {
+            if moved {
+                voice.speaker = None;
+            }
+            voice.facts = facts;
+        }
+        if moved || !self.voices.get(&name).is_some_and(|voice| voice.started) {
+            self.open(&name);
+        }
+        if missing {
+            self.happen(&name, VrrpEvent::AddressMissing);
+        }
+        self.show();
+    }
+
+    fn open_all(&mut self) {
+        let silent: Vec<_> = self
+            .voices
+            .iter()
+            .filter(|(_, voice)| voice.speaker.is_none() && voice.started)
+            .map(|(name, _)| Arc::clone(name))
+            .collect();
+        for name in silent {
+            self.open(&name);
+        }
+        let listens = |interface: &str, family| {
+            self.routers.instances().any(|(name, instance)| {
+                let speaks = self.voices.get(name).is_some_and(|voice| voice.speaker.is_some());
+                speaks && instance.spec().interface == interface && instance.spec().family == family
+            })
+        };
+        let gone: Vec<_> = self
+            .listeners
+            .keys()
+            .filter(|(interface, family)| !listens(interface, *family))
+            .cloned()
+            .collect();
+        for key in gone {
+            self.listeners.remove(&key);
+        }
+    }
+
+    /// Opens the sockets of an instance if its interface works, and tells it.
+    fn open(&mut self, name: &Arc<str>) {
+        let Some(spec) = self.routers.get(name).map(|instance| Arc::clone(instance.spec())) else {
+            return;
+        };
+        let Some(voice) = self.voices.get_mut(name) else { return };
+        voice.spec = Some(Arc::clone(&spec));
+        // A source that is given may come from the configuration that was before.
+        let source = voice
+            .facts
+            .source
+            .filter(|(source, _)| spec.source.is_none_or(|wanted| wanted == *source));
+        let opened = match source {
+            None => Err(match spec.source {
+                Some(source) => format!("interface {} does not work, or {source} is not here", spec.interface),
+                None => format!("interface {} is not there, is down or has no address", spec.interface),
+            }),
+            Some((source, index)) => open(&spec, source, index, &mut self.listeners).map_err(|problem| {
+                self.retry = Some(now() + AGAIN);
+                problem.to_string()
+            }),
+        };
+        let first = !std::mem::replace(&mut voice.started, true);
+        let found = voice.facts.found;
+        let event = match opened {
+            Ok(speaker) => {
+                voice.speaker = Some(speaker);
+                voice.trouble = None;
+                source.map(|(source, _)| VrrpEvent::InterfaceReady(source))
+            }
+            Err(trouble) => {
+                voice.speaker = None;
+                if voice.trouble.as_ref() != Some(&trouble) {
+                    (self.tell)(News::Warning(format!("virtual router {name} waits: {trouble}")));
+                    voice.trouble = Some(trouble);
+                }
+                Some(VrrpEvent::InterfaceLost)
+            }
+        };
+        if let Some(event) = event {
+            self.happen(name, event);
+        }
+        if first {
+            let spoke = self.spoken.remove(&**name);
+            let event = VrrpEvent::Started {
+                addresses_found: found,
+                spoke: spoke.map(|millis| Instant::after_start(Duration::from_millis(millis))),
+            };
+            self.happen(name, event);
+        }
+        self.show();
+    }
+
+    /// Reads what has come in.
+    fn listen(&mut self, buffer: &mut [u8]) {
+        let keys: Vec<_> = self.listeners.keys().cloned().collect();
+        for key in keys {
+            for _ in 0..AT_ONCE {
+                let Some((_, listener)) = self.listeners.get(&key) else {
+                    break;
+                };
+                match listener.receive(buffer) {
+                    Ok(Received::Nothing) => break,
+                    Ok(Received::Broken(error)) => debug!("a packet on {}: {error}", key.0),
+                    Ok(Received::Packet(envelope, bytes)) => self.read(&key, &envelope, bytes),
+                    Err(problem) => {
+                        debug!("cannot listen on {}: {problem}", key.0);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, (interface, family): &(String, Family), envelope: &Envelope, bytes: &[u8]) {
+        let advert = match packet::decode(bytes, envelope) {
+            Ok(advert) => advert,
+            Err(error) => {
+                let Envelope { source, .. } = envelope;
+                if let Some(count) = self.complaints.take(interface, *source, &error.to_string(), now()) {
+                    let text = format!("a packet from {source} on {interface} is no advert: {error}");
+                    self.complain(&text, count);
+                }
+                return;
+            }
+        };
+        let Some(name) = self
+            .routers
+            .find(interface, *family, advert.virtual_router_id)
+            .map(Arc::clone)
+        else {
+            return;
+        };
+        let event = VrrpEvent::AdvertReceived {
+            source: envelope.source,
+            advert,
+        };
+        self.happen(&name, event);
+    }
+
+    fn happen(&mut self, name: &str, event: VrrpEvent) {
+        let wanted = self.routers.handle(name, event, now());
+        self.act(wanted);
+    }
+
+    fn act(&mut self, wanted: Vec<Wanted>) {
+        let mut ended = false;
+        let mut stirred = false;
+        for (name, action) in wanted {
+            match action {
+                VrrpAction::SendAdvert { priority } => self.send(&name, priority),
+                VrrpAction::AddAddresses => {
+                    let addresses = self
+                        .routers
+                        .get(&name)
+                        .map(|instance| instance.spec().addresses.clone());
+                    let _ = self.addresses.send(Order::Hold(name, addresses.unwrap_or_default()));
+                }
+                VrrpAction::RemoveAddresses => {
+                    let _ = self.addresses.send(Order::Hold(name, Vec::new()));
+                }
+                VrrpAction::Announce { repeat } => {
+                    let _ = self.addresses.send(Order::Announce(name, repeat));
+                }
+                VrrpAction::Changed(change) => {
+                    stirred = true;
+                    let priority = self.routers.get(&name).map_or(0, Instance::priority);
+                    (self.tell)(News::Changed {
+                        name: name.to_string(),
+                        change,
+                        priority,
+                    });
+                }
+                VrrpAction::Refused { source, why } => {
+                    if let Some(count) = self.complaints.take(&name, source, &why.to_string(), now()) {
+                        let text = format!("virtual router {name}: an advert from {source} has {why}");
+                        self.complain(&text, count);
+                    }
+                }
+                VrrpAction::End => {
+                    ended = true;
+                    if self.routers.get(&name).is_none() {
+                        self.voices.remove(&name);
+                    }
+                }
+            }
+        }
+        if ended {
+            // Somebody may have waited for it.
+            self.reconfigure();
+        } else if stirred {
+            self.show();
+        }
+    }
+
+    fn complain(&self, text: &str, count: u64) {
+        let again = match count {
+            1 => String::new(),
+            count => format!(" ({count} times)"),
+        };
+        (self.tell)(News::Warning(format!("{text}{again}")));
+    }
+
+    fn send(&mut self, name: &Arc<str>, priority: u8) {
+        let Some(voice) = self.voices.get(name) else { return };
+        let (Some(speaker), Some((source, _))) = (&voice.speaker, voice.facts.source) else {
+            return;
+        };
+        let current = self.routers.get(name).map(Instance::spec).or(voice.spec.as_ref());
+        let Some(spec) = current.map(Arc::clone) else { return };
+        let advert = VrrpAdvert {
+            version: spec.version,
+            virtual_router_id: spec.virtual_router_id,
+            priority,
+            interval: spec.advert_interval,
+            authentication: match spec.password {
+                Some(password) => VrrpAuthentication::Password(password),
+                None => VrrpAuthentication::None,
+            },
+            addresses: spec.advertised().collect(),
+        };
+        let everybody = [group(spec.family)];
+        let destinations = if spec.peers.is_empty() {
+            &everybody[..]
+        } else {
+            &spec.peers[..]
+        };
+        for destination in destinations {
+            let bytes = packet::encode(&advert, source, *destination, spec.checksum);
+            if let Err(problem) = speaker.send(&bytes, *destination) {
+                let what = format!("cannot send: {problem}");
+                if let Some(count) = self.complaints.take(name, *destination, &what, now()) {
+                    let text = format!("virtual router {name} cannot send an advert to {destination}: {problem}");
+                    warn!("{text} ({count} times)");
+                }
+            }
+        }
+    }
+
+    /// Puts down what the instances are, for whoever asks.
+    fn show(&self) {
+        let shown = self.routers.instances().map(|(name, instance)| Shown {
+            spec: Arc::clone(instance.spec()),
+            state: instance.state(),
+            priority: instance.priority(),
+            master: instance.master(),
+            holds: instance.holds_addresses(),
+            trouble: self.voices.get(name).and_then(|voice| voice.trouble.clone()),
+        });
+        let shown: Vec<_> = shown.collect();
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+    }
+}
+
+fn open(
+    spec: &VrrpSpec,
+    source: IpAddr,
+    index: u32,
+    listeners: &mut BTreeMap<(String, Family), (u32, Listener)>,
+) -> Result<Speaker, crate::net::NetError> {
+    let key = (spec.interface.clone(), spec.family);
+    if listeners.get(&key).is_none_or(|(number, _)| *number != index) {
+        listeners.insert(key, (index, Listener::open(&spec.interface, index, spec.family)?));
+    }
+    Speaker::open(&spec.interface, index, source)
+}
+
+/// Since the host was started, with the time that it was suspended.
+fn now() -> Instant {
+    let since = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
+    Instant::after_start(since)
+}

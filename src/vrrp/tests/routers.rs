@@ -1,0 +1,139 @@
+//! Several instances: groups, and configurations that follow each other.
+
+use super::*;
+use crate::model::{VrrpAction, VrrpEvent, VrrpState, VrrpSyncGroup, VrrpTracking};
+use crate::vrrp::Routers;
+
+fn named(name: &str, interface: &str, priority: u8) -> Arc<VrrpSpec> {
+    spec_with(|spec| {
+        (spec.name, spec.interface, spec.priority) = (name.to_owned(), interface.to_owned(), priority);
+    })
+}
+
+fn group() -> VrrpSyncGroup {
+    VrrpSyncGroup {
+        name: "VG_1".to_owned(),
+        instances: vec!["inside".to_owned(), "outside".to_owned()],
+    }
+}
+
+fn start(routers: &mut Routers, name: &str, now: u64) {
+    routers.handle(name, VrrpEvent::InterfaceReady(host(1)), at(now));
+    let started = VrrpEvent::Started {
+        addresses_found: false,
+        spoke: None,
+    };
+    routers.handle(name, started, at(now));
+}
+
+fn pair() -> Routers {
+    let mut routers = Routers::default();
+    let specs = [named("inside", "eth0", 100), named("outside", "eth1", 100)];
+    let new = routers.reconfigure(&specs, &[group()], at(0)).new;
+    assert_eq!(
+        new.iter().map(|name| &**name).collect::<Vec<_>>(),
+        ["inside", "outside"]
+    );
+    for name in new {
+        start(&mut routers, &name, 0);
+    }
+    routers
+}
+
+fn pass(routers: &mut Routers, until: u64) {
+    while let Some(wake) = routers.next_wake().filter(|wake| *wake <= at(until)) {
+        routers.pass_time(wake);
+    }
+}
+
+fn states(routers: &Routers) -> Vec<VrrpState> {
+    routers.instances().map(|(_, instance)| instance.state()).collect()
+}
+
+fn hear(routers: &mut Routers, name: &str, now: u64, priority: u8) {
+    let advert = advert(&spec(), priority);
+    let event = VrrpEvent::AdvertReceived {
+        source: host(2),
+        advert,
+    };
+    routers.handle(name, event, at(now));
+}
+
+#[test]
+fn a_group_becomes_master_when_each_could_and_ceases_when_one_does() {
+    let mut routers = pair();
+    for second in 1..10 {
+        pass(&mut routers, second * 1_000);
+        hear(&mut routers, "inside", second * 1_000, 200);
+    }
+    // Outside nobody is heard, inside somebody is.
+    assert_eq!(states(&routers), [VrrpState::Backup; 2]);
+    pass(&mut routers, 20_000);
+    assert_eq!(states(&routers), [VrrpState::Master; 2]);
+    hear(&mut routers, "outside", 20_100, 200);
+    assert_eq!(states(&routers), [VrrpState::Backup; 2]);
+}
+
+#[test]
+fn a_fault_of_one_is_a_fault_of_all() {
+    let mut routers = pair();
+    pass(&mut routers, 5_000);
+    let tracked = |fault| VrrpEvent::Tracked(VrrpTracking { fault, weight: 0 });
+    routers.handle("outside", tracked(true), at(5_000));
+    assert_eq!(states(&routers), [VrrpState::Fault; 2]);
+    routers.handle("inside", tracked(true), at(5_100));
+    routers.handle("outside", tracked(false), at(5_200));
+    assert_eq!(states(&routers), [VrrpState::Fault; 2]);
+    routers.handle("inside", tracked(false), at(5_300));
+    assert_eq!(states(&routers), [VrrpState::Backup; 2]);
+}
+
+#[test]
+fn a_reload_disturbs_nobody_who_stays_and_ends_who_is_gone() {
+    let mut routers = Routers::default();
+    let (stays, goes) = (named("stays", "eth0", 100), named("goes", "eth1", 100));
+    for name in routers.reconfigure(&[Arc::clone(&stays), goes], &[], at(0)).new {
+        start(&mut routers, &name, 0);
+    }
+    pass(&mut routers, 5_000);
+    assert_eq!(states(&routers), [VrrpState::Master; 2]);
+    let outcome = routers.reconfigure(&[Arc::clone(&stays)], &[], at(5_000));
+    assert!(outcome.new.is_empty());
+    let who: Vec<_> = outcome.wanted.iter().map(|(name, _)| &**name).collect();
+    assert!(!who.is_empty() && who.iter().all(|name| *name == "goes"), "{who:?}");
+    pass(&mut routers, 10_000);
+    assert_eq!(states(&routers), [VrrpState::Master]);
+}
+
+#[test]
+fn another_number_is_another_virtual_router() {
+    let mut routers = Routers::default();
+    for name in routers.reconfigure(&[named("VI_1", "eth0", 100)], &[], at(0)).new {
+        start(&mut routers, &name, 0);
+    }
+    pass(&mut routers, 5_000);
+    let other = spec_with(|spec| spec.virtual_router_id = 52);
+    let outcome = routers.reconfigure(&[Arc::clone(&other)], &[], at(5_000));
+    assert!(
+        outcome.new.is_empty()
+            && outcome
+                .wanted
+                .iter()
+                .any(|(_, action)| *action == VrrpAction::SendAdvert { priority: 0 })
+    );
+    pass(&mut routers, 10_000);
+    assert_eq!(states(&routers), []);
+    assert_eq!(routers.reconfigure(&[other], &[], at(10_000)).new.len(), 1);
+    assert!(routers.find("eth0", Family::Inet, 52).is_some());
+    assert!(routers.find("eth0", Family::Inet, 51).is_none());
+}
+
+#[test]
+fn whoever_steps_down_does_so_with_its_group() {
+    let routers = pair();
+    let names = routers.together_with("outside");
+    assert_eq!(
+        names.iter().map(|name| &**name).collect::<Vec<_>>(),
+        ["inside", "outside"]
+    );
+}

@@ -1,0 +1,150 @@
+//! Directors that share virtual addresses: their lab, their configurations, and who has what.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipvsd_lab::{
+    Forwarding, Host, Lab, Nginx, Segment, Topology, prepare_director_by_hand, prepare_real_server_by_hand,
+    require_kernel, wait_until,
+};
+
+use crate::site::{Daemon, configure, ipvsd};
+
+/// How long an election may take on a slow machine.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// A line that the suite shows also where the test passes: past the harness, which keeps what passing tests print.
+pub(crate) fn measured(what: impl fmt::Display) {
+    // Where nobody listens, nothing is lost but the line.
+    let _ = writeln!(std::io::stderr(), "measured: {what}");
+}
+
+/// Two directors, one real server, one client, all on one segment.
+pub(crate) struct Routers {
+    pub(crate) lab: Lab,
+}
+
+/// What one director is told beside what is common.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Own<'a> {
+    pub(crate) priority: u8,
+    pub(crate) more: &'a str,
+}
+
+impl Routers {
+    pub(crate) fn build(name: &str) -> Self {
+        require_kernel();
+        let topology = Topology::one_segment().directors(2).real_servers(1).clients(1);
+        let lab = topology.build(name).expect("a topology");
+        let routers = Self { lab };
+        for index in 0..2 {
+            prepare_director_by_hand(routers.director(index), "eth0", &[]).expect("a director");
+        }
+        let vips = [routers.vip(0), routers.vip(1), routers.vip6(0)];
+        prepare_real_server_by_hand(routers.lab.real_server(0), Forwarding::Direct, &vips).expect("a real server");
+        routers
+    }
+
+    pub(crate) fn director(&self, index: usize) -> &Host {
+        self.lab.director(index)
+    }
+
+    pub(crate) fn address(&self, index: usize) -> IpAddr {
+        self.director(index).address4(Segment::Client).into()
+    }
+
+    pub(crate) fn device(&self, index: usize) -> &str {
+        self.director(index).device(Segment::Client)
+    }
+
+    pub(crate) fn vip(&self, index: u8) -> IpAddr {
+        self.lab.vip4(index).into()
+    }
+
+    pub(crate) fn vip6(&self, index: u8) -> IpAddr {
+        self.lab.vip6(index).into()
+    }
+
+    /// Nginx behind the virtual addresses.
+    pub(crate) fn serve(&self) -> Nginx<'_> {
+        let server = self.lab.real_server(0);
+        Nginx::start(server, &[SocketAddr::new([0, 0, 0, 0].into(), 80)], "behind").expect("nginx")
+    }
+
+    /// An instance `VI_1` with the first address and number 51, and a virtual server that follows it.
+    pub(crate) fn instance(&self, index: usize, own: Own<'_>) -> String {
+        let server: IpAddr = self.lab.real_server(0).address4(Segment::Server).into();
+        format!(
+            "[[vrrp_instance]]\nname = \"VI_1\"\ninterface = \"{}\"\nvirtual_router_id = 51\npriority = {}\n{}\n\n\
+             [[virtual_server]]\nname = \"web\"\naddress = \"{}\"\nvrrp_instance = \"VI_1\"\nforward = \"dr\"\n\
+             check = [{{ type = \"tcp\", initial = \"up\", interval = \"1s\", timeout = \"1s\", fall = 10 }}]\n\
+             [[virtual_server.real_server]]\naddress = \"{}\"\n",
+            self.device(index),
+            own.priority,
+            own.more,
+            SocketAddr::new(self.vip(0), 80),
+            SocketAddr::new(server, 80),
+        )
+    }
+
+    /// Starts a director with this configuration.
+    pub(crate) fn start(&self, index: usize, text: &str, more: &[&str]) -> Daemon {
+        let director = self.director(index);
+        Daemon::start(director, &configure(director, text), more)
+    }
+
+    /// Whether a director has an address on one of its devices, with whatever prefix.
+    pub(crate) fn has(&self, index: usize, address: IpAddr) -> bool {
+        let found = self
+            .director(index)
+            .exec_ok(&["ip", "-o", "address", "show"])
+            .expect("ip");
+        found.contains(&format!(" {address}/"))
+    }
+
+    /// The directors that have an address.
+    pub(crate) fn holders(&self, address: IpAddr) -> BTreeSet<usize> {
+        (0..2).filter(|index| self.has(*index, address)).collect()
+    }
+
+    /// Waits until this director has the address and the other one has not.
+    pub(crate) fn wait_for_master(&self, what: &str, index: usize, address: IpAddr) {
+        wait_until(what, SOON, || self.holders(address) == BTreeSet::from([index])).unwrap_or_else(|error| {
+            let status = [0, 1].map(|index| ipvsd(self.director(index), &["status"]).stdout);
+            let events = [0, 1].map(|index| ipvsd(self.director(index), &["events"]).stdout);
+            panic!(
+                "{error}: {:?}\n{}\n{}\n{}\n{}",
+                self.holders(address),
+                status[0],
+                events[0],
+                status[1],
+                events[1]
+            )
+        });
+    }
+
+    /// Where the client sends what is for an address: the hardware address it has learnt.
+    pub(crate) fn learnt(&self, address: IpAddr) -> Option<String> {
+        let client = self.lab.client(0);
+        let found = client
+            .exec_ok(&["ip", "neighbour", "show", "to", &address.to_string()])
+            .expect("ip");
+        let mut words = found.split_whitespace();
+        words.find(|word| *word == "lladdr")?;
+        words.next().map(str::to_owned)
+    }
+
+    /// The hardware address of a director.
+    pub(crate) fn mac(&self, index: usize) -> String {
+        let shown = self
+            .director(index)
+            .exec_ok(&["ip", "-o", "link", "show", self.device(index)])
+            .expect("ip");
+        let mut words = shown.split_whitespace();
+        words.find(|word| *word == "link/ether").expect("an Ethernet address");
+        words.next().expect("an address").to_owned()
+    }
+}

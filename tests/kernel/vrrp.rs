@@ -1,0 +1,280 @@
+//! Two ipvsd that share an address: who has it, when it moves, and what clients notice.
+
+use std::net::SocketAddr;
+use std::thread::sleep;
+use std::time::Duration;
+
+use ipvsd_lab::{Prober, wait_until};
+use nix::sys::signal::Signal;
+
+use crate::routers::{Own, Routers, SOON, measured};
+use crate::site::{configure, ipvsd};
+
+/// Slow enough for a guest that stands still for a moment, quick enough to wait for.
+const ADVERTS: &str = "advert_int = \"500ms\"";
+
+fn own(priority: u8) -> Own<'static> {
+    Own {
+        priority,
+        more: ADVERTS,
+    }
+}
+
+#[test]
+fn the_higher_priority_has_the_address_and_gets_it_back_after_a_kill() {
+    let routers = Routers::build("vrrp-kill");
+    let vip = routers.vip(0);
+    let _server = routers.serve();
+    let texts = [150, 100].map(own);
+    let text = |index: usize| routers.instance(index, texts[index]);
+    let first = routers.start(0, &text(0), &[]);
+    let _second = routers.start(1, &text(1), &[]);
+    routers.wait_for_master("the higher one has it", 0, vip);
+    let client = ipvsd_lab::Client::new(routers.lab.client(0));
+    client
+        .wait_for_answer(SocketAddr::new(vip, 80), "behind", SOON)
+        .expect("an answer by way of the master");
+    assert_eq!(routers.learnt(vip), Some(routers.mac(0)));
+
+    // The kernel goes on with the address, the other one takes it over, and neighbours go there.
+    first.process.signal_alone(Signal::SIGKILL).expect("a signal");
+    wait_until("the lower one takes over", SOON, || routers.has(1, vip)).expect("in time");
+    wait_until("neighbours go there", SOON, || {
+        routers.learnt(vip) == Some(routers.mac(1))
+    })
+    .expect("in time");
+    assert!(routers.has(0, vip), "a killed daemon takes nothing with it");
+
+    // The daemon that returns hears the other one and lets go of what was left, then takes it back.
+    let returned = routers.start(0, &text(0), &[]);
+    routers.wait_for_master("it comes back", 0, vip);
+    wait_until("neighbours come back", SOON, || {
+        routers.learnt(vip) == Some(routers.mac(0))
+    })
+    .expect("in time");
+    let log = returned.process.log();
+    assert!(log.contains("virtual router VI_1 is master, was backup"), "{log}");
+    let events = ipvsd(routers.director(1), &["events"]).stdout;
+    assert!(events.contains("is master with priority 150"), "{events}");
+    let status = ipvsd(routers.director(1), &["status"]).stdout;
+    assert!(status.contains("VI_1") && status.contains("backup"), "{status}");
+}
+
+#[test]
+fn a_clean_stop_and_a_hand_over_cost_clients_next_to_nothing() {
+    let routers = Routers::build("vrrp-stop");
+    let vip = routers.vip(0);
+    let _server = routers.serve();
+    let mut first = routers.start(0, &routers.instance(0, own(150)), &[]);
+    let _second = routers.start(1, &routers.instance(1, own(100)), &[]);
+    routers.wait_for_master("the higher one has it", 0, vip);
+    let address = SocketAddr::new(vip, 80);
+    let client = ipvsd_lab::Client::new(routers.lab.client(0));
+    client.wait_for_answer(address, "behind", SOON).expect("an answer");
+    let (every, timeout) = (Duration::from_millis(10), Duration::from_millis(500));
+    let probe =
+        || Prober::start(routers.lab.client(0), address, every, timeout, Duration::from_secs(60)).expect("a prober");
+
+    let prober = probe();
+    sleep(Duration::from_secs(1));
+    let handed = ipvsd(routers.director(0), &["vrrp", "step-down", "VI_1"]);
+    assert_eq!(handed.code(), 0, "{}", handed.stderr);
+    routers.wait_for_master("the lower one has it", 1, vip);
+    // It does not take it back from whom it has handed it to.
+    sleep(Duration::from_secs(5));
+    assert!(routers.has(1, vip) && !routers.has(0, vip));
+    let report = prober.stop().expect("a report");
+    measured(format_args!(
+        "handed over by hand at adverts of 500 ms: longest gap {:?}, {} failures",
+        report.longest_gap(),
+        report.failures().len()
+    ));
+    assert!(
+        report.longest_gap() < Duration::from_millis(300),
+        "{:?}",
+        report.longest_gap()
+    );
+
+    let back = ipvsd(routers.director(1), &["vrrp", "step-down", "VI_1"]);
+    assert_eq!(back.code(), 0, "{}", back.stderr);
+    routers.wait_for_master("the higher one has it again", 0, vip);
+    let prober = probe();
+    sleep(Duration::from_secs(1));
+    first.process.signal(Signal::SIGTERM).expect("a signal");
+    first.process.wait(SOON).expect("it ends");
+    assert!(!routers.has(0, vip), "a clean end leaves nothing");
+    assert!(routers.has(1, vip));
+    sleep(Duration::from_secs(1));
+    let report = prober.stop().expect("a report");
+    measured(format_args!(
+        "clean stop at adverts of 500 ms: longest gap {:?}, {} failures",
+        report.longest_gap(),
+        report.failures().len()
+    ));
+    assert!(
+        report.longest_gap() < Duration::from_millis(300),
+        "{:?}",
+        report.longest_gap()
+    );
+    let nobody = ipvsd(routers.director(1), &["vrrp", "step-down", "VI_2"]);
+    assert!(
+        nobody.code() == 1 && nobody.stderr.contains("known are: VI_1"),
+        "{}",
+        nobody.stderr
+    );
+}
+
+#[test]
+fn without_preemption_the_one_that_returns_waits_its_turn() {
+    let routers = Routers::build("vrrp-nopreempt");
+    let vip = routers.vip(0);
+    let more = format!("{ADVERTS}\npreempt = false");
+    let text = |index: usize, priority| routers.instance(index, Own { priority, more: &more });
+    let _second = routers.start(1, &text(1, 100), &[]);
+    routers.wait_for_master("the only one has it", 1, vip);
+    let _first = routers.start(0, &text(0, 150), &[]);
+    sleep(Duration::from_secs(6));
+    routers.wait_for_master("it stays there", 1, vip);
+    // A cable that is pulled is noticed, and told.
+    routers
+        .director(1)
+        .link_down(ipvsd_lab::Segment::Client)
+        .expect("the cable");
+    wait_until("the other one takes over", SOON, || routers.has(0, vip)).expect("in time");
+    wait_until("nothing is left", SOON, || !routers.has(1, vip)).expect("in time");
+    let status = ipvsd(routers.director(1), &["status"]).stdout;
+    assert!(
+        status.contains("fault") && status.contains("waits: interface"),
+        "{status}"
+    );
+    routers
+        .director(1)
+        .link_up(ipvsd_lab::Segment::Client)
+        .expect("the cable");
+    sleep(Duration::from_secs(4));
+    routers.wait_for_master("it stays with the other one", 0, vip);
+}
+
+#[test]
+fn an_address_that_somebody_takes_away_is_back_at_once_and_a_reload_moves_nothing() {
+    let routers = Routers::build("vrrp-repair");
+    let (vip, more) = (routers.vip(0), routers.vip(1));
+    let text = routers.instance(0, own(150));
+    let mut daemon = routers.start(0, &text, &[]);
+    wait_until("it has the address", SOON, || routers.has(0, vip)).expect("in time");
+    let director = routers.director(0);
+    let device = routers.device(0).to_owned();
+    director
+        .ip(&[&format!("address del {vip}/32 dev {device}")])
+        .expect("ip");
+    wait_until("it is back", Duration::from_secs(5), || routers.has(0, vip)).expect("in time");
+
+    let second = text.replace(ADVERTS, &format!("{ADVERTS}\nvirtual_address = [\"{more}/24\"]"));
+    configure(director, &second);
+    let reloaded = ipvsd(director, &["reload"]);
+    assert_eq!(reloaded.code(), 0, "{}", reloaded.stderr);
+    wait_until("the second address is there", SOON, || routers.has(0, more)).expect("in time");
+    configure(director, &text);
+    let reloaded = ipvsd(director, &["reload"]);
+    assert_eq!(reloaded.code(), 0, "{}", reloaded.stderr);
+    wait_until("it is gone", SOON, || !routers.has(0, more)).expect("in time");
+    assert!(routers.has(0, vip));
+    let log = daemon.process.log();
+    assert_eq!(log.matches("virtual router VI_1 is").count(), 2, "{log}");
+
+    daemon.process.signal(Signal::SIGTERM).expect("a signal");
+    daemon.process.wait(SOON).expect("it ends");
+    assert!(!routers.has(0, vip), "nobody has followed, and nothing is left");
+}
+
+#[test]
+fn a_process_that_stood_still_is_master_no_longer() {
+    let routers = Routers::build("vrrp-pause");
+    let vip = routers.vip(0);
+    let mut first = routers.start(0, &routers.instance(0, own(150)), &[]);
+    let _second = routers.start(1, &routers.instance(1, own(100)), &[]);
+    routers.wait_for_master("the higher one has it", 0, vip);
+    first.process.signal_alone(Signal::SIGSTOP).expect("a signal");
+    wait_until("the lower one takes over", SOON, || routers.has(1, vip)).expect("in time");
+    first.process.signal_alone(Signal::SIGCONT).expect("a signal");
+    first.wait_for("this process stood still for too long");
+    routers.wait_for_master("it takes it back, in order", 0, vip);
+}
+
+/// Every way of speaking that two directors can have in common.
+#[test]
+fn however_they_speak_one_of_them_has_the_address() {
+    let routers = Routers::build("vrrp-ways");
+    let [one, two] = [0, 1].map(|index| routers.address(index));
+    let peers = |index: usize| format!("peers = [\"{}\"]", if index == 0 { two } else { one });
+    let (vip, vip6) = (routers.vip(0), routers.vip6(0));
+    let plain = format!("{ADVERTS}\nvirtual_address = [\"{vip}/24\"]");
+    let ways: [(&str, [String; 2], _); 5] = [
+        ("version 3", [plain.clone(), plain.clone()], vip),
+        (
+            "one form of the checksum and the other",
+            [plain.clone(), format!("{plain}\nchecksum = \"rfc9568\"")],
+            vip,
+        ),
+        ("unicast", [0, 1].map(|index| format!("{plain}\n{}", peers(index))), vip),
+        (
+            "version 2 with a password",
+            [0, 1].map(|_| format!("version = 2\npassword = \"secret\"\nvirtual_address = [\"{vip}/24\"]")),
+            vip,
+        ),
+        (
+            "IPv6",
+            [0, 1].map(|_| format!("{ADVERTS}\nvirtual_address = [\"{vip6}/64\"]")),
+            vip6,
+        ),
+    ];
+    for (what, settings, address) in ways {
+        let text = |index: usize| {
+            format!(
+                "virtual_server = []\n[[vrrp_instance]]\nname = \"VI_1\"\ninterface = \"{}\"\nvirtual_router_id = 7\n\
+                 priority = {}\n{}\n",
+                routers.device(index),
+                [150, 100][index],
+                settings[index]
+            )
+        };
+        let mut first = routers.start(0, &text(0), &[]);
+        let mut second = routers.start(1, &text(1), &[]);
+        routers.wait_for_master(what, 0, address);
+        // Long enough for the other one to have missed every advert if it did not understand them.
+        sleep(Duration::from_secs(5));
+        routers.wait_for_master(what, 0, address);
+        let log = second.process.log();
+        assert!(!log.contains("is master") && !log.contains("WARN"), "{what}: {log}");
+        first.process.signal(Signal::SIGTERM).expect("a signal");
+        first.process.wait(SOON).expect("it ends");
+        routers.wait_for_master(what, 1, address);
+        second.process.signal(Signal::SIGTERM).expect("a signal");
+        second.process.wait(SOON).expect("it ends");
+    }
+}
+
+#[test]
+fn an_upgrade_and_a_quick_restart_keep_the_role() {
+    let routers = Routers::build("vrrp-keep");
+    let vip = routers.vip(0);
+    let slow = |priority| Own {
+        priority,
+        more: "advert_int = \"2s\"",
+    };
+    let text = routers.instance(0, slow(150));
+    let mut first = routers.start(0, &text, &["--keep"]);
+    routers.wait_for_master("the only one has it", 0, vip);
+    let second = routers.start(1, &routers.instance(1, slow(100)), &[]);
+    let upgraded = ipvsd(routers.director(0), &["upgrade"]);
+    assert_eq!(upgraded.code(), 0, "{}", upgraded.stderr);
+    first.wait_for("the process before this one was master until just now");
+    first.process.signal(Signal::SIGTERM).expect("a signal");
+    first.process.wait(SOON).expect("it ends");
+    let mut again = routers.start(0, &text, &["--keep"]);
+    again.wait_for("the process before this one was master until just now");
+    sleep(Duration::from_secs(8));
+    routers.wait_for_master("it has it still", 0, vip);
+    let log = second.process.log();
+    assert!(!log.contains("is master, was"), "{log}");
+}
