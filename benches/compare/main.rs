@@ -6,6 +6,7 @@
 
 #![allow(clippy::print_stdout, reason = "printing is what a measurement is for")]
 
+mod lost;
 mod probes;
 mod running;
 
@@ -69,7 +70,7 @@ fn main() -> Result<()> {
 /// One part of the measurements, which may be run without the others.
 type Part = (&'static str, fn(&Bench) -> Result<Vec<Row>>);
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("programming", Bench::programming),
     ("drop-in", Bench::drop_in),
     ("one-weight", Bench::one_weight),
@@ -78,6 +79,7 @@ const PARTS: [Part; 8] = [
     ("reload", Bench::reload),
     ("probes", Bench::probes),
     ("failures", Bench::failures),
+    ("lost", Bench::lost),
 ];
 
 struct Bench {

@@ -235,7 +235,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__add)
-            opts="-h -V --weight --json --run-dir --help --version"
+            opts="-h -V --weight --until-reload --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1125,7 +1125,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__remove)
-            opts="-h -V --json --run-dir --help --version"
+            opts="-h -V --until-reload --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -127,10 +127,12 @@ complete -c ipvsd -n "__fish_ipvsd_using_subcommand weight" -s h -l help -d 'Pri
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand weight" -s V -l version -d 'Print version'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand add" -l weight -d 'Its weight, 0 to 2147483647 [default: 1]' -r
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand add" -l run-dir -d 'The run directory of the daemon' -r -F
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand add" -l until-reload -d 'Until the next reload; without it until somebody says otherwise'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand add" -l json -d 'Print JSON'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand add" -s h -l help -d 'Print help'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand add" -s V -l version -d 'Print version'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand remove" -l run-dir -d 'The run directory of the daemon' -r -F
+complete -c ipvsd -n "__fish_ipvsd_using_subcommand remove" -l until-reload -d 'Until the next reload; without it until somebody says otherwise'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand remove" -l json -d 'Print JSON'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand remove" -s h -l help -d 'Print help'
 complete -c ipvsd -n "__fish_ipvsd_using_subcommand remove" -s V -l version -d 'Print version'

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::running::{RunDir, print_change};
+use super::running::{RunDir, Until, print_change};
 use crate::model::control::Request;
 
 /// The arguments of `add`.
@@ -16,6 +16,8 @@ pub(super) struct AddArgs {
     /// Its weight, 0 to 2147483647 [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=2_147_483_647))]
     weight: Option<u32>,
+    #[command(flatten)]
+    until: Until,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -25,6 +27,10 @@ pub(super) struct AddArgs {
 
 /// Runs the verb; 1 where the server does not fit.
 pub(super) fn run(args: AddArgs) -> anyhow::Result<ExitCode> {
-    let (server, weight) = (args.server, args.weight);
-    print_change(&args.run_dir.ask(&Request::Add { server, weight })?, args.json)
+    let request = Request::Add {
+        server: args.server,
+        weight: args.weight,
+        lasting: args.until.lasting(),
+    };
+    print_change(&args.run_dir.ask(&request)?, args.json)
 }

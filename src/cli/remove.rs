@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::running::{RunDir, Server, print_change};
+use super::running::{RunDir, Server, Until, print_change};
 use crate::model::control::Request;
 
 /// The arguments of `remove`.
@@ -12,6 +12,8 @@ use crate::model::control::Request;
 pub(super) struct RemoveArgs {
     #[command(flatten)]
     server: Server,
+    #[command(flatten)]
+    until: Until,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -21,6 +23,6 @@ pub(super) struct RemoveArgs {
 
 /// Runs the verb.
 pub(super) fn run(args: RemoveArgs) -> anyhow::Result<ExitCode> {
-    let server = args.server.server;
-    print_change(&args.run_dir.ask(&Request::Remove { server })?, args.json)
+    let (server, lasting) = (args.server.server, args.until.lasting());
+    print_change(&args.run_dir.ask(&Request::Remove { server, lasting })?, args.json)
 }

@@ -146,7 +146,7 @@ mod tests {
             "root",
             at(0),
         );
-        list.add(&server, "192.0.2.11:80", 3, "root", at(0));
+        list.add(&server, "192.0.2.11:80", 3, kept, "root", at(0));
         list
     }
 

@@ -187,6 +187,8 @@ pub struct Director {
     ready_announced: bool,
     /// What the process before knew, until the first configuration.
     recalled: Option<Recalled>,
+    /// It was taken over, and the table was not held against it yet.
+    to_be_doubted: bool,
     /// Raised by all that is worth writing down soon.
     revision: u64,
     pause: Option<Pause>,
@@ -222,6 +224,7 @@ impl Director {
             troubles: Troubles::default(),
             ready_announced: false,
             recalled: None,
+            to_be_doubted: false,
             revision: 0,
             pause: None,
         }

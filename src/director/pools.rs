@@ -45,6 +45,25 @@ pub(super) struct Pool {
     pub(super) suspended: bool,
 }
 
+impl Pool {
+    fn look(&mut self, server: &VirtualServer, believed: &Table, ordered_back: bool, now: Instant) -> Vec<PoolNews> {
+        let weighs = |key: &ServiceKey, destination: DestinationKey| {
+            let service = believed.services.get(key);
+            let found = service.and_then(|service| service.destinations.get(&destination));
+            found.is_some_and(|spec| spec.weight > 0)
+        };
+        let services = || server.services.iter();
+        let found = Found {
+            member: &|index| services().any(|key| weighs(key, server.real_servers[index].destination(key))),
+            sorry: server
+                .sorry_server
+                .as_ref()
+                .is_some_and(|sorry| services().any(|key| weighs(key, sorry.destination(key)))),
+        };
+        self.machine.look(server, &mut self.seats, found, ordered_back, now)
+    }
+}
+
 /// All pools, in the order of the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Pools {
@@ -330,28 +349,21 @@ impl Pools {
         ordered_back: bool,
         now: Instant,
     ) -> Vec<PoolNews> {
-        let server = &config.virtual_servers[pool];
-        let weighs = |key: &ServiceKey, destination: DestinationKey| {
-            let service = believed.services.get(key);
-            let found = service.and_then(|service| service.destinations.get(&destination));
-            found.is_some_and(|spec| spec.weight > 0)
-        };
-        let services = || server.services.iter();
-        let found = Found {
-            member: &|index| services().any(|key| weighs(key, server.real_servers[index].destination(key))),
-            sorry: server
-                .sorry_server
-                .as_ref()
-                .is_some_and(|sorry| services().any(|key| weighs(key, sorry.destination(key)))),
-        };
         let here = &mut self.pools[pool];
-        let news = here.machine.look(server, &mut here.seats, found, ordered_back, now);
+        let news = here.look(&config.virtual_servers[pool], believed, ordered_back, now);
         if let Some(wake) = here.wake.take() {
             self.wakes.remove(&(wake, pool));
         }
-        here.wake = here.machine.next_look(server, &here.seats, now);
+        here.wake = here.machine.next_look(&config.virtual_servers[pool], &here.seats, now);
         self.wakes.extend(here.wake.map(|at| (at, pool)));
         news
+    }
+
+    /// A pool as it would be after a look at it.
+    pub(super) fn foreseen(&self, config: &Config, pool: usize, believed: &Table, now: Instant) -> Pool {
+        let mut foreseen = self.pools[pool].clone();
+        foreseen.look(&config.virtual_servers[pool], believed, false, now);
+        foreseen
     }
 
     /// When a pool has to be looked at next.

@@ -20,6 +20,7 @@ impl Director {
         let before = self.believed.replace(Arc::new(table));
         if before.is_none() {
             self.details = Arc::new(self.services_to_read_in_full());
+            self.doubt_what_was_recalled(now);
         }
         // A table that is a guess says nothing about what others have done, nor one that somebody is at work on.
         let certain = !std::mem::take(&mut self.uncertain) && self.pause.is_none();

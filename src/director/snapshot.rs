@@ -2,9 +2,10 @@
 //!
 //! A check is the same one while its target and all its settings are. Whoever goes by checks that are all known starts
 //! in the state that they give; whoever does not stays as it was found, until its own first verdict. What is taken over
-//! leads to no event and no command of its own: nothing has happened.
+//! leads to no event and no command of its own: nothing has happened. Where the table tells another tale than the file,
+//! which may be a second older, neither is believed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +13,13 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::Director;
-use super::checks::{Advised, CheckSlot, Target};
+use super::checks::{Advised, CheckSlot, Subscriber, Target};
 use super::history::History;
 use super::pools::{Member, Pool, Pools};
 use crate::health::{self, Check, Seat};
 use crate::model::{
-    Action, Advice, AdviceSnapshot, CheckSnapshot, CheckSpec, Config, Instant, MemberSnapshot, PoolSnapshot, Snapshot,
-    Transition,
+    Action, Advice, AdviceSnapshot, CheckSnapshot, CheckSpec, Config, DestinationKey, DestinationSpec, Instant,
+    MemberSnapshot, PoolSnapshot, ServerState, Snapshot, Transition,
 };
 
 /// What the process before knew.
@@ -84,13 +85,96 @@ impl Director {
         self.drains
             .restore((drains, services), config, &self.owned.services, taken, now);
         let of = self.pools.checks().slots().count();
+        self.to_be_doubted = true;
         if known > 0 || !pools.is_empty() {
             actions.push(Action::Report(Transition::StateTakenOver { checks: known, of, age }));
         }
     }
 }
 
+impl Director {
+    /// The file may lag behind the table: whoever was killed between writing the one and the other has left a server out
+    /// that the file has up, or in that it has down. A server of which the two tell different things, in a service that
+    /// is there, stays as it was found until its own next verdict, as if nothing were known.
+    ///
+    /// A service that is gone says nothing about its servers: that was no verdict of ours.
+    pub(super) fn doubt_what_was_recalled(&mut self, now: Instant) {
+        let Some(believed) = self
+            .believed
+            .clone()
+            .filter(|_| std::mem::take(&mut self.to_be_doubted))
+        else {
+            return;
+        };
+        let config = Arc::clone(&self.config);
+        for (index, server) in config.virtual_servers.iter().enumerate() {
+            let mut doubted = BTreeSet::new();
+            let mut sorry_serves = false;
+            let foreseen = self.pools.foreseen(&config, index, &believed, now);
+            let tier = foreseen.machine.tier();
+            for key in &server.services {
+                let Some(service) = believed.services.get(key) else {
+                    continue;
+                };
+                let found = &service.destinations;
+                let desired = &health::destinations(server, tier, &foreseen.seats, key, Some(service));
+                let weighs = |destinations: &BTreeMap<DestinationKey, DestinationSpec>, destination| {
+                    destinations.get(&destination).is_some_and(|spec| spec.weight > 0)
+                };
+                let sorry = server.sorry_server.as_ref().map(|sorry| sorry.destination(key));
+                sorry_serves |= sorry.is_some_and(|sorry| weighs(found, sorry));
+                for (place, real) in server.real_servers.iter().enumerate() {
+                    let destination = real.destination(key);
+                    let told = match self.pools.judged(index, place) {
+                        ServerState::Up => weighs(desired, destination) && !weighs(found, destination),
+                        ServerState::Down => !weighs(desired, destination) && weighs(found, destination),
+                        ServerState::Unknown => false,
+                    };
+                    // Whoever is the sorry server as well may serve as that.
+                    if told && !real.disabled && sorry != Some(destination) {
+                        doubted.insert(place);
+                    }
+                }
+            }
+            if !doubted.is_empty() && sorry_serves {
+                // Which tier serves follows from verdicts that are not believed.
+                if let Some(pool) = self.pools.pool_mut(index) {
+                    pool.machine = health::Pool::default();
+                }
+            }
+            for place in doubted {
+                self.pools.doubt(&config, index, place, now);
+            }
+        }
+    }
+}
+
 impl Pools {
+    /// Takes back the verdicts of a member's checks, for all who go by them.
+    fn doubt(&mut self, config: &Config, pool: usize, place: usize, now: Instant) {
+        let checks = self.pool(pool).map(|pool| pool.members[place].checks.clone());
+        for check in checks.into_iter().flatten() {
+            let Some(slot) = self.checks_mut().get_mut(check) else {
+                continue;
+            };
+            // What a probe of this process has found already is no hearsay.
+            let is_hearsay = slot.recalled || slot.machine.progress(&slot.spec).0 > 0;
+            if !is_hearsay || slot.machine.held_until().is_some() {
+                continue;
+            }
+            slot.machine.doubt();
+            slot.recalled = false;
+            slot.history.since = now;
+            for Subscriber { pool, server } in slot.subscribers.clone() {
+                let state = self.judged(pool, server);
+                if let Some(member) = self.pool_mut(pool).and_then(|pool| pool.members.get_mut(server)) {
+                    (member.state, member.since) = (state, now);
+                }
+                self.restand(config, pool, server);
+            }
+        }
+    }
+
     /// Answers with how many checks are known.
     fn recall_checks(&mut self, snapshots: &[CheckSnapshot], taken: Instant, now: Instant) -> usize {
         let mut known: HashMap<(&str, &str), Option<&CheckSnapshot>> = HashMap::with_capacity(snapshots.len());

@@ -45,12 +45,14 @@ pub struct Wish {
 }
 
 /// What holds until the next reload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Passing {
     state: Option<AdminState>,
     weight: Option<u32>,
     percent: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    presence: Option<Presence>,
 }
 
 impl Passing {
@@ -125,18 +127,19 @@ impl Wish {
         }
     }
 
+    /// Whether it is in its pool otherwise than the files say, now.
     pub(super) fn presence(&self) -> &Presence {
-        &self.presence
+        self.until_reload.presence.as_ref().unwrap_or(&self.presence)
     }
 
     /// Whether it was removed from its pool.
     pub fn is_removed(&self) -> bool {
-        self.presence == Presence::Removed
+        *self.presence() == Presence::Removed
     }
 
     /// `added` or `removed`, where it is in its pool otherwise than the files say.
     pub fn deviation(&self) -> Option<&'static str> {
-        match self.presence {
+        match self.presence() {
             Presence::AsInTheFiles => None,
             Presence::Added { .. } => Some("added"),
             Presence::Removed => Some("removed"),
@@ -161,10 +164,14 @@ impl Wish {
     pub fn deviations(&self) -> Deviation {
         let passes = |passes: bool| if passes { " until the next reload" } else { "" };
         let mut what = Vec::new();
-        match &self.presence {
+        let passing_presence = self.until_reload.presence.is_some();
+        match self.presence() {
+            Presence::AsInTheFiles if passing_presence => what.push(format!("put back{}", passes(true))),
             Presence::AsInTheFiles => {}
-            Presence::Added { weight, .. } => what.push(format!("added with weight {weight}")),
-            Presence::Removed => what.push("removed".to_owned()),
+            Presence::Added { weight, .. } => {
+                what.push(format!("added with weight {weight}{}", passes(passing_presence)));
+            }
+            Presence::Removed => what.push(format!("removed{}", passes(passing_presence))),
         }
         let state = self.effective_state();
         let passing_state = self.until_reload.state.is_some();
@@ -300,35 +307,58 @@ impl Wishlist {
         before != after
     }
 
-    /// Somebody has added a server to a pool, by an address as it was written.
-    pub fn add(&mut self, server: &ServerId, address: &str, weight: u32, by: &str, now: Now) {
+    /// Somebody has added a server to a pool that does not have it, by an address as it was written.
+    pub fn add(&mut self, server: &ServerId, address: &str, weight: u32, lasting: Lasting, by: &str, now: Now) {
         let address = address.to_owned();
-        self.wish(server, by, now).presence = Presence::Added { address, weight };
+        let presence = Presence::Added { address, weight };
+        let wish = self.wish(server, by, now);
+        match lasting {
+            Lasting::UntilTakenBack => (wish.presence, wish.until_reload.presence) = (presence, None),
+            Lasting::UntilReload => wish.until_reload.presence = Some(presence),
+        }
     }
 
     /// Somebody has put a server back that was removed.
-    pub fn put_back(&mut self, server: &ServerId, by: &str, now: Now) {
-        self.wish(server, by, now).presence = Presence::AsInTheFiles;
+    pub fn put_back(&mut self, server: &ServerId, lasting: Lasting, by: &str, now: Now) {
+        let wish = self.wish(server, by, now);
+        let was_removed_for_good = wish.presence == Presence::Removed;
+        wish.until_reload.presence = None;
+        match lasting {
+            // It was removed until the next reload only.
+            _ if !was_removed_for_good => {}
+            Lasting::UntilTakenBack => wish.presence = Presence::AsInTheFiles,
+            Lasting::UntilReload => wish.until_reload.presence = Some(Presence::AsInTheFiles),
+        }
         self.tidy(server);
     }
 
-    /// Somebody has removed a server from its pool; of one that was added nothing is left.
-    pub fn remove(&mut self, server: &ServerId, by: &str, now: Now) {
+    /// Somebody has removed a server from its pool; of one that was added nothing is left, unless it comes back with the
+    /// next reload.
+    pub fn remove(&mut self, server: &ServerId, lasting: Lasting, by: &str, now: Now) {
         self.deadlines.remove(server);
-        let was_added = matches!(
-            self.wishes.get(server).map(Wish::presence),
-            Some(Presence::Added { .. })
-        );
-        match was_added {
-            true => {
-                self.wishes.remove(server);
-            }
-            false => {
-                let wish = self.wish(server, by, now);
-                wish.presence = Presence::Removed;
-                wish.drain_until = None;
-            }
+        let is_added = |presence: &Presence| matches!(presence, Presence::Added { .. });
+        let (added, added_for_good) = match self.wishes.get(server) {
+            Some(wish) => (is_added(wish.presence()), is_added(&wish.presence)),
+            None => (false, false),
+        };
+        if added && !(added_for_good && lasting == Lasting::UntilReload) {
+            self.wishes.remove(server);
+            return;
         }
+        let wish = self.wish(server, by, now);
+        wish.drain_until = None;
+        wish.until_reload.presence = None;
+        match lasting {
+            Lasting::UntilTakenBack => wish.presence = Presence::Removed,
+            // It was put back until the next reload, and that was taken back.
+            Lasting::UntilReload if wish.presence == Presence::Removed => {}
+            Lasting::UntilReload => wish.until_reload.presence = Some(Presence::Removed),
+        }
+    }
+
+    /// Whether the next reload changes any of it.
+    pub fn has_what_passes(&self) -> bool {
+        self.wishes.values().any(|wish| !wish.until_reload.is_nothing())
     }
 
     /// A reload: what was to hold until then holds no more. Answers with what to tell a director.
@@ -338,11 +368,16 @@ impl Wishlist {
             if wish.until_reload.is_nothing() {
                 return true;
             }
-            if wish.until_reload.state.take().is_some() {
+            let passed = std::mem::take(&mut wish.until_reload);
+            let was_added = matches!(passed.presence, Some(Presence::Added { .. }));
+            if passed.state.is_some() || was_added {
                 wish.drain_until = None;
                 self.deadlines.remove(server);
             }
-            wish.until_reload = Passing::default();
+            // Of a server that is no more nothing is left.
+            if was_added {
+                return false;
+            }
             orders.extend(wish.orders());
             wish.is_any()
         });

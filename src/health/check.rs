@@ -85,6 +85,11 @@ impl Check {
         check
     }
 
+    /// Takes the verdict back: what comes next decides, with as many results as ever.
+    pub fn doubt(&mut self) {
+        (self.verdict, self.against) = (CheckState::Unknown, 0);
+    }
+
     /// The verdict so far: down while it is held down.
     pub fn state(&self) -> CheckState {
         match self.held_until() {

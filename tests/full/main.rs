@@ -7,8 +7,10 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 mod beside_keepalived;
+mod blow;
 mod chance;
 mod clocks;
+mod deaths;
 mod drift;
 mod growth;
 mod hold;
@@ -23,5 +25,7 @@ mod same_meaning;
 #[allow(dead_code, reason = "shared with the tests of tests/kernel, which use all of it")]
 #[path = "../kernel/site.rs"]
 mod site;
+mod steady;
+mod traced;
 mod vrrp;
 mod wanted;

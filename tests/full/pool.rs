@@ -1,11 +1,12 @@
-//! Real servers that die and return, the traffic they get meanwhile, and whether a failed request may have failed.
+//! Real servers that die and return, the traffic they get meanwhile, requests and long connections, and whether a failed
+//! request may have failed.
 
 use std::fmt;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use ipvsd_lab::{Attempt, Nginx, Prober, Report, Responder};
+use ipvsd_lab::{Attempt, Client, Connection, Nginx, Prober, Report, Responder};
 
 use crate::site::{Daemon, Site};
 
@@ -88,8 +89,69 @@ impl<'lab> Servers<'lab> {
 
 /// Asks every 25 ms for as long as it lives, 10 minutes at most.
 pub(crate) fn traffic(site: &Site, vip: SocketAddr) -> Prober {
-    let (every, timeout) = (Duration::from_millis(25), Duration::from_secs(5));
-    Prober::start(site.lab.client(0), vip, every, timeout, Duration::from_secs(600)).expect("a prober")
+    traffic_for(site, vip, Duration::from_millis(25), Duration::from_secs(600))
+}
+
+/// Asks every so often for as long as it lives, so long at most.
+pub(crate) fn traffic_for(site: &Site, vip: SocketAddr, every: Duration, most: Duration) -> Prober {
+    Prober::start(site.lab.client(0), vip, every, Duration::from_secs(5), most).expect("a prober")
+}
+
+/// Connections that are kept open, so many at any time, through all that happens.
+pub(crate) struct LongOnes<'lab> {
+    client: Client<'lab>,
+    vip: SocketAddr,
+    count: usize,
+    open: Vec<Connection>,
+}
+
+impl<'lab> LongOnes<'lab> {
+    pub(crate) fn open(site: &'lab Site, vip: SocketAddr, count: usize) -> Self {
+        let mut long = Self {
+            client: site.client(),
+            vip,
+            count,
+            open: Vec::new(),
+        };
+        long.fill_up();
+        long
+    }
+
+    /// Opens as many as are wanting; each has to succeed at once.
+    pub(crate) fn fill_up(&mut self) {
+        while self.open.len() < self.count {
+            self.open.push(self.client.open(self.vip).expect("a connection"));
+        }
+    }
+
+    /// Ends those to a server that is about to die: they would be lost rightly.
+    pub(crate) fn leave(&mut self, identity: &str) {
+        self.open.retain(|connection| connection.identity() != identity);
+    }
+
+    /// Fails where the other end, or anybody on the way, has ended one.
+    pub(crate) fn assert_open(&mut self, when: impl fmt::Display) {
+        for connection in &mut self.open {
+            let sent = connection.send();
+            assert!(
+                sent.is_ok() && connection.is_open(),
+                "{when}: a long connection to {} is lost",
+                connection.identity()
+            );
+        }
+    }
+
+    /// Ends all; fails where what was sent over one has not arrived.
+    pub(crate) fn finish(self) {
+        for connection in self.open {
+            let identity = connection.identity().to_owned();
+            let finished = connection.finish(Duration::from_secs(10));
+            assert!(
+                finished.is_ok(),
+                "a long connection to {identity} is lost: {finished:?}"
+            );
+        }
+    }
 }
 
 /// The requests that failed though at no time while they were under way a server was dead and in the table.

@@ -1,4 +1,5 @@
-//! Reloads in a storm, under traffic: servers come and go, weights change, files are broken, and no request fails.
+//! Reloads in a storm, under requests and long connections: servers come and go, weights change, files are broken, and
+//! nothing is lost of a server that stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +11,7 @@ use ipvsd_lab::{Forwarding, Host, wait_until};
 use nix::sys::signal::Signal;
 
 use crate::chance::{Times, measured, pause, seeded};
-use crate::pool::{Servers, Story, holdings, traffic};
+use crate::pool::{LongOnes, Servers, Story, holdings, traffic};
 use crate::site::{Daemon, Family, Site};
 use crate::wanted::{Destination, Service, Wanted, weights};
 
@@ -35,10 +36,11 @@ fn install(host: &Host, text: &str) -> PathBuf {
 }
 
 #[test]
-fn three_hundred_reloads_under_traffic_lose_no_request() {
+fn three_hundred_reloads_under_traffic_lose_no_request_and_no_long_connection() {
     const NAME: &str = "reloads";
     const RELOADS: usize = 300;
     const SERVERS: u8 = 6;
+    const LONG_ONES: usize = 200;
     /// It is dead all the time: no reload may forget that.
     const DEAD: usize = 5;
     let mut chance = seeded(NAME, 21);
@@ -118,6 +120,7 @@ fn three_hundred_reloads_under_traffic_lose_no_request() {
         .wait_for_answer(SocketAddr::V4(vip), "real-server-1", Duration::from_secs(5))
         .expect("traffic flows");
     let prober = traffic(&site, SocketAddr::V4(vip));
+    let mut long = LongOnes::open(&site, SocketAddr::V4(vip), LONG_ONES);
     let mut story = Story::default();
     let (mut removed, mut added, mut refused) = (0, 0, 0);
     let mut took = Times::default();
@@ -148,6 +151,8 @@ fn three_hundred_reloads_under_traffic_lose_no_request() {
                         added += 1;
                     }
                     (Some(0), 0..=4) if is_empty => {
+                        // Long ones to what is removed would be lost rightly.
+                        long.leave(site.lab.real_server(index).name());
                         now.remove(&index);
                         removed += 1;
                     }
@@ -170,11 +175,13 @@ fn three_hundred_reloads_under_traffic_lose_no_request() {
         let sent = Instant::now();
         daemon.process.signal_alone(Signal::SIGHUP).expect("a signal");
         pause(&mut chance, Duration::from_millis(300));
-        if chance.u8(0..4) == 0 {
+        long.assert_open(format_args!("after reload {reload}"));
+        if chance.u8(0..5) < 2 {
             // A file that was refused changed nothing: the one before is still in force.
             settle(&now, &fillers, &daemon, &format!("reload {reload} is in force"));
             took.push(sent.elapsed());
             story.tell("it is in force");
+            long.fill_up();
             let emptied: BTreeSet<_> = now
                 .iter()
                 .filter(|(_, weight)| **weight == 0)
@@ -196,13 +203,14 @@ fn three_hundred_reloads_under_traffic_lose_no_request() {
     daemon.process.signal_alone(Signal::SIGHUP).expect("a signal");
     settle(&now, &fillers, &daemon, "the last file is in force");
     std::thread::sleep(Duration::from_secs(1));
+    long.finish();
     let report = prober.stop().expect("a report");
     let (early, late) = (early.expect("a look"), holdings(&daemon));
     measured(
         NAME,
         format_args!(
             "{RELOADS} signals, {refused} of them with a broken file; servers added {added} times, removed {removed} \
-             times; {} requests, {} failed",
+             times; {} requests, {} failed; none of {LONG_ONES} long connections to servers that stayed lost",
             report.attempts.len(),
             report.failures().len()
         ),
@@ -219,6 +227,7 @@ fn three_hundred_reloads_under_traffic_lose_no_request() {
     let dead = format!("real-server-{}", DEAD + 1);
     assert!(!report.answered_by().contains_key(dead.as_str()), "{report}");
     assert!(added > 30 && removed > 30 && refused > 10, "the seed moved too little");
+    assert!(took.count() >= 100, "the table was looked at too rarely: {took}");
     assert!(late.memory <= early.memory + 2048, "{early:?}, then {late:?}");
     assert!(late.descriptors <= early.descriptors + 4, "{early:?}, then {late:?}");
     assert!(daemon.process.is_running());

@@ -135,6 +135,39 @@ fn a_share_of_the_weight_and_what_holds_until_the_next_reload() {
 }
 
 #[test]
+fn servers_that_are_added_or_removed_until_the_next_reload_are_as_in_the_files_after_it() {
+    let site = site("dev-until");
+    let _nginx = site.nginx_on(3);
+    let file = site.configure(&pool(&site, &[(0, 3), (1, 3)], ""));
+    let mut daemon = Daemon::start(site.director(), &file, &[]);
+    wait_for(&site, &daemon, [Some(3), Some(3), None]);
+    let third = format!("web/{}", server(&site, 2));
+    says(&site, &["add", &third, "--weight", "5", "--until-reload"]);
+    says(&site, &["remove", &server(&site, 0), "--until-reload"]);
+    wait_for(&site, &daemon, [None, Some(3), Some(5)]);
+    // A reload that is refused is none.
+    site.configure("virtual_server = 7\n");
+    assert_eq!(ipvsd(site.director(), &["reload"]).code(), 1);
+    assert_eq!(weights(&site), [None, Some(3), Some(5)]);
+    site.configure(&pool(&site, &[(0, 3), (1, 3)], ""));
+    says(&site, &["reload"]);
+    wait_for(&site, &daemon, [Some(3), Some(3), None]);
+    let status = says(&site, &["status"]);
+    assert!(!status.contains("not as in the files"), "{status}");
+    // A restart is no reload.
+    says(&site, &["add", &third, "--until-reload"]);
+    wait_for(&site, &daemon, [Some(3), Some(3), Some(1)]);
+    daemon.process.signal_alone(Signal::SIGKILL).expect("a signal");
+    daemon.process.wait(SOON).expect("an end");
+    let daemon = Daemon::start(site.director(), &file, &[]);
+    wait_for(&site, &daemon, [Some(3), Some(3), Some(1)]);
+    let status = says(&site, &["status"]);
+    assert!(status.contains("added with weight 1 until the next reload"), "{status}");
+    daemon.process.signal_alone(Signal::SIGHUP).expect("a signal");
+    wait_for(&site, &daemon, [Some(3), Some(3), None]);
+}
+
+#[test]
 fn a_plan_says_what_a_reload_does_with_the_states_that_checks_have_found() {
     let site = site("dev-plan");
     let nginx = site.nginx_on(2);

@@ -203,8 +203,7 @@ fn what_happens_while_the_daemon_is_dead_is_right_soon_after_its_start() {
         let edit = ["ipvsadm", "-e", "-t", &vip.to_string(), "-r", &third, "-m", "-w", "0"];
         director.exec_ok(&edit).expect("ipvsadm");
     });
-    let after = weights(&site, vip)[&servers[2]];
-    assert_eq!(after, 3, "{}", daemon.process.log());
+    // The third is back with its first success: for all that is known it may have died after the file was written.
     wait_until("the living serve and the dead do not", Duration::from_secs(3), || {
         weights(&site, vip).values().eq(&[1, 0, 3])
     })

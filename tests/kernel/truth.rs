@@ -184,6 +184,32 @@ fn nothing_is_written_during_a_pause() {
 }
 
 #[test]
+fn a_pause_ends_with_the_process_that_was_asked_for_it() {
+    let site = bare("truth-pause-end");
+    let director = site.director();
+    let text = String::from("[reconcile]\ninterval = \"500ms\"\n") + &service(80, &[11, 12], "");
+    let file = configure(director, &text);
+    let mut daemon = Daemon::start(director, &file, &[]);
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        let paused = ipvsd(director, &["pause", "1h"]);
+        assert_eq!(paused.code(), 0, "{}", paused.stderr);
+        adm(director, "-d -t 192.0.2.200:80 -r 192.0.2.11:80");
+        std::thread::sleep(Duration::from_millis(1500));
+        assert_eq!(found(director, 80).as_deref(), Some("12=1"));
+        daemon.process.signal_alone(signal).expect("a signal");
+        daemon.process.wait(SOON).expect("an end");
+        assert_eq!(
+            found(director, 80).as_deref(),
+            Some("12=1"),
+            "nothing was written at the end"
+        );
+        daemon = Daemon::start(director, &file, &[]);
+        wait_for(director, &daemon, 80, Some("11=1 12=1"));
+        assert_eq!(status(director)["paused_until"], Value::Null);
+    }
+}
+
+#[test]
 fn a_reload_that_takes_too_much_away_is_refused_unless_it_is_forced() {
     let site = bare("truth-limit");
     let director = site.director();

@@ -101,8 +101,12 @@ impl Shell {
                 weight,
                 lasting,
             } => self.change(&server, Change::Weight(weight, lasting), caller),
-            Request::Add { server, weight } => self.add(&server, weight, caller),
-            Request::Remove { server } => self.remove(&server, caller),
+            Request::Add {
+                server,
+                weight,
+                lasting,
+            } => self.add(&server, weight, lasting, caller),
+            Request::Remove { server, lasting } => self.remove(&server, lasting, caller),
         };
         let _ = answer.send(Answer::One(Box::new(reply)));
     }
@@ -219,7 +223,7 @@ impl Shell {
     }
 
     /// Adds a server to a pool, with everything that its other servers have by default.
-    fn add(&mut self, wanted: &str, weight: Option<u32>, caller: Caller) -> Reply {
+    fn add(&mut self, wanted: &str, weight: Option<u32>, lasting: Lasting, caller: Caller) -> Reply {
         let (by, now) = (control::name_of(caller), self.both_nows());
         let Some((name, address)) = wanted.rsplit_once('/') else {
             let message = "a server is added to one virtual server: write web/192.0.2.13:80";
@@ -244,27 +248,26 @@ impl Shell {
         let before = self.wishlist.of(name, &server.server);
         match before.is_some_and(Wish::is_removed) {
             true => {
-                self.wishlist.put_back(&server, &by, now);
+                self.wishlist.put_back(&server, lasting, &by, now);
                 if let Some(weight) = weight {
                     let weight = Some(WeightAdvice::Absolute(weight));
-                    self.wishlist
-                        .set_weight(&server, weight, Lasting::UntilTakenBack, &by, now);
+                    self.wishlist.set_weight(&server, weight, lasting, &by, now);
                 }
             }
-            false => self.wishlist.add(&server, address, real.spec.weight, &by, now),
+            false => self.wishlist.add(&server, address, real.spec.weight, lasting, &by, now),
         }
         self.follow_deviations(vec![server], None)
     }
 
     /// Removes servers from their pools; they drain where the pool says so.
-    fn remove(&mut self, wanted: &str, caller: Caller) -> Reply {
+    fn remove(&mut self, wanted: &str, lasting: Lasting, caller: Caller) -> Reply {
         let servers = match self.director.select(wanted) {
             Ok(servers) => servers,
             Err(refused) => return Reply::Refused(refused),
         };
         let (by, now) = (control::name_of(caller), self.both_nows());
         for server in &servers {
-            self.wishlist.remove(server, &by, now);
+            self.wishlist.remove(server, lasting, &by, now);
         }
         self.follow_deviations(servers, Some("removed"))
     }

@@ -150,8 +150,8 @@ impl Shell {
                 }
                 self.reloads.seen = Arc::new(seen);
                 self.reloads.refused = None;
+                let passed = self.wishlist.has_what_passes();
                 let orders = self.wishlist.drop_what_passes();
-                let passed = !orders.is_empty();
                 self.adopt(config);
                 for order in orders {
                     self.tell(Event::Operator(order));

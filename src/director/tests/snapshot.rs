@@ -106,6 +106,94 @@ fn a_table_that_somebody_has_emptied_is_filled_before_the_first_probe_ends() {
     assert_eq!(next.shown(), shown);
 }
 
+/// Takes a server out of the table, or puts it in, as the process before did after its last word in the file.
+fn change_behind_the_file(world: &mut World, n: u8, weight: Option<u32>) {
+    for service in world.kernel.services.values_mut() {
+        let is_it = |key: &DestinationKey| key.address.to_string().ends_with(&format!(".{n}"));
+        let key = *service.destinations.keys().find(|key| is_it(key)).expect("a server");
+        match weight {
+            None => drop(service.destinations.remove(&key)),
+            Some(weight) => service.destinations.get_mut(&key).expect("a server").weight = weight,
+        }
+    }
+}
+
+#[test]
+fn a_server_that_died_or_returned_after_the_last_word_in_the_file_stays_as_it_was_found_until_its_next_verdict() {
+    for inhibit in [true, false] {
+        let mut pool = with_sorry(pool(200, &[11, 12, 13]), 20);
+        pool.inhibit_on_failure = inhibit;
+        let config = config(vec![pool]);
+        let mut world = World::new();
+        world.start(config.clone());
+        world.run_for(seconds(10));
+        // Out of the table; the file, which was written before, has it up.
+        change_behind_the_file(&mut world, 11, inhibit.then_some(0));
+        world.answer(11, Answer::Refuses);
+        let found = world.shown();
+        let mut next = successor(&world, config.clone(), Duration::from_millis(300));
+        for _ in 0..100 {
+            next.run_for(Duration::from_millis(100));
+            assert_eq!(next.shown(), found, "it is never in: {:?}", next.log);
+        }
+        // One that somebody else took out is in again with its first success.
+        world.answer(11, Answer::Accepts);
+        let mut next = successor(&world, config, Duration::from_millis(300));
+        next.run_for(Duration::from_millis(500));
+        assert!(next.shown().starts_with("11=1 12=1 13=1"), "{}", next.shown());
+    }
+    // In the table; the file has it down.
+    let config = config(vec![inhibited(&[11, 12])]);
+    let mut world = World::new();
+    world.answer(12, Answer::Refuses);
+    world.start(config.clone());
+    world.run_for(seconds(10));
+    assert_eq!(world.shown(), "11=1 12=0 20=0");
+    change_behind_the_file(&mut world, 12, Some(1));
+    world.answer(12, Answer::Accepts);
+    let mut next = successor(&world, config, Duration::from_millis(300));
+    for _ in 0..50 {
+        next.run_for(Duration::from_millis(100));
+        assert_eq!(
+            (next.batches, next.shown().as_str()),
+            (0, "11=1 12=1 20=0"),
+            "{:?}",
+            next.log
+        );
+    }
+}
+
+#[test]
+fn the_sorry_server_stays_while_all_others_are_doubted() {
+    let config = config(vec![with_sorry(pool(200, &[11, 12]), 20)]);
+    let mut world = World::new();
+    world.start(config.clone());
+    world.run_for(seconds(10));
+    // All have died after the last word in the file, and the sorry server has come in.
+    let before = kept(&world);
+    for n in [11, 12] {
+        world.answer(n, Answer::Refuses);
+    }
+    world.run_for(seconds(10));
+    assert_eq!(world.shown(), "20=1");
+    let mut next = World {
+        kernel: world.kernel.clone(),
+        owned: world.owned.clone(),
+        answers: world.answers.clone(),
+        now: Instant::START + seconds(1),
+        ..World::new()
+    };
+    next.tell(Event::StateLoaded {
+        snapshot: Box::new(before),
+        age: seconds(10),
+    });
+    next.start(config);
+    for _ in 0..50 {
+        next.run_for(Duration::from_millis(100));
+        assert_eq!(next.shown(), "20=1", "{:?}", next.log);
+    }
+}
+
 #[test]
 fn servers_and_settings_that_are_new_stay_as_they_were_found() {
     let before = config(vec![inhibited(&[11, 12])]);

@@ -112,7 +112,7 @@ fn what_is_said_until_the_next_reload_gives_way_to_what_held_before() {
 #[test]
 fn of_a_server_that_was_added_nothing_is_left_once_it_is_removed() {
     let mut list = Wishlist::default();
-    list.add(&id(1), "192.0.2.1", 3, "root", now(1));
+    list.add(&id(1), "192.0.2.1", 3, KEPT, "root", now(1));
     list.set_state(
         &id(1),
         AdminState::Drain,
@@ -121,13 +121,73 @@ fn of_a_server_that_was_added_nothing_is_left_once_it_is_removed() {
         "root",
         now(2),
     );
-    list.remove(&id(1), "root", now(3));
+    list.remove(&id(1), KEPT, "root", now(3));
     assert!(list.wishes().next().is_none() && list.next_deadline().is_none());
-    list.remove(&id(2), "root", now(3));
+    list.remove(&id(2), KEPT, "root", now(3));
     assert_eq!(list.of("web", "192.0.2.2:80").map(Wish::is_removed), Some(true));
     assert_eq!(list.orders(), []);
-    list.put_back(&id(2), "root", now(4));
+    list.put_back(&id(2), KEPT, "root", now(4));
     assert!(list.wishes().next().is_none());
+}
+
+#[test]
+fn who_comes_and_goes_until_the_next_reload_is_as_before_after_it() {
+    let until = Lasting::UntilReload;
+    let add = |list: &mut Wishlist, lasting| list.add(&id(1), "192.0.2.1", 3, lasting, "root", now(1));
+    let remove = |list: &mut Wishlist, lasting| list.remove(&id(1), lasting, "root", now(2));
+    let put_back = |list: &mut Wishlist, lasting| list.put_back(&id(1), lasting, "root", now(3));
+    let shown = |list: &Wishlist| list.wishes().next().map(|wish| wish.deviations().what);
+    let added = || Some("added with weight 3".to_owned());
+    let removed = || Some("removed".to_owned());
+    let passing = |what: Option<String>| what.map(|what| what + " until the next reload");
+    type Told<'a> = &'a [&'a dyn Fn(&mut Wishlist)];
+    // What is said, and what is shown before and after a reload.
+    let cases: [(Told<'_>, Option<String>, Option<String>); 10] = [
+        (&[&|list| add(list, until)], passing(added()), None),
+        (&[&|list| remove(list, until)], passing(removed()), None),
+        (&[&|list| add(list, until), &|list| remove(list, until)], None, None),
+        (&[&|list| add(list, until), &|list| remove(list, KEPT)], None, None),
+        (
+            &[&|list| add(list, KEPT), &|list| remove(list, until)],
+            passing(removed()),
+            added(),
+        ),
+        (
+            &[&|list| add(list, KEPT), &|list| remove(list, until), &|list| {
+                put_back(list, until)
+            }],
+            added(),
+            added(),
+        ),
+        (
+            &[&|list| remove(list, KEPT), &|list| put_back(list, until)],
+            passing(Some("put back".to_owned())),
+            removed(),
+        ),
+        (
+            &[&|list| remove(list, KEPT), &|list| put_back(list, until), &|list| {
+                remove(list, until)
+            }],
+            removed(),
+            removed(),
+        ),
+        (&[&|list| remove(list, until), &|list| put_back(list, KEPT)], None, None),
+        (
+            &[&|list| remove(list, until), &|list| put_back(list, until)],
+            None,
+            None,
+        ),
+    ];
+    for (number, (told, before, after)) in cases.into_iter().enumerate() {
+        let mut list = Wishlist::default();
+        told.iter().for_each(|say| say(&mut list));
+        assert_eq!(shown(&list), before, "{number}");
+        assert_eq!(list.has_what_passes(), before != after, "{number}");
+        let restored = Wishlist::restored(list.wishes().cloned().collect(), now(4));
+        assert_eq!(shown(&restored), before, "{number}: a restart is no reload");
+        list.drop_what_passes();
+        assert_eq!(shown(&list), after, "{number}");
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -136,8 +196,9 @@ enum Said {
     Weight(u8, Option<u32>, Lasting),
     Share(u8, u32),
     UntilReload(u8, AdminState),
-    Added(u8),
-    Removed(u8),
+    Added(u8, Lasting),
+    Removed(u8, Lasting),
+    PutBack(u8, Lasting),
     Reload,
     Passes,
 }
@@ -150,6 +211,7 @@ fn said() -> impl Strategy<Value = Said> {
             Just(AdminState::Maint)
         ]
     };
+    let lasting = || prop_oneof![Just(KEPT), Just(Lasting::UntilReload)];
     prop_oneof![
         (0..3_u8, state(), prop::option::of(0..100_u64))
             .prop_map(|(id, state, deadline)| Said::State(id, state, deadline)),
@@ -157,8 +219,9 @@ fn said() -> impl Strategy<Value = Said> {
         (0..3_u8, 0..5_u32).prop_map(|(id, weight)| Said::Weight(id, Some(weight), Lasting::UntilReload)),
         (0..3_u8, 0..200_u32).prop_map(|(id, percent)| Said::Share(id, percent)),
         (0..3_u8, state()).prop_map(|(id, state)| Said::UntilReload(id, state)),
-        (0..3_u8).prop_map(Said::Added),
-        (0..3_u8).prop_map(Said::Removed),
+        (0..3_u8, lasting()).prop_map(|(id, lasting)| Said::Added(id, lasting)),
+        (0..3_u8, lasting()).prop_map(|(id, lasting)| Said::Removed(id, lasting)),
+        (0..3_u8, lasting()).prop_map(|(id, lasting)| Said::PutBack(id, lasting)),
         Just(Said::Reload),
         Just(Said::Passes),
     ]
@@ -183,8 +246,9 @@ proptest! {
                 Said::UntilReload(number, state) => {
                     list.set_state(&id(number), state, None, Lasting::UntilReload, "root", now);
                 }
-                Said::Added(number) => list.add(&id(number), "192.0.2.9", 3, "root", now),
-                Said::Removed(number) => list.remove(&id(number), "root", now),
+                Said::Added(number, lasting) => list.add(&id(number), "192.0.2.9", 3, lasting, "root", now),
+                Said::Removed(number, lasting) => list.remove(&id(number), lasting, "root", now),
+                Said::PutBack(number, lasting) => list.put_back(&id(number), lasting, "root", now),
                 Said::Reload => {
                     list.drop_what_passes();
                 }

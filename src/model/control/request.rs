@@ -86,11 +86,15 @@ pub enum Request {
         server: String,
         /// Its weight; 1 unless told.
         weight: Option<u32>,
+        /// How long that holds.
+        lasting: Lasting,
     },
     /// A virtual server has a real server no more, whatever its files say.
     Remove {
         /// As in [`Request::Why`].
         server: String,
+        /// How long that holds.
+        lasting: Lasting,
     },
     /// A pool goes back from a backup tier to the best one that can serve.
     Return {
@@ -141,8 +145,8 @@ impl fmt::Display for Request {
             Self::Status {
                 virtual_server: Some(name),
             } => write!(f, " {}", shown(name)),
-            Self::Why { server } | Self::Remove { server } => write!(f, " {}", shown(server)),
-            Self::Maint { server, lasting } | Self::Ready { server, lasting } => {
+            Self::Why { server } => write!(f, " {}", shown(server)),
+            Self::Maint { server, lasting } | Self::Ready { server, lasting } | Self::Remove { server, lasting } => {
                 write!(f, " {}{}", shown(server), option(*lasting))
             }
             Self::Drain {
@@ -165,11 +169,16 @@ impl fmt::Display for Request {
                 weight: Some(weight),
                 lasting,
             } => write!(f, " {} {weight}{}", shown(server), option(*lasting)),
-            Self::Add { server, weight: None } => write!(f, " {}", shown(server)),
+            Self::Add {
+                server,
+                weight: None,
+                lasting,
+            } => write!(f, " {}{}", shown(server), option(*lasting)),
             Self::Add {
                 server,
                 weight: Some(weight),
-            } => write!(f, " {} --weight {weight}", shown(server)),
+                lasting,
+            } => write!(f, " {} --weight {weight}{}", shown(server), option(*lasting)),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
@@ -195,14 +195,41 @@ impl Connection {
     pub fn send(&mut self) -> Result<(), Failure> {
         Ok(self.stream.write_all(b"\n")?)
     }
+
+    /// Says good-bye and waits until the other end has: all that was sent has arrived there then.
+    pub fn finish(mut self, limit: Duration) -> Result<(), Failure> {
+        self.stream.shutdown(Shutdown::Write)?;
+        self.stream.set_read_timeout(Some(limit))?;
+        match self.stream.read(&mut [0; 1])? {
+            0 => Ok(()),
+            _ => Err(Failure::Reset),
+        }
+    }
 }
 
 /// One request in the namespace of the calling thread.
 pub(crate) fn request(address: SocketAddr, source: Option<IpAddr>, timeout: Duration) -> Result<String, Failure> {
     let end = Instant::now() + timeout;
     let mut stream = connect(address, source, timeout)?;
-    stream.write_all(format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())?;
+    stream.write_all(question(address).as_bytes())?;
     read_answer(&mut stream, end)
+}
+
+/// What is asked of whatever answers there.
+pub(crate) fn question(address: SocketAddr) -> String {
+    format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
+}
+
+/// Whether an answer so far is HTTP, which ends with the connection; any other ends with the line.
+pub(crate) fn is_http(answer: &[u8]) -> bool {
+    answer.starts_with(b"HTTP/")
+}
+
+/// Who has given a whole answer.
+pub(crate) fn identity(answer: &[u8]) -> String {
+    let text = String::from_utf8_lossy(answer);
+    let body = text.split_once("\r\n\r\n").map_or(text.as_ref(), |(_, body)| body);
+    body.trim_end().to_owned()
 }
 
 fn connect(address: SocketAddr, source: Option<IpAddr>, timeout: Duration) -> Result<TcpStream, Failure> {
@@ -220,7 +247,7 @@ fn read_answer(stream: &mut TcpStream, end: Instant) -> Result<String, Failure> 
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
     loop {
-        let is_http = answer.starts_with(b"HTTP/");
+        let is_http = is_http(&answer);
         if !is_http && answer.ends_with(b"\n") {
             break;
         }
@@ -237,9 +264,7 @@ fn read_answer(stream: &mut TcpStream, end: Instant) -> Result<String, Failure> 
             Err(error) => return Err(error.into()),
         }
     }
-    let text = String::from_utf8_lossy(&answer);
-    let body = text.split_once("\r\n\r\n").map_or(text.as_ref(), |(_, body)| body);
-    Ok(body.trim_end().to_owned())
+    Ok(identity(&answer))
 }
 
 fn datagram(address: SocketAddr, source: Option<IpAddr>, timeout: Duration) -> Result<String, Failure> {

@@ -2,18 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use socket2::{Domain, Socket, Type};
 
-use crate::client::request;
+use crate::client::{identity, is_http, question};
 use crate::{Failure, Host};
 
-const STACK: usize = 128 * 1024;
+/// At the longest, in milliseconds: whoever stops it waits so long.
+const LOOK_EVERY: u128 = 50;
 
 /// One request and what became of it.
 #[derive(Clone, Debug)]
@@ -30,7 +35,7 @@ pub struct Attempt {
 #[derive(Debug)]
 pub struct Prober {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Result<Vec<Attempt>>>>,
+    thread: Option<JoinHandle<Result<Result<Vec<Attempt>>>>>,
 }
 
 impl Prober {
@@ -66,7 +71,7 @@ impl Prober {
 
     fn join(&mut self) -> Result<Report> {
         let thread = self.thread.take().context("the prober was asked twice")?;
-        let mut attempts = thread.join().map_err(|_| anyhow!("the prober's thread panicked"))??;
+        let mut attempts = thread.join().map_err(|_| anyhow!("the prober's thread panicked"))???;
         attempts.sort_by_key(|attempt| attempt.at);
         Ok(Report { attempts })
     }
@@ -82,40 +87,127 @@ impl Drop for Prober {
     }
 }
 
-fn probe(stop: &AtomicBool, address: SocketAddr, every: Duration, timeout: Duration, end: Instant) -> Vec<Attempt> {
-    let attempts = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        let mut next = Instant::now();
-        while next < end && !stop.load(Ordering::Relaxed) {
-            thread::sleep(next.saturating_duration_since(Instant::now()));
-            let at = Instant::now();
-            let attempts = &attempts;
-            let attempt = move || {
-                let outcome = request(address, None, timeout);
-                let attempt = Attempt {
-                    at,
-                    took: at.elapsed(),
-                    outcome,
-                };
-                attempts.lock().unwrap_or_else(PoisonError::into_inner).push(attempt);
-            };
-            if thread::Builder::new()
-                .stack_size(STACK)
-                .spawn_scoped(scope, attempt)
-                .is_err()
-            {
-                let attempt = Attempt {
-                    at,
-                    took: Duration::ZERO,
-                    outcome: Err(Failure::Local),
-                };
-                attempts.lock().unwrap_or_else(PoisonError::into_inner).push(attempt);
+/// All requests in one thread: on user-mode Linux a thread for each would cost more than all the rest of a request.
+fn probe(
+    stop: &AtomicBool,
+    address: SocketAddr,
+    every: Duration,
+    timeout: Duration,
+    end: Instant,
+) -> Result<Vec<Attempt>> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("cannot watch connections")?;
+    let mut attempts = Vec::new();
+    let mut pending: BTreeMap<u64, Request> = BTreeMap::new();
+    let mut events = [EpollEvent::empty(); 64];
+    let (mut next, mut number) = (Instant::now(), 0);
+    loop {
+        let now = Instant::now();
+        let goes_on = now < end && !stop.load(Ordering::Relaxed);
+        if !goes_on && pending.is_empty() {
+            return Ok(attempts);
+        }
+        if goes_on && now >= next {
+            number += 1;
+            match Request::start(&epoll, number, address, now) {
+                Ok(request) => drop(pending.insert(number, request)),
+                Err(failure) => attempts.push(Attempt {
+                    at: now,
+                    took: now.elapsed(),
+                    outcome: Err(failure),
+                }),
             }
             // A machine that was busy does not get its missed probes all at once.
-            next = (next + every).max(at);
+            next = (next + every).max(now);
         }
-    });
-    attempts.into_inner().unwrap_or_else(PoisonError::into_inner)
+        // The oldest is the first to run out of time.
+        let oldest = pending.values().next().map(|request| request.at + timeout);
+        let due = oldest.into_iter().chain(goes_on.then_some(next)).min().unwrap_or(now);
+        // Rounded up: a wake before the time is in vain.
+        let wait = (due.saturating_duration_since(Instant::now()) + Duration::from_micros(999)).as_millis();
+        let wait = EpollTimeout::try_from(wait.min(LOOK_EVERY)).unwrap_or(EpollTimeout::ZERO);
+        let count = match epoll.wait(&mut events, wait) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            Err(error) => return Err(error).context("cannot watch connections"),
+        };
+        let mut ended = Vec::new();
+        for event in &events[..count] {
+            let request = pending.get_mut(&event.data());
+            if let Some(outcome) = request.and_then(|request| request.go_on(&epoll, event.data())) {
+                ended.push((event.data(), outcome));
+            }
+        }
+        let now = Instant::now();
+        let late = pending.iter().take_while(|(_, request)| now >= request.at + timeout);
+        ended.extend(late.map(|(number, _)| (*number, Err(Failure::TimedOut))));
+        for (number, outcome) in ended {
+            if let Some(Request { at, .. }) = pending.remove(&number) {
+                let took = at.elapsed();
+                attempts.push(Attempt { at, took, outcome });
+            }
+        }
+    }
+}
+
+/// One request under way.
+struct Request {
+    at: Instant,
+    address: SocketAddr,
+    stream: TcpStream,
+    is_sent: bool,
+    answer: Vec<u8>,
+}
+
+impl Request {
+    fn start(epoll: &Epoll, number: u64, address: SocketAddr, at: Instant) -> Result<Self, Failure> {
+        const EINPROGRESS: i32 = Errno::EINPROGRESS as i32;
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
+        match socket.connect(&address.into()) {
+            Err(error) if error.raw_os_error() != Some(EINPROGRESS) => return Err(error.into()),
+            _ => {}
+        }
+        let stream = TcpStream::from(socket);
+        let added = epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLOUT, number));
+        added.map_err(|_| Failure::Local)?;
+        Ok(Self {
+            at,
+            address,
+            stream,
+            is_sent: false,
+            answer: Vec::new(),
+        })
+    }
+
+    /// Does what can be done without waiting; the outcome, where that was the end of it.
+    fn go_on(&mut self, epoll: &Epoll, number: u64) -> Option<Result<String, Failure>> {
+        self.try_go_on(epoll, number).transpose()
+    }
+
+    fn try_go_on(&mut self, epoll: &Epoll, number: u64) -> Result<Option<String>, Failure> {
+        if !self.is_sent {
+            if let Some(error) = self.stream.take_error()? {
+                return Err(error.into());
+            }
+            self.stream.write_all(question(self.address).as_bytes())?;
+            self.is_sent = true;
+            let mut reading = EpollEvent::new(EpollFlags::EPOLLIN, number);
+            epoll.modify(&self.stream, &mut reading).map_err(|_| Failure::Local)?;
+        }
+        let mut buffer = [0; 4096];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) if is_http(&self.answer) => return Ok(Some(identity(&self.answer))),
+                Ok(0) => return Err(Failure::Reset),
+                Ok(read) => self.answer.extend_from_slice(&buffer[..read]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+            if !is_http(&self.answer) && self.answer.ends_with(b"\n") {
+                return Ok(Some(identity(&self.answer)));
+            }
+        }
+    }
 }
 
 /// What a prober saw.

@@ -1,24 +1,25 @@
 //! What answers on a real server: real nginx, or a thread that says the identity and nothing else.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::signal::Signal;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{Host, Process, wait_until};
 
 const START_LIMIT: Duration = Duration::from_secs(20);
-const STACK: usize = 128 * 1024;
 
 /// Debian's nginx, which answers every request with its identity.
 #[derive(Debug)]
@@ -134,7 +135,8 @@ fn local(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(address, listen.port())
 }
 
-/// Threads of this process that say the server's identity, a line, to everybody who connects (or sends a datagram).
+/// A thread of this process for each address, which says the server's identity, a line, to everybody who connects (or sends a
+/// datagram).
 ///
 /// A TCP connection is held until the client closes it. Costs no process, so there may be many.
 #[derive(Debug)]
@@ -148,7 +150,6 @@ pub struct Responder {
 struct Shared {
     stopped: AtomicBool,
     answered: AtomicUsize,
-    connections: Mutex<Vec<TcpStream>>,
 }
 
 impl Responder {
@@ -166,7 +167,7 @@ impl Responder {
             let (shared, line) = (Arc::clone(&responder.shared), format!("{identity}\n"));
             responder
                 .threads
-                .push(thread::spawn(move || accept_all(&listener, &shared, &line)));
+                .push(thread::spawn(move || serve(&listener, &shared, &line).expect("epoll")));
         }
         Ok(responder)
     }
@@ -213,15 +214,6 @@ impl Drop for Responder {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
-        for connection in self
-            .shared
-            .connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .drain(..)
-        {
-            let _ = connection.shutdown(Shutdown::Both);
-        }
     }
 }
 
@@ -239,44 +231,71 @@ fn listen_tcp(listen: SocketAddr) -> Result<TcpListener> {
     open().with_context(|| format!("cannot listen on tcp {listen}"))
 }
 
-fn accept_all(listener: &TcpListener, shared: &Arc<Shared>, line: &str) {
+/// Accepts, says the line and holds all connections of one listener, in one thread: on user-mode Linux a thread for each
+/// would cost more than all the rest of a request.
+fn serve(listener: &TcpListener, shared: &Shared, line: &str) -> Result<()> {
+    const LISTENER: u64 = 0;
+    const LOOK_EVERY: u16 = 1000;
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    listener.set_nonblocking(true)?;
+    epoll.add(listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
+    let mut connections: HashMap<u64, TcpStream> = HashMap::new();
+    let (mut number, mut events) = (LISTENER, [EpollEvent::empty(); 64]);
     while !shared.stopped.load(Ordering::Relaxed) {
-        let Ok((mut stream, _)) = listener.accept() else {
+        let count = match epoll.wait(&mut events, LOOK_EVERY) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        for event in &events[..count] {
+            if event.data() != LISTENER {
+                if connections.get_mut(&event.data()).is_some_and(has_ended) {
+                    connections.remove(&event.data());
+                }
+                continue;
+            }
+            while let Some(mut stream) = accept(listener) {
+                // Counted first: who has read the answer may look at the count.
+                shared.answered.fetch_add(1, Ordering::Relaxed);
+                if stream.write_all(line.as_bytes()).is_err() || stream.set_nonblocking(true).is_err() {
+                    continue;
+                }
+                number += 1;
+                if epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, number)).is_ok() {
+                    connections.insert(number, stream);
+                }
+            }
+        }
+    }
+    for connection in connections.values() {
+        // One that has ended already is what is wanted.
+        let _ = connection.shutdown(Shutdown::Both);
+    }
+    Ok(())
+}
+
+/// The next caller, if there is one.
+fn accept(listener: &TcpListener) -> Option<TcpStream> {
+    match listener.accept() {
+        Ok((stream, _)) => Some(stream),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+        Err(_) => {
             // The listener was shut down, or descriptors ran out for a moment.
             thread::sleep(Duration::from_millis(5));
-            continue;
-        };
-        // Counted first: who has read the answer may look at the count.
-        shared.answered.fetch_add(1, Ordering::Relaxed);
-        if stream.write_all(line.as_bytes()).is_err() {
-            continue;
+            None
         }
-        let Ok(registered) = stream.try_clone() else { continue };
-        let number = registered.as_raw_fd();
-        shared
-            .connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(registered);
-        let shared = Arc::clone(shared);
-        // A connection whose thread cannot start is closed, as by a server that is full.
-        let _ = thread::Builder::new().stack_size(STACK).spawn(move || {
-            hold(&mut stream);
-            let mut connections = shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
-            connections.retain(|connection| connection.as_raw_fd() != number);
-        });
     }
 }
 
-/// Reads and forgets what the client sends, until it closes.
-fn hold(stream: &mut TcpStream) {
+/// Reads and forgets what the client has sent; whether it has closed.
+fn has_ended(stream: &mut TcpStream) -> bool {
     let mut buffer = [0; 1024];
     loop {
         match stream.read(&mut buffer) {
-            Ok(0) => return,
+            Ok(0) => return true,
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return,
+            Err(error) => return error.kind() != ErrorKind::WouldBlock,
         }
     }
 }

@@ -70,11 +70,15 @@ fn requests_are_read_as_documented() {
             Request::Add {
                 server: server(),
                 weight: Some(7),
+                lasting: Lasting::UntilTakenBack,
             },
         ),
         (
-            r#"{"version":1,"command":"remove","server":"web/192.0.2.11:80"}"#,
-            Request::Remove { server: server() },
+            r#"{"version":1,"command":"remove","server":"web/192.0.2.11:80","until_reload":true}"#,
+            Request::Remove {
+                server: server(),
+                lasting: Lasting::UntilReload,
+            },
         ),
         (
             r#"{"version":1,"command":"weight","server":"web/192.0.2.11:80","weight":"auto"}"#,
@@ -198,8 +202,12 @@ fn any_request() -> impl Strategy<Value = Request> {
             weight: None,
             lasting: Lasting::UntilTakenBack
         }),
-        (server, prop::option::of(0..=0x7fff_ffff_u32)).prop_map(|(server, weight)| Request::Add { server, weight }),
-        server.prop_map(|server| Request::Remove { server }),
+        (server, prop::option::of(0..=0x7fff_ffff_u32), lasting()).prop_map(|(server, weight, lasting)| Request::Add {
+            server,
+            weight,
+            lasting
+        }),
+        (server, lasting()).prop_map(|(server, lasting)| Request::Remove { server, lasting }),
         server.prop_map(|virtual_server| Request::Return { virtual_server }),
         server.prop_map(|virtual_server| Request::Rebuild { virtual_server }),
         server.prop_map(|vrrp_instance| Request::StepDown { vrrp_instance }),

@@ -95,13 +95,18 @@ impl Request {
                 wire.virtual_server = Some(virtual_server)
             }
             Self::StepDown { vrrp_instance } => wire.vrrp_instance = Some(vrrp_instance),
-            Self::Why { server } | Self::Remove { server } => wire.server = Some(server),
-            Self::Maint { server, lasting } | Self::Ready { server, lasting } => {
+            Self::Why { server } => wire.server = Some(server),
+            Self::Maint { server, lasting } | Self::Ready { server, lasting } | Self::Remove { server, lasting } => {
                 wire.server = Some(server);
                 wire.last_until(lasting);
             }
-            Self::Add { server, weight } => {
+            Self::Add {
+                server,
+                weight,
+                lasting,
+            } => {
                 wire.server = Some(server);
+                wire.last_until(lasting);
                 wire.weight = weight.map(Value::from);
             }
             Self::Events { last, follow } => {
@@ -189,9 +194,11 @@ impl Request {
             "add" => Self::Add {
                 server: wire.server("add")?,
                 weight: wire.weight_of_new()?,
+                lasting: wire.lasting(),
             },
             "remove" => Self::Remove {
                 server: wire.server("remove")?,
+                lasting: wire.lasting(),
             },
             "return" => Self::Return {
                 virtual_server: wire.virtual_server("return")?,
