@@ -172,6 +172,8 @@ fn the_sorry_server_serves_while_all_others_are_down_in_every_mode() {
         site.client()
             .wait_for_answer(vip, "real-server-2", Duration::from_secs(5))
             .expect("the pool serves again");
+        // The prober has to see it, too.
+        std::thread::sleep(Duration::from_millis(400));
         let report = prober.stop().expect("a report");
         // An empty service refuses. (A request that the sorry server had begun to answer when it was removed times
         // out: the kernel drops packets of a removed server in silence.)
