@@ -3,6 +3,7 @@
 //! Each method answers with `None` where the value cannot be used, having said why. Nothing is copied out of the text
 //! that the caller does not ask for.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -13,6 +14,8 @@ use super::problem::{Ground, Ledger, Place, Severity};
 pub(super) use super::tree::Item;
 use super::tree::{Table, Value};
 
+/// The most characters of a name.
+const LONGEST_NAME: usize = 64;
 /// The longest name of a device, in bytes (`IFNAMSIZ` less its end).
 const LONGEST_DEVICE: usize = 15;
 
@@ -162,6 +165,30 @@ impl Reader {
             );
         }
         value
+    }
+
+    /// A name that no other one of its kind has; as it is written where it cannot be one, so that it can be shown.
+    pub(super) fn name<'t>(
+        &mut self,
+        item: &'t Item<'_>,
+        kind: &str,
+        names: &mut HashMap<&'t str, Place>,
+    ) -> Option<String> {
+        let name = self.string(item, "name")?;
+        let at = item.span().start;
+        let fits = !name.is_empty()
+            && name.chars().count() <= LONGEST_NAME
+            && !name.contains(|letter: char| letter.is_whitespace() || letter.is_control());
+        if !fits {
+            let hint = format!("1 to {LONGEST_NAME} characters without blanks");
+            self.error(at, format!("`{}` cannot be a name", shorten(name)), hint);
+        } else if let Some(first) = names.get(name) {
+            let text = format!("two {kind} are called \"{name}\"");
+            self.second(at, *first, text, "rename one of them");
+        } else {
+            names.insert(name, self.place(at));
+        }
+        Some(name.to_owned())
     }
 
     /// The name of a network device.

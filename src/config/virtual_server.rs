@@ -16,9 +16,6 @@ use super::service::{is_udp_or_mark, read_flags, read_persistence, read_schedule
 use super::vrrp::Follower;
 use crate::model::{Family, Forwarding, ServerDefaults, ServiceFlags, ServiceKey, ServiceSpec, VirtualServer};
 
-/// The most characters of a name.
-const LONGEST_NAME: usize = 64;
-
 /// The virtual servers read so far, and what no two of them may share.
 #[derive(Default)]
 pub(super) struct Assembly<'t> {
@@ -244,30 +241,9 @@ impl<'t> Assembly<'t> {
             reader.missing(at, "the virtual_server has no `name`", "write name = \"web\"");
             return String::new();
         };
-        let Some(name) = reader.string(item, "name") else {
-            return String::new();
-        };
-        let at = item.span().start;
-        let fits = !name.is_empty()
-            && name.chars().count() <= LONGEST_NAME
-            && !name.contains(|letter: char| letter.is_whitespace() || letter.is_control());
-        if !fits {
-            reader.error(
-                at,
-                format!("`{}` cannot be a name", shorten(name)),
-                format!("1 to {LONGEST_NAME} characters without blanks"),
-            );
-        } else if let Some(first) = self.names.get(name) {
-            reader.second(
-                at,
-                *first,
-                format!("two virtual_servers are called \"{name}\""),
-                "rename one of them",
-            );
-        } else {
-            self.names.insert(name, reader.place(at));
-        }
-        name.to_owned()
+        reader
+            .name(item, "virtual_servers", &mut self.names)
+            .unwrap_or_default()
     }
 }
 

@@ -15,8 +15,6 @@ use crate::model::{
     VrrpSyncGroup, VrrpVersion,
 };
 
-/// The most characters of a name.
-const LONGEST_NAME: usize = 64;
 /// The most bytes of a label (`IFNAMSIZ` less its end).
 const LONGEST_LABEL: usize = 15;
 /// The most bytes of a password (RFC 2338, 5.3.10).
@@ -98,7 +96,7 @@ impl<'t> Routers<'t> {
             track_script,
         ] = reader.fields(table, Scope::VrrpInstance);
         let name = match name {
-            Some(item) => read_name(reader, item, "vrrp_instances", &mut self.names),
+            Some(item) => reader.name(item, "vrrp_instances", &mut self.names).unwrap_or_default(),
             None => {
                 reader.missing(at, "the vrrp_instance has no `name`", "write name = \"VI_1\"");
                 String::new()
@@ -373,7 +371,9 @@ impl<'t> Routers<'t> {
         for (at, table) in reader.tables(item, "vrrp_sync_group") {
             let [name, instances] = reader.fields(table, Scope::VrrpSyncGroup);
             let name = match name {
-                Some(item) => read_name(reader, item, "vrrp_sync_groups", &mut self.group_names),
+                Some(item) => reader
+                    .name(item, "vrrp_sync_groups", &mut self.group_names)
+                    .unwrap_or_default(),
                 None => {
                     reader.missing(at, "the vrrp_sync_group has no `name`", "write name = \"VG_1\"");
                     continue;
@@ -456,26 +456,6 @@ impl<'t> Routers<'t> {
         }
         (specs, self.groups)
     }
-}
-
-fn read_name<'t>(reader: &mut Reader, item: &'t Item<'_>, kind: &str, names: &mut HashMap<&'t str, Place>) -> String {
-    let Some(name) = reader.string(item, "name") else {
-        return String::new();
-    };
-    let at = item.span().start;
-    let fits = !name.is_empty()
-        && name.chars().count() <= LONGEST_NAME
-        && !name.contains(|letter: char| letter.is_whitespace() || letter.is_control());
-    if !fits {
-        let hint = format!("1 to {LONGEST_NAME} characters without blanks");
-        reader.error(at, format!("`{}` cannot be a name", shorten(name)), hint);
-    } else if let Some(first) = names.get(name) {
-        let text = format!("two {kind} are called \"{name}\"");
-        reader.second(at, *first, text, "rename one of them");
-    } else {
-        names.insert(name, reader.place(at));
-    }
-    name.to_owned()
 }
 
 fn read_interval(reader: &mut Reader, item: &Item<'_>, version: VrrpVersion) -> Option<Duration> {

@@ -190,6 +190,21 @@ impl VrrpSpec {
         advertised.map(|address| address.address)
     }
 
+    /// What an instance with these settings says.
+    pub fn advert(&self, priority: u8) -> VrrpAdvert {
+        VrrpAdvert {
+            version: self.version,
+            virtual_router_id: self.virtual_router_id,
+            priority,
+            interval: self.advert_interval,
+            authentication: match self.password {
+                Some(password) => VrrpAuthentication::Password(password),
+                None => VrrpAuthentication::None,
+            },
+            addresses: self.advertised().collect(),
+        }
+    }
+
     /// Whether it is the owner of its addresses, whose priority nothing changes.
     pub fn is_owner(&self) -> bool {
         self.priority == 255

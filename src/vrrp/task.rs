@@ -30,8 +30,7 @@ use super::routers::Wanted;
 use super::socket::{Listener, Received, Speaker, group};
 use super::{Instance, Routers, tracking};
 use crate::model::{
-    Family, Instant, VrrpAction, VrrpAdvert, VrrpAuthentication, VrrpChange, VrrpEvent, VrrpSpec, VrrpState,
-    VrrpSyncGroup, VrrpTracked, VrrpTracking,
+    Family, Instant, VrrpAction, VrrpChange, VrrpEvent, VrrpSpec, VrrpState, VrrpSyncGroup, VrrpTracked, VrrpTracking,
 };
 
 /// Packets of one socket that are read before the others' turn.
@@ -608,17 +607,7 @@ impl Task {
         };
         let current = self.routers.get(name).map(Instance::spec).or(voice.spec.as_ref());
         let Some(spec) = current.map(Arc::clone) else { return };
-        let advert = VrrpAdvert {
-            version: spec.version,
-            virtual_router_id: spec.virtual_router_id,
-            priority,
-            interval: spec.advert_interval,
-            authentication: match spec.password {
-                Some(password) => VrrpAuthentication::Password(password),
-                None => VrrpAuthentication::None,
-            },
-            addresses: spec.advertised().collect(),
-        };
+        let advert = spec.advert(priority);
         let everybody = [group(spec.family)];
         let destinations = if spec.peers.is_empty() {
             &everybody[..]

@@ -43,7 +43,7 @@ impl Lone {
     }
 
     fn hear(&mut self, millis: u64, from: u8, priority: u8) -> Vec<VrrpAction> {
-        let advert = advert(self.instance.spec(), priority);
+        let advert = self.instance.spec().advert(priority);
         self.tell(
             millis,
             VrrpEvent::AdvertReceived {
@@ -446,7 +446,7 @@ fn an_interval_is_learnt_from_the_master() {
     let mut lone = Lone::started(|spec| spec.advert_interval = Duration::from_millis(100));
     let slow = VrrpAdvert {
         interval: Duration::from_secs(2),
-        ..advert(lone.instance.spec(), 200)
+        ..lone.instance.spec().advert(200)
     };
     lone.tell(
         100,
@@ -467,7 +467,7 @@ fn an_advert_that_is_not_for_us_is_refused_by_name() {
     };
     let hear = |change: fn(&mut VrrpSpec), source: u8, twist: fn(&mut VrrpAdvert)| {
         let mut lone = Lone::started(change);
-        let mut heard = advert(lone.instance.spec(), 200);
+        let mut heard = lone.instance.spec().advert(200);
         twist(&mut heard);
         let event = VrrpEvent::AdvertReceived {
             source: host(source),

@@ -86,18 +86,3 @@ fn spec_with(change: impl FnOnce(&mut VrrpSpec)) -> Arc<VrrpSpec> {
     change(&mut spec);
     Arc::new(spec)
 }
-
-/// What an instance with these settings says.
-fn advert(spec: &VrrpSpec, priority: u8) -> VrrpAdvert {
-    VrrpAdvert {
-        version: spec.version,
-        virtual_router_id: spec.virtual_router_id,
-        priority,
-        interval: spec.advert_interval,
-        authentication: match spec.password {
-            Some(password) => VrrpAuthentication::Password(password),
-            None => VrrpAuthentication::None,
-        },
-        addresses: spec.advertised().collect(),
-    }
-}

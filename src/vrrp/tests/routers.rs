@@ -51,7 +51,7 @@ fn states(routers: &Routers) -> Vec<VrrpState> {
 }
 
 fn hear(routers: &mut Routers, name: &str, now: u64, priority: u8) {
-    let advert = advert(&spec(), priority);
+    let advert = spec().advert(priority);
     let event = VrrpEvent::AdvertReceived {
         source: host(2),
         advert,

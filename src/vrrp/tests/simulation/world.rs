@@ -8,7 +8,7 @@ use crate::model::{
     Instant, VrrpAction, VrrpAdvert, VrrpEvent, VrrpSpec, VrrpState, VrrpSyncGroup, VrrpTracking, VrrpVersion,
 };
 use crate::vrrp::Routers;
-use crate::vrrp::tests::{Mutation, advert, spec_with};
+use crate::vrrp::tests::{Mutation, spec_with};
 
 /// Which world is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -373,7 +373,7 @@ impl World {
                     from,
                     to,
                     segment,
-                    advert: advert(&spec, priority),
+                    advert: spec.advert(priority),
                 };
                 self.in_flight.insert((self.now + delay, self.packets), packet);
             }
