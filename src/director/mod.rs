@@ -130,6 +130,10 @@ const WRITES_WAITED_FOR: u32 = 10;
 /// How soon a check looks again whether the table has its way to the server.
 const UNTIL_OPEN: Duration = Duration::from_millis(100);
 
+/// How many probes are started before those that have ended are looked at. Where more are due, the next wake is at once:
+/// a batch that grows with what it is late costs ever more sockets, and whoever is in it is judged late.
+const STARTED_IN_A_ROW: usize = 32;
+
 /// How many refusals of one batch are told one by one.
 const MOST_REFUSALS: usize = 50;
 
@@ -392,7 +396,10 @@ impl Director {
 
     fn time_reached(&mut self, now: Instant, actions: &mut Vec<Action>) {
         self.spread_what_is_late(now, actions);
-        while let Some((check, due)) = self.schedule.pop_due(now) {
+        for _ in 0..STARTED_IN_A_ROW {
+            let Some((check, due)) = self.schedule.pop_due(now) else {
+                break;
+            };
             if let Some(interval) = self.suspended_interval(check) {
                 self.schedule.set(check, now + interval);
                 continue;

@@ -30,6 +30,9 @@ use ticks::{Tick, Ticks};
 /// How many connections that are closing are looked at in one go.
 const LOOKED_AT: usize = 64;
 
+/// After how many fresh sockets it is looked once more within a tick.
+const FRESH: usize = LOOKED_AT / 2;
+
 /// How many are taken note of in one go.
 const BATCH: usize = 256;
 
@@ -43,8 +46,8 @@ pub struct Connects {
     vacant: Vec<usize>,
     deadlines: Ticks<Token>,
     sockets: [Sockets<Kept>; 2],
-    /// When connections that are closing were looked at last.
-    looked: [Option<Tick>; 2],
+    /// When connections that are closing were looked at last, and how many fresh sockets were made since.
+    looked: [(Option<Tick>, usize); 2],
     finished: Vec<(ProbeId, ProbeResult)>,
 }
 
@@ -114,7 +117,7 @@ impl Connects {
             vacant: Vec::new(),
             deadlines: Ticks::default(),
             sockets: Default::default(),
-            looked: [None; 2],
+            looked: [(None, 0); 2],
             finished: Vec::new(),
         })
     }
@@ -290,15 +293,17 @@ impl Connects {
         if let Some(kept) = sockets.take() {
             return Ok(kept);
         }
-        // Once a tick is enough: what was closing a moment ago still is.
+        // Not each time: what was closing a moment ago still is.
         let tick = Some(Tick::not_before(since));
-        if self.looked[family] != tick {
-            self.looked[family] = tick;
+        let (looked, fresh) = &mut self.looked[family];
+        if *looked != tick || *fresh >= FRESH {
+            (*looked, *fresh) = (tick, 0);
             look(sockets, since);
             if let Some(kept) = sockets.take() {
                 return Ok(kept);
             }
         }
+        *fresh += 1;
         let socket = Socket::new(
             Domain::for_address(target),
             Type::STREAM.nonblocking(),

@@ -55,7 +55,7 @@ async fn a_socket_is_used_again_once_the_server_has_closed_too() {
             _ => serve(&server),
         }
         // Once a tick.
-        connects.looked = [None; 2];
+        connects.looked = [(None, 0); 2];
     }
     // ... so the second probe has a socket of its own, and from then on they take turns.
     assert_ne!(used[0], used[1]);
@@ -88,7 +88,7 @@ async fn each_end_is_told_apart_on_a_socket_that_was_used_before() {
             ProbeOutcome::Success
         );
         serve(&server);
-        connects.looked = [None; 2];
+        connects.looked = [(None, 0); 2];
         let timeout = SECOND / 20;
         let result = probe(&mut connects, number + 1, to, timeout).await;
         assert_eq!(result.outcome, outcome, "{to}");

@@ -652,6 +652,25 @@ fn pools_that_a_reload_does_not_touch_go_on_wherever_they_stand_now() {
 }
 
 #[test]
+fn probes_that_are_late_together_are_started_a_few_at_a_time() {
+    let mut world = World::new();
+    let servers: Vec<u8> = (11..=210).collect();
+    world.start(config(vec![pool(200, &servers)]));
+    world.run_for(Duration::from_millis(9900));
+    let started = |world: &World| world.probes.values().map(Vec::len).sum::<usize>();
+    // Half a second without a turn.
+    world.now = world.now + Duration::from_millis(500);
+    let mut in_a_row = Vec::new();
+    while world.director.next_wake().is_some_and(|at| at <= world.now) {
+        let before = started(&world);
+        world.tell(Event::TimeReached);
+        in_a_row.push(started(&world) - before);
+    }
+    assert!(in_a_row.iter().sum::<usize>() > STARTED_IN_A_ROW, "{in_a_row:?}");
+    assert!(in_a_row.iter().all(|count| *count <= STARTED_IN_A_ROW), "{in_a_row:?}");
+}
+
+#[test]
 fn a_reload_that_takes_the_last_server_away_says_who_serves_now() {
     let mut world = World::new();
     world.answer(12, Answer::Refuses);
