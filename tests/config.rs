@@ -12,7 +12,7 @@ use std::sync::Arc;
 use ipvsd::config::{Outcome, Problems, Source, Sources, has_wildcard, name_matches, parse};
 use ipvsd::model::{
     CheckSpec, Config, ForeignDestinations, IntervalFrom, Jitter, Notify, Origin, PoolPolicy, ProbeKind, ReturnMode,
-    ServiceFlags, Via, VrrpAddress, VrrpSpec, VrrpTracked,
+    ServiceFlags, Via, VrrpAddress, VrrpNotify, VrrpSpec, VrrpTracked,
 };
 use proptest::prelude::*;
 
@@ -166,6 +166,20 @@ fn show_policy(out: &mut String, policy: &PoolPolicy) {
     show_notify(out, "  quorum", quorum_notify);
 }
 
+fn show_vrrp_notify(out: &mut String, name: &str, notify: &VrrpNotify) {
+    for (what, command) in [
+        ("master", &notify.master),
+        ("backup", &notify.backup),
+        ("fault", &notify.fault),
+        ("stop", &notify.stop),
+        ("any", &notify.any),
+    ] {
+        if let Some(command) = command {
+            writeln!(out, "{name}: notify {what} {command:?}").unwrap();
+        }
+    }
+}
+
 fn show_vrrp(out: &mut String, instance: &VrrpSpec) {
     writeln!(
         out,
@@ -263,6 +277,13 @@ fn show_config(out: &mut String, config: &Config) {
     }
     for group in &config.vrrp_sync_groups {
         writeln!(out, "vrrp_sync_group {} of {}", group.name, group.instances.join(", ")).unwrap();
+        show_vrrp_notify(out, &group.name, &group.notify);
+    }
+    for (name, notify) in &config.vrrp_notify {
+        show_vrrp_notify(out, name, notify);
+    }
+    if config.notify != ipvsd::model::NotifySettings::default() {
+        writeln!(out, "notify {:#?}", config.notify).unwrap();
     }
     if config.ipvs.flush_on_stop {
         writeln!(out, "flush_on_stop").unwrap();

@@ -19,6 +19,12 @@ pub(super) enum Scope {
     Reconcile,
     /// `[reload]`.
     Reload,
+    /// `[notify]`.
+    Notify,
+    /// One `webhook` of `[notify]`.
+    Webhook,
+    /// `mail` of `[notify]`.
+    Mail,
     /// A check, named or inline: the keys that all have.
     Check,
     /// `flap` of a check.
@@ -84,7 +90,7 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    const ALL: [Self; 37] = [
+    const ALL: [Self; 40] = [
         Self::Top,
         Self::Ipvs,
         Self::Timeouts,
@@ -92,6 +98,9 @@ impl Scope {
         Self::Control,
         Self::Reconcile,
         Self::Reload,
+        Self::Notify,
+        Self::Webhook,
+        Self::Mail,
         Self::Check,
         Self::Flap,
         Self::TalkKeys,
@@ -133,6 +142,7 @@ impl Scope {
                 "host",
                 "include",
                 "ipvs",
+                "notify",
                 "reconcile",
                 "reload",
                 "vrrp_instance",
@@ -145,6 +155,35 @@ impl Scope {
             Self::Control => &["group", "read_group"],
             Self::Reconcile => &["interval"],
             Self::Reload => &["remove_limit", "on_change"],
+            Self::Notify => &["fifo", "webhook", "mail"],
+            Self::Webhook => &[
+                "url",
+                "headers",
+                "events",
+                "timeout",
+                "retries",
+                "retry_interval",
+                "verify",
+                "ca_file",
+            ],
+            Self::Mail => &[
+                "server",
+                "port",
+                "tls",
+                "user",
+                "password",
+                "password_file",
+                "from",
+                "to",
+                "helo",
+                "gather",
+                "events",
+                "timeout",
+                "retries",
+                "retry_interval",
+                "verify",
+                "ca_file",
+            ],
             Self::Check => &[
                 "type",
                 "interval",
@@ -284,12 +323,25 @@ impl Scope {
                 "track_interface",
                 "track_quorum",
                 "track_script",
+                "notify_master",
+                "notify_backup",
+                "notify_fault",
+                "notify_stop",
+                "notify",
             ],
             Self::TrackInterface => &["interface", "weight"],
             Self::TrackQuorum => &["virtual_server", "weight"],
             Self::TrackScript => &["argv", "user", "interval", "timeout", "rise", "fall", "weight"],
             Self::VrrpAddress => &["address", "device", "scope", "label", "excluded"],
-            Self::VrrpSyncGroup => &["name", "instances"],
+            Self::VrrpSyncGroup => &[
+                "name",
+                "instances",
+                "notify_master",
+                "notify_backup",
+                "notify_fault",
+                "notify_stop",
+                "notify",
+            ],
         }
     }
 
@@ -305,6 +357,11 @@ impl Scope {
         matches!(self, Self::TrackInterface | Self::TrackQuorum | Self::TrackScript)
     }
 
+    /// Whether it is about where news goes, which has many words in common with checks.
+    const fn is_of_news(self) -> bool {
+        matches!(self, Self::Webhook | Self::Mail)
+    }
+
     /// What the table is called in a sentence.
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -315,6 +372,9 @@ impl Scope {
             Self::Control => "[control]",
             Self::Reconcile => "[reconcile]",
             Self::Reload => "[reload]",
+            Self::Notify => "[notify]",
+            Self::Webhook => "a webhook of [notify]",
+            Self::Mail => "mail of [notify]",
             Self::Check => "a check",
             Self::Flap => "flap",
             Self::Probe(probe_type) => match probe_type {
@@ -516,9 +576,15 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
         "here: track_script = [{ argv = [\"/path\", \"argument\"], weight = -20 }], in a vrrp_instance",
     ),
     ("vrrp_track_process", NOT_YET),
-    ("notify_master", NOT_YET),
-    ("notify_backup", NOT_YET),
-    ("notify_fault", NOT_YET),
+    ("notify_fifo", "here it is `fifo`, in [notify]"),
+    ("vrrp_notify_fifo", "here it is `fifo`, in [notify]"),
+    ("lvs_notify_fifo", "here it is `fifo`, in [notify]"),
+    ("notification_email", "here it is `to`, in mail of [notify]"),
+    ("notification_email_from", "here it is `from`, in mail of [notify]"),
+    ("smtp_server", "here it is `server`, in mail of [notify]"),
+    ("smtp_helo_name", "here it is `helo`, in mail of [notify]"),
+    ("smtp_connect_timeout", "here it is `timeout`, in mail of [notify]"),
+    ("smtp_alert", "here: mail = { ... } in [notify], with `events`"),
     ("lvs_sync_daemon", NOT_YET),
     ("tun_type", "here: tun = { type = \"gue\", port = 6080 }"),
     ("tun_port", "here: tun = { type = \"gue\", port = 6080 }"),
@@ -549,6 +615,7 @@ pub(super) fn unknown_key(scopes: &[Scope], key: &str) -> String {
         .filter(|home| !scopes.contains(home) && home.keys().contains(&key))
         // What is tracked is far from everything else that has such words.
         .filter(|home| !home.is_tracked() || scope == Scope::VrrpInstance)
+        .filter(|home| !home.is_of_news() || scope == Scope::Notify)
         .map(Scope::name)
         .collect();
     match homes.is_empty() {

@@ -10,7 +10,7 @@
 //! | `problem` | problems as values |
 //! | `reader`, `hints` | typed access to values, what an unknown word most likely means |
 //! | `address`, `duration` | the small grammars inside strings |
-//! | `checks`, `vrrp`, `virtual_server`, `service`, `pool`, `policy`, `command`, `forwarding`, `settings` | the tables and their rules |
+//! | `checks`, `vrrp`, `virtual_server`, `service`, `pool`, `policy`, `command`, `forwarding`, `notify`, `settings` | the tables and their rules |
 
 mod address;
 mod checks;
@@ -18,6 +18,7 @@ mod command;
 mod duration;
 mod forwarding;
 mod hints;
+mod notify;
 mod policy;
 mod pool;
 mod probes;
@@ -26,7 +27,6 @@ mod reader;
 mod service;
 mod settings;
 mod sources;
-mod track;
 mod tree;
 mod virtual_server;
 mod vrrp;
@@ -109,14 +109,30 @@ fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
     let mut assembly = Assembly::default();
     let mut routers = Routers::default();
     let mut seen = SettingsSeen::default();
-    let mut walks: Vec<(usize, [Option<&Item<'_>>; 10])> = Vec::with_capacity(files.len());
+    let mut walks: Vec<(usize, [Option<&Item<'_>>; 11])> = Vec::with_capacity(files.len());
     for (number, file) in files.iter().enumerate() {
         reader.file = number;
         if let Some(table) = &file.table {
             walks.push((number, reader.fields(table, Scope::Top)));
         }
     }
-    for (number, [named, control, host, _, ipvs, reconcile, reload, instances, _, _]) in &walks {
+    for (
+        number,
+        [
+            named,
+            control,
+            host,
+            _,
+            ipvs,
+            notify,
+            reconcile,
+            reload,
+            instances,
+            _,
+            _,
+        ],
+    ) in &walks
+    {
         reader.file = *number;
         if let Some(item) = named {
             checks.read(&mut reader, item);
@@ -132,6 +148,9 @@ fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
         }
         if let Some(item) = reconcile {
             settings::read_reconcile(&mut reader, &mut seen, item, &mut config);
+        }
+        if let Some(item) = notify {
+            notify::read(&mut reader, &mut seen, item, &mut config);
         }
         if let Some(item) = reload {
             settings::read_reload(&mut reader, &mut seen, item, &mut config);
@@ -160,7 +179,7 @@ fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
             routers.read_groups(&mut reader, item);
         }
     }
-    (config.vrrp_instances, config.vrrp_sync_groups) = routers.finish(&mut reader, &assembly.virtual_servers);
+    routers.finish(&mut reader, &assembly.virtual_servers, &mut config);
     assembly.warn_of_chains(&mut reader);
     checks.warn_unused(&mut reader);
     warn_if_nothing_is_served(&mut reader, &walks);
@@ -448,8 +467,8 @@ fn tidy(path: &str) -> PathBuf {
 }
 
 /// A file that lost its content must not look like the wish to serve nothing.
-fn warn_if_nothing_is_served(reader: &mut Reader, walks: &[(usize, [Option<&Item<'_>>; 10])]) {
-    let moves_addresses = |fields: &[Option<&Item<'_>>; 10]| matches!(fields, [.., Some(_), _, _]);
+fn warn_if_nothing_is_served(reader: &mut Reader, walks: &[(usize, [Option<&Item<'_>>; 11])]) {
+    let moves_addresses = |fields: &[Option<&Item<'_>>; 11]| matches!(fields, [.., Some(_), _, _]);
     if walks
         .iter()
         .any(|(_, fields)| matches!(fields, [.., Some(_)]) || moves_addresses(fields))

@@ -74,7 +74,8 @@ const SYSCTLS: &[(&str, Kind)] = &[
 pub(super) struct SettingsSeen(Vec<(String, Place)>);
 
 impl SettingsSeen {
-    fn first(&mut self, reader: &mut Reader, at: usize, name: &str) -> bool {
+    /// Whether it is made for the first time.
+    pub(super) fn first(&mut self, reader: &mut Reader, at: usize, name: &str) -> bool {
         let place = reader.place(at);
         match self.0.iter().find(|(seen, _)| seen == name) {
             Some((_, first)) => {

@@ -5,6 +5,7 @@
 
 mod calls;
 mod keeping;
+mod news;
 mod plan;
 mod reload;
 mod stopping;
@@ -40,6 +41,7 @@ use crate::control::{Listener, Patience, SOCKET_NAME};
 use crate::director::{self, Director, Now, Settings, Wishlist};
 use crate::model::control::{EventKind, EventRecord, Level};
 use crate::model::{Action, Config, Event, HoldId, Instant, Owned, StepOutcome, Transition, UnixTime, VirtualAddress};
+use crate::notify::Notifier;
 use crate::{checkers, ipvs, net, process};
 
 use plan::Rehearse;
@@ -168,6 +170,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         flush_on_stop: false,
         stuck: false,
         routers: vrrp::Routers::beside(&record),
+        notifier: Notifier::new(&host::name()),
         record,
     };
     runtime.block_on(shell.run(loaded, receiver, taken))
@@ -223,6 +226,8 @@ struct Shell {
     stuck: bool,
     /// The virtual routers.
     routers: vrrp::Routers,
+    /// Whoever is told of what happens.
+    notifier: Notifier,
 }
 
 impl Shell {
@@ -370,8 +375,7 @@ impl Shell {
 
     /// Puts down what the director does not report.
     fn note(&self, kind: EventKind, level: Level, text: String) {
-        self.journal
-            .push(EventRecord::new(control::unix_time(), kind, level, text));
+        self.put_down(EventRecord::new(control::unix_time(), kind, level, text));
     }
 
     /// What an earlier ipvsd wrote is ours.
@@ -394,6 +398,7 @@ impl Shell {
         self.configured = self.now();
         self.flush_on_stop = config.ipvs.flush_on_stop;
         self.reloads.config = Arc::clone(&config);
+        self.configure_notifier(&config);
         self.configure_routers(&config);
         self.take_over(&config);
         self.tell_quorums();
@@ -543,7 +548,7 @@ impl Shell {
                 if let Transition::QuorumChanged { .. } = &transition {
                     self.tell_quorums();
                 }
-                self.journal.push(director::event_of(&transition, control::unix_time()));
+                self.announce(&transition);
             }
             Action::AnnounceReady => {
                 info!("ready: the kernel's table is as the configuration wants it");

@@ -97,6 +97,10 @@ pub enum Subject {
     Pool(String),
     /// One member of it.
     Server(ServerId),
+    /// A virtual router, by its name.
+    VirtualRouter(String),
+    /// Virtual routers that move together, by their group's name.
+    SyncGroup(String),
 }
 
 impl fmt::Display for Subject {
@@ -104,6 +108,8 @@ impl fmt::Display for Subject {
         match self {
             Self::Pool(name) => f.write_str(name),
             Self::Server(id) => write!(f, "{} of {}", id.server, id.virtual_server),
+            Self::VirtualRouter(name) => write!(f, "virtual router {name}"),
+            Self::SyncGroup(name) => write!(f, "sync group {name}"),
         }
     }
 }

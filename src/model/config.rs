@@ -2,13 +2,14 @@
 //!
 //! The `config` room makes these values; everybody else only reads them.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    CheckSpec, DestinationKey, DestinationSpec, Forwarding, Notify, PoolPolicy, ServiceKey, ServiceSpec, Timeouts,
-    VrrpSpec, VrrpSyncGroup,
+    CheckSpec, DestinationKey, DestinationSpec, Forwarding, Notify, NotifySettings, PoolPolicy, ServiceKey,
+    ServiceSpec, Timeouts, VrrpNotify, VrrpSpec, VrrpSyncGroup,
 };
 
 /// The whole configuration.
@@ -30,6 +31,10 @@ pub struct Config {
     pub vrrp_instances: Vec<Arc<VrrpSpec>>,
     /// Which of them move together.
     pub vrrp_sync_groups: Vec<VrrpSyncGroup>,
+    /// The commands of the virtual routers that have any, by their names.
+    pub vrrp_notify: BTreeMap<String, VrrpNotify>,
+    /// Who is told of what happens.
+    pub notify: NotifySettings,
 }
 
 impl Config {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AddressScope, Family, Instant};
+use super::{AddressScope, Family, Instant, VrrpNotify};
 
 /// The version of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -218,6 +218,8 @@ pub struct VrrpSyncGroup {
     pub name: String,
     /// The names of its instances, two or more; each is in one group at most.
     pub instances: Vec<String>,
+    /// The commands of the group as a whole.
+    pub notify: VrrpNotify,
 }
 
 /// What an instance is.

@@ -12,6 +12,7 @@ mod ipvsadm;
 mod lab;
 mod listing;
 mod mariadb;
+mod notify;
 mod path;
 mod policy;
 mod probes;

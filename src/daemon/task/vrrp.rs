@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
@@ -13,8 +14,10 @@ use tracing::{error, info, warn};
 use super::{Message, Shell};
 use crate::daemon::kept;
 use crate::daemon::record::Record;
-use crate::model::control::{EventKind, Level, Refused, Trouble, VrrpStatus};
-use crate::model::{Config, Instant, UnixTime, VrrpChange, VrrpReason, VrrpScript, VrrpSpec, VrrpState, VrrpTracked};
+use crate::model::control::{EventKind, EventRecord, Level, Refused, Trouble, VrrpStatus};
+use crate::model::{
+    Config, Instant, UnixTime, VrrpChange, VrrpNotify, VrrpReason, VrrpScript, VrrpSpec, VrrpState, VrrpTracked,
+};
 use crate::process;
 use crate::vrrp::task::{self, Handle, News, Spoken};
 use crate::vrrp::tracking::Verdict;
@@ -36,6 +39,8 @@ pub(super) struct Routers {
     since: BTreeMap<String, UnixTime>,
     /// The scripts that are run for them.
     scripts: BTreeMap<Arc<VrrpScript>, AbortHandle>,
+    /// The commands of each, also of those that still end.
+    pub(super) notify: BTreeMap<String, VrrpNotify>,
 }
 
 impl Routers {
@@ -46,6 +51,7 @@ impl Routers {
             spoken: record.beside(FILE),
             since: BTreeMap::new(),
             scripts: BTreeMap::new(),
+            notify: BTreeMap::new(),
         }
     }
 
@@ -159,6 +165,11 @@ impl Shell {
             .since
             .retain(|name, _| specs.iter().any(|spec| spec.name == *name));
         if let Some(thread) = self.routers.thread.clone() {
+            self.routers.notify.retain(|name, _| {
+                // One that stays and has no commands any more is not to keep its old ones.
+                config.vrrp_notify.contains_key(name) || specs.iter().all(|spec| spec.name != *name)
+            });
+            self.routers.notify.extend(config.vrrp_notify.clone());
             self.routers.run_scripts(&specs, &thread);
             thread.configure(specs, groups, spoken);
         }
@@ -185,6 +196,10 @@ impl Shell {
                 warn!("{text}");
                 self.note(EventKind::Vrrp, Level::Warning, text);
             }
+            News::GroupChanged { name, from, to } => {
+                info!("sync group {name} is {to}, was {from}");
+                self.announce_group(&name, to);
+            }
             News::Changed { name, change, priority } => {
                 let VrrpChange { from, to, reason } = change;
                 let text = format!("virtual router {name} is {to}, was {from}, with priority {priority}: {reason}");
@@ -194,9 +209,15 @@ impl Shell {
                     true => warn!("{text}"),
                     false => info!("{text}"),
                 }
-                let now = self.both_nows().time;
-                self.routers.since.insert(name, now);
-                self.note(EventKind::Vrrp, level, text);
+                let record = EventRecord {
+                    from: Some(from.to_string()),
+                    to: Some(to.to_string()),
+                    cause: Some(reason.to_string()),
+                    ..EventRecord::new(self.both_nows().time, EventKind::Vrrp, level, text)
+                };
+                self.announce_router(&name, to, priority, &reason.to_string());
+                self.routers.since.insert(name, record.time);
+                self.put_down(record);
             }
         }
     }
@@ -258,9 +279,24 @@ impl Shell {
         }
     }
 
+    fn hear_while_stopping(&mut self, message: Message) {
+        match message {
+            Message::Vrrp(news) => self.hear_routers(news),
+            Message::Event(_)
+            | Message::StateWritten(_)
+            | Message::ProgramExamined(_)
+            | Message::Reloaded(_)
+            | Message::Rehearse(_)
+            | Message::FilesStirred
+            | Message::FilesChanged => {}
+        }
+    }
+
     /// Hands all virtual routers over, or leaves them as they are for a quick restart.
-    pub(super) async fn stop_routers(&mut self) {
-        let Some(thread) = &self.routers.thread else { return };
+    pub(super) async fn stop_routers(&mut self, receiver: &mut UnboundedReceiver<Message>) {
+        let Some(thread) = self.routers.thread.clone() else {
+            return;
+        };
         if self.options.keep {
             info!(
                 "the addresses of virtual routers stay as they are; another director takes over if this one stays away"
@@ -268,7 +304,18 @@ impl Shell {
             return self.keep_spoken();
         }
         info!("virtual routers are handed over");
-        if timeout(LIMIT, thread.stop()).await.is_err() {
+        let mut stopped = std::pin::pin!(timeout(LIMIT, thread.stop()));
+        // They have something to tell meanwhile, and commands to run.
+        let ended = loop {
+            tokio::select! {
+                ended = &mut stopped => break ended,
+                Some(message) = receiver.recv() => self.hear_while_stopping(message),
+            }
+        };
+        while let Ok(message) = receiver.try_recv() {
+            self.hear_while_stopping(message);
+        }
+        if ended.is_err() {
             warn!(
                 "nobody has taken over the virtual routers in {} s; their addresses stay",
                 LIMIT.as_secs()

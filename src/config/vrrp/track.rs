@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::checks::optional;
-use super::command::{DEFAULT_USER, read_argv, read_user};
-use super::hints::Scope;
-use super::problem::Place;
-use super::reader::{Item, Reader, shorten};
-use super::tree::Value;
+use super::super::checks::optional;
+use super::super::command::{DEFAULT_USER, read_argv, read_user};
+use super::super::hints::Scope;
+use super::super::problem::Place;
+use super::super::reader::{Item, Reader, shorten};
+use super::super::tree::Value;
 use crate::model::{VrrpScript, VrrpSpec, VrrpTrack, VrrpTracked};
 
 /// The largest weight to either side: from the lowest priority to the highest, and back.
