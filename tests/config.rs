@@ -209,6 +209,8 @@ fn show_vrrp(out: &mut String, instance: &VrrpSpec) {
     for track in &instance.tracks {
         match &track.what {
             VrrpTracked::Script(script) => writeln!(out, "  tracks {script:?} weight {}", track.weight).unwrap(),
+            VrrpTracked::Process(process) => writeln!(out, "  tracks {process:?} weight {}", track.weight).unwrap(),
+            VrrpTracked::File(file) => writeln!(out, "  tracks {file:?} weight {}", track.weight).unwrap(),
             what => writeln!(out, "  tracks {what} weight {}", track.weight).unwrap(),
         }
     }

@@ -87,10 +87,16 @@ pub(super) enum Scope {
     TrackQuorum,
     /// One of `track_script`.
     TrackScript,
+    /// One of `track_process`.
+    TrackProcess,
+    /// One of `track_file`.
+    TrackFile,
+    /// `track_program` as a table.
+    TrackProgram,
 }
 
 impl Scope {
-    const ALL: [Self; 40] = [
+    const ALL: [Self; 43] = [
         Self::Top,
         Self::Ipvs,
         Self::Timeouts,
@@ -131,6 +137,9 @@ impl Scope {
         Self::TrackInterface,
         Self::TrackQuorum,
         Self::TrackScript,
+        Self::TrackProcess,
+        Self::TrackFile,
+        Self::TrackProgram,
     ];
 
     /// The keys it has.
@@ -323,6 +332,9 @@ impl Scope {
                 "track_interface",
                 "track_quorum",
                 "track_script",
+                "track_process",
+                "track_file",
+                "track_program",
                 "notify_master",
                 "notify_backup",
                 "notify_fault",
@@ -332,6 +344,9 @@ impl Scope {
             Self::TrackInterface => &["interface", "weight"],
             Self::TrackQuorum => &["virtual_server", "weight"],
             Self::TrackScript => &["argv", "user", "interval", "timeout", "rise", "fall", "weight"],
+            Self::TrackProcess => &["name", "count", "interval", "delay", "weight"],
+            Self::TrackFile => &["path", "interval", "weight"],
+            Self::TrackProgram => &["weight"],
             Self::VrrpAddress => &["address", "device", "scope", "label", "excluded"],
             Self::VrrpSyncGroup => &[
                 "name",
@@ -354,7 +369,15 @@ impl Scope {
 
     /// Whether it is a part of what a virtual router tracks.
     const fn is_tracked(self) -> bool {
-        matches!(self, Self::TrackInterface | Self::TrackQuorum | Self::TrackScript)
+        matches!(
+            self,
+            Self::TrackInterface
+                | Self::TrackQuorum
+                | Self::TrackScript
+                | Self::TrackProcess
+                | Self::TrackFile
+                | Self::TrackProgram
+        )
     }
 
     /// Whether it is about where news goes, which has many words in common with checks.
@@ -422,6 +445,9 @@ impl Scope {
             Self::TrackInterface => "track_interface",
             Self::TrackQuorum => "track_quorum",
             Self::TrackScript => "track_script",
+            Self::TrackProcess => "track_process",
+            Self::TrackFile => "track_file",
+            Self::TrackProgram => "track_program",
         }
     }
 }
@@ -495,7 +521,10 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
         "misc_dynamic",
         "here it is `dynamic_weight = true`, in a check of type \"script\"",
     ),
-    ("track_file", "here it is `path`, in a check of type \"file\""),
+    (
+        "vrrp_track_file",
+        "here: track_file = [{ path = \"/run/lb/weight\", weight = 1 }], in a vrrp_instance",
+    ),
     ("bindto", "here it is `source_address`, in a check"),
     ("bind_if", "here it is `device`, in a check"),
     ("persistence_granularity", "here it is `persistence_netmask`"),
@@ -568,14 +597,18 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
     ("accept", "ipvsd always takes what is sent to its virtual addresses"),
     ("no_accept", NOT_YET),
     ("use_vmac", NOT_YET),
-    ("track_process", NOT_YET),
     ("virtual_routes", NOT_YET),
     ("virtual_rules", NOT_YET),
     (
         "vrrp_script",
         "here: track_script = [{ argv = [\"/path\", \"argument\"], weight = -20 }], in a vrrp_instance",
     ),
-    ("vrrp_track_process", NOT_YET),
+    (
+        "vrrp_track_process",
+        "here: track_process = [{ name = \"nginx\", weight = -20 }], in a vrrp_instance",
+    ),
+    ("terminate_delay", "here it is `delay`"),
+    ("fork_delay", "here it is `delay`"),
     ("notify_fifo", "here it is `fifo`, in [notify]"),
     ("vrrp_notify_fifo", "here it is `fifo`, in [notify]"),
     ("lvs_notify_fifo", "here it is `fifo`, in [notify]"),

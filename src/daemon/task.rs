@@ -9,6 +9,7 @@ mod news;
 mod plan;
 mod reload;
 mod stopping;
+mod tracks;
 mod upgrade;
 mod vrrp;
 
@@ -346,12 +347,19 @@ impl Shell {
     fn take(&mut self, message: Message) {
         match message {
             Message::Event(event) => {
+                let about_table = matches!(
+                    event,
+                    Event::StepsApplied(_) | Event::TableRead(_) | Event::TableUnchanged | Event::TableReadFailed(_)
+                );
                 match &event {
                     Event::HoldEnded { hold, .. } => drop(self.holds.remove(hold)),
                     Event::StepsApplied(_) => self.batches -= 1,
                     _ => {}
                 }
                 self.tell(event);
+                if about_table {
+                    self.tell_of_program();
+                }
             }
             Message::Vrrp(news) => self.hear_routers(news),
             Message::ProgramExamined(examined) => self.program_examined(examined),
@@ -447,6 +455,7 @@ impl Shell {
             Some(_) => {}
         }
         self.stuck = stuck.is_some();
+        self.tell_of_program();
     }
 
     fn tell(&mut self, event: Event) {

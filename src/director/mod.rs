@@ -281,6 +281,12 @@ impl Director {
         &self.troubles.excused
     }
 
+    /// Whether the kernel's table could be read the last time, and takes what is written: not while something that it
+    /// refused for good waits to be tried again.
+    pub fn can_program(&self) -> bool {
+        self.unreadable.is_none() && self.refused.is_empty()
+    }
+
     /// What ipvsd owns.
     pub fn owned(&self) -> &Owned {
         &self.owned

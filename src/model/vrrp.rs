@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -154,6 +155,21 @@ pub enum VrrpTracked {
     Quorum(String),
     /// A program of the user's that ends with 0.
     Script(Arc<VrrpScript>),
+    /// A program that runs.
+    Process(Arc<VrrpProcess>),
+    /// A file with a number in it.
+    File(Arc<VrrpFile>),
+    /// This director's own work: the kernel's table can be read and takes what is written.
+    Program,
+}
+
+/// What was found of something that is tracked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VrrpFinding {
+    /// Whether it works.
+    Works(bool),
+    /// The number in a file.
+    Value(i64),
 }
 
 impl fmt::Display for VrrpTracked {
@@ -162,6 +178,9 @@ impl fmt::Display for VrrpTracked {
             Self::Interface(name) => write!(f, "interface {name}"),
             Self::Quorum(name) => write!(f, "the quorum of {name}"),
             Self::Script(script) => f.write_str(script.argv.first().map_or("a script", String::as_str)),
+            Self::Process(process) => write!(f, "process {}", process.name),
+            Self::File(file) => write!(f, "file {}", file.path.display()),
+            Self::Program => f.write_str("programming the kernel"),
         }
     }
 }
@@ -181,6 +200,28 @@ pub struct VrrpScript {
     pub rise: u32,
     /// So many failures in a row make it fail.
     pub fall: u32,
+}
+
+/// A program that has to run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VrrpProcess {
+    /// Its name as the kernel has it (`/proc/PID/comm`), at most 15 bytes.
+    pub name: String,
+    /// How many of it have to run at least.
+    pub count: u32,
+    /// How often it is looked, 100 ms to 1 h.
+    pub interval: Duration,
+    /// A change counts once it has lasted for so long.
+    pub delay: Duration,
+}
+
+/// A file whose number, times the weight, is added to the priority.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VrrpFile {
+    /// Its absolute path. One that is not there counts as 0.
+    pub path: PathBuf,
+    /// How often it is looked, 100 ms to 1 h.
+    pub interval: Duration,
 }
 
 impl VrrpSpec {

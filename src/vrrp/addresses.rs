@@ -191,7 +191,12 @@ impl Keeper {
                     .iter()
                     .filter_map(|track| match &track.what {
                         VrrpTracked::Interface(name) if !working.contains(name) => Some(name.clone()),
-                        VrrpTracked::Interface(_) | VrrpTracked::Quorum(_) | VrrpTracked::Script(_) => None,
+                        VrrpTracked::Interface(_)
+                        | VrrpTracked::Quorum(_)
+                        | VrrpTracked::Script(_)
+                        | VrrpTracked::Process(_)
+                        | VrrpTracked::File(_)
+                        | VrrpTracked::Program => None,
                     })
                     .collect(),
             };

@@ -33,7 +33,8 @@ use super::routers::Wanted;
 use super::socket::{Listener, Speaker};
 use super::{Instance, Routers};
 use crate::model::{
-    Family, Instant, VrrpAction, VrrpChange, VrrpEvent, VrrpSpec, VrrpState, VrrpSyncGroup, VrrpTracked, VrrpTracking,
+    Family, Instant, VrrpAction, VrrpChange, VrrpEvent, VrrpFinding, VrrpSpec, VrrpState, VrrpSyncGroup, VrrpTracked,
+    VrrpTracking,
 };
 
 /// A socket that could not be opened is tried again this often.
@@ -101,7 +102,7 @@ enum Command {
     Configure(Vec<Arc<VrrpSpec>>, Vec<VrrpSyncGroup>, Spoken),
     Facts(String, Facts),
     StepDown(String),
-    Tracked(VrrpTracked, bool),
+    Tracked(VrrpTracked, VrrpFinding),
     Spoken(Sender<Spoken>),
     Stop(oneshot::Sender<()>),
 }
@@ -167,9 +168,9 @@ impl Handle {
         self.send(Command::StepDown(name.to_owned()));
     }
 
-    /// Something that instances track works, or does not.
-    pub fn tracked(&self, what: VrrpTracked, works: bool) {
-        self.send(Command::Tracked(what, works));
+    /// What was found of something that instances track.
+    pub fn tracked(&self, what: VrrpTracked, finding: VrrpFinding) {
+        self.send(Command::Tracked(what, finding));
     }
 
     /// When each master has spoken last, for the process that takes this one's place; empty where the thread does not
@@ -229,7 +230,7 @@ struct Task {
     addresses: UnboundedSender<Order>,
     complaints: Complaints,
     /// What has been told of what is tracked.
-    tracked: BTreeMap<VrrpTracked, bool>,
+    tracked: BTreeMap<VrrpTracked, VrrpFinding>,
     spoken: Spoken,
     retry: Option<Instant>,
     stopping: Option<oneshot::Sender<()>>,
@@ -295,8 +296,8 @@ impl Task {
                     self.happen(&name, VrrpEvent::StepDown);
                 }
             }
-            Command::Tracked(what, works) => {
-                self.tracked.insert(what, works);
+            Command::Tracked(what, finding) => {
+                self.tracked.insert(what, finding);
                 self.track_all();
             }
             Command::Spoken(answer) => {

@@ -30,3 +30,4 @@ mod truth;
 mod upgrade;
 mod vagrant;
 mod vrrp;
+mod vrrp_tracking;

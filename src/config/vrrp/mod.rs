@@ -103,6 +103,9 @@ impl<'t> Routers<'t> {
             track_interface,
             track_quorum,
             track_script,
+            track_process,
+            track_file,
+            track_program,
             notify_master,
             notify_backup,
             notify_fault,
@@ -230,6 +233,15 @@ impl<'t> Routers<'t> {
         }
         if let Some(item) = track_script {
             track::read_scripts(reader, item, &mut spec);
+        }
+        if let Some(item) = track_process {
+            track::read_processes(reader, item, &mut spec);
+        }
+        if let Some(item) = track_file {
+            track::read_files(reader, item, &mut spec);
+        }
+        if let Some(item) = track_program {
+            track::read_program(reader, item, &mut spec);
         }
         if version == VrrpVersion::V2 && family == Some(Family::Inet6) {
             let hint = "take `version = 2` out: IPv6 needs version 3";

@@ -1,26 +1,23 @@
 //! The virtual routers: their thread is started with the first of them, told of every configuration, and asked what they
 //! are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
+use super::tracks::Watched;
 use super::{Message, Shell};
 use crate::daemon::kept;
 use crate::daemon::record::Record;
 use crate::model::control::{EventKind, EventRecord, Level, Refused, Trouble, VrrpStatus};
 use crate::model::{
-    Config, Instant, UnixTime, VrrpChange, VrrpNotify, VrrpReason, VrrpScript, VrrpSpec, VrrpState, VrrpTracked,
+    Config, Instant, UnixTime, VrrpChange, VrrpFinding, VrrpNotify, VrrpReason, VrrpState, VrrpTracked,
 };
-use crate::process;
 use crate::vrrp::task::{self, Handle, News, Spoken};
-use crate::vrrp::tracking::Verdict;
 
 /// Where it is kept when each master has spoken last, beside the record.
 const FILE: &str = "vrrp.json";
@@ -31,14 +28,16 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// What the loop knows of virtual routers.
 pub(super) struct Routers {
-    thread: Option<Handle>,
+    pub(super) thread: Option<Handle>,
     spoken: PathBuf,
     /// How often the thread had looked around, and since when that has not changed.
     turns: Option<(u64, Instant)>,
     /// Since when each is what it is.
     since: BTreeMap<String, UnixTime>,
-    /// The scripts that are run for them.
-    scripts: BTreeMap<Arc<VrrpScript>, AbortHandle>,
+    /// What is looked at for them.
+    pub(super) watched: Watched,
+    /// Whether the kernel can be programmed, as they were told, and since when it can again.
+    pub(super) programs: (bool, Option<Instant>),
     /// The commands of each, also of those that still end.
     pub(super) notify: BTreeMap<String, VrrpNotify>,
 }
@@ -50,7 +49,8 @@ impl Routers {
             turns: None,
             spoken: record.beside(FILE),
             since: BTreeMap::new(),
-            scripts: BTreeMap::new(),
+            watched: Watched::default(),
+            programs: (true, None),
             notify: BTreeMap::new(),
         }
     }
@@ -79,62 +79,6 @@ impl Routers {
             warn!("{} is passed over: {problem:#}", self.spoken.display());
             Spoken::new()
         })
-    }
-}
-
-/// Runs a script again and again, and tells whether it passes as often as that changes.
-async fn watch(script: Arc<VrrpScript>, tell: impl Fn(bool)) {
-    let mut verdict = Verdict::default();
-    let mut said = None;
-    let mut ticks = tokio::time::interval(script.interval);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let none: [(&str, &str); 0] = [];
-        let passed = match timeout(script.timeout, process::run(&script.argv, &script.user, none)).await {
-            Ok(Ok(ended)) => ended.status.success(),
-            Err(_elapsed) => false,
-            // That is this host's trouble and no verdict.
-            Ok(Err(problem)) => {
-                let problem = problem.to_string();
-                if said.as_ref() != Some(&problem) {
-                    warn!("a virtual router's script cannot be run, and counts as before: {problem}");
-                    said = Some(problem);
-                }
-                continue;
-            }
-        };
-        said = None;
-        if let Some(works) = verdict.take(passed, script.rise, script.fall) {
-            tell(works);
-        }
-    }
-}
-
-impl Routers {
-    /// Runs the scripts that are tracked, and no others any more.
-    fn run_scripts(&mut self, specs: &[Arc<VrrpSpec>], thread: &Handle) {
-        let tracks = specs.iter().flat_map(|spec| &spec.tracks);
-        let wanted: BTreeSet<_> = tracks
-            .filter_map(|track| match &track.what {
-                VrrpTracked::Script(script) => Some(Arc::clone(script)),
-                VrrpTracked::Interface(_) | VrrpTracked::Quorum(_) => None,
-            })
-            .collect();
-        self.scripts.retain(|script, running| {
-            let stays = wanted.contains(script);
-            if !stays {
-                running.abort();
-            }
-            stays
-        });
-        for script in wanted {
-            let thread = thread.clone();
-            self.scripts.entry(Arc::clone(&script)).or_insert_with(|| {
-                let what = VrrpTracked::Script(Arc::clone(&script));
-                tokio::spawn(watch(script, move |works| thread.tracked(what.clone(), works))).abort_handle()
-            });
-        }
     }
 }
 
@@ -170,21 +114,11 @@ impl Shell {
                 config.vrrp_notify.contains_key(name) || specs.iter().all(|spec| spec.name != *name)
             });
             self.routers.notify.extend(config.vrrp_notify.clone());
-            self.routers.run_scripts(&specs, &thread);
+            self.routers.watched.watch(&specs, &thread);
             thread.configure(specs, groups, spoken);
-        }
-    }
-
-    /// Tells the virtual routers of the quorums that they track.
-    pub(super) fn tell_quorums(&self) {
-        let Some(thread) = &self.routers.thread else { return };
-        let tracks = self.reloads.config.vrrp_instances.iter().flat_map(|spec| &spec.tracks);
-        for track in tracks {
-            if let VrrpTracked::Quorum(name) = &track.what
-                && let Some(pool) = self.director.pools().find_pool(name)
-                && let Some(held) = self.director.pools().machine(pool).has_quorum()
-            {
-                thread.tracked(track.what.clone(), held);
+            if !self.routers.programs.0 {
+                // Who tracks it only now was not told.
+                thread.tracked(VrrpTracked::Program, VrrpFinding::Works(false));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{News, Task};
-use crate::model::{VrrpEvent, VrrpTracked};
+use crate::model::{VrrpEvent, VrrpFinding, VrrpTrack, VrrpTracked};
 use crate::vrrp::tracking;
 
 impl Task {
@@ -20,20 +20,24 @@ impl Task {
             return;
         };
         let Some(voice) = self.voices.get_mut(name) else { return };
-        let works = |what: &VrrpTracked| match what {
-            VrrpTracked::Interface(interface) => !voice.facts.lost.contains(interface),
-            VrrpTracked::Quorum(_) | VrrpTracked::Script(_) => self.tracked.get(what).copied().unwrap_or(true),
+        let finding = |what: &VrrpTracked| match what {
+            VrrpTracked::Interface(interface) => VrrpFinding::Works(!voice.facts.lost.contains(interface)),
+            VrrpTracked::File(_) => self.tracked.get(what).copied().unwrap_or(VrrpFinding::Value(0)),
+            VrrpTracked::Quorum(_) | VrrpTracked::Script(_) | VrrpTracked::Process(_) | VrrpTracked::Program => {
+                self.tracked.get(what).copied().unwrap_or(VrrpFinding::Works(true))
+            }
         };
+        let fails = |track: &&VrrpTrack| tracking::is_failing(finding(&track.what), track.weight);
         let failing: Vec<_> = spec
             .tracks
             .iter()
-            .filter(|track| !works(&track.what))
+            .filter(fails)
             .map(|track| track.what.to_string())
             .collect();
         let sum = tracking::sum(
             spec.tracks
                 .iter()
-                .map(|track| tracking::part(works(&track.what), track.weight)),
+                .map(|track| tracking::part(finding(&track.what), track.weight)),
         );
         if failing != voice.failing {
             let text = match failing.is_empty() {
