@@ -248,6 +248,9 @@ fn show_config(out: &mut String, config: &Config) {
         if let Some(device) = &server.device {
             writeln!(out, "  device {device}").unwrap();
         }
+        if let Some(router) = &server.program_with {
+            writeln!(out, "  programmed where {router} is master").unwrap();
+        }
         if let Some(sorry) = &server.sorry_server {
             let inhibit = if sorry.inhibit { " inhibit" } else { "" };
             writeln!(

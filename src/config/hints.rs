@@ -273,6 +273,7 @@ impl Scope {
                 "check",
                 "device",
                 "vrrp_instance",
+                "program_when",
                 "real_server",
             ],
             Self::PoolKeys => &[

@@ -181,6 +181,7 @@ fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
     }
     routers.finish(&mut reader, &assembly.virtual_servers, &mut config);
     assembly.warn_of_chains(&mut reader);
+    assembly.warn_of_loops(&mut reader, &sources.own_addresses, &config.vrrp_instances);
     checks.warn_unused(&mut reader);
     warn_if_nothing_is_served(&mut reader, &walks);
     config.virtual_servers = assembly.virtual_servers;

@@ -18,6 +18,7 @@
 //! | `limit` | how much one reload may take away |
 //! | `foreign` | destinations in our services that are somebody else's |
 //! | `drift` | what somebody else changes, and how patiently it is put right |
+//! | `roles` | pools that are programmed only where their virtual router is master |
 //! | `suspended` | pools whose checks wait until this host holds an address of theirs |
 //! | `chance` | numbers at random, from a seed |
 //! | `checks` | the checks that run, each once however many pools go by it |
@@ -56,6 +57,7 @@ mod pools;
 mod reading;
 mod rehearsal;
 mod review;
+mod roles;
 mod schedule;
 mod select;
 mod snapshot;
@@ -80,6 +82,7 @@ use drains::Drains;
 use drift::Drifts;
 use pause::Pause;
 use pools::Pools;
+use roles::Programmed;
 use schedule::Schedule;
 use snapshot::Recalled;
 use trouble::Troubles;
@@ -192,6 +195,8 @@ pub struct Director {
     /// Raised by all that is worth writing down soon.
     revision: u64,
     pause: Option<Pause>,
+    /// Whether each virtual router serves on this host, as far as that is known.
+    roles: BTreeMap<String, bool>,
 }
 
 impl Director {
@@ -227,6 +232,7 @@ impl Director {
             to_be_doubted: false,
             revision: 0,
             pause: None,
+            roles: BTreeMap::new(),
         }
     }
 
@@ -269,6 +275,7 @@ impl Director {
             Event::Operator(order) => self.obey(order, now, &mut actions),
             Event::HoldEnded { hold, end } => self.hold_ended(hold, end, now, &mut actions),
             Event::LinkChanged { device, works } => self.link_changed(device, works, now, &mut actions),
+            Event::RoleChanged { router, serves } => self.role_changed(router, serves, &mut actions),
             Event::ProcessesFound(found) => self.processes_found(&found, now, &mut actions),
             Event::TimeReached => self.time_reached(now, &mut actions),
         }
@@ -326,6 +333,7 @@ impl Director {
         self.drains.drop_services(&self.config, &config, now);
         self.recall(&config, now, actions);
         self.config = config;
+        self.forget_roles();
         self.details = Arc::new(self.services_to_read_in_full());
         self.returns.clear();
         self.rebuild.clear();
@@ -432,6 +440,14 @@ impl Director {
         }
         for pool in &pools {
             let server = &self.config.virtual_servers[*pool];
+            match self.programmed(server) {
+                Programmed::Here => {}
+                Programmed::Elsewhere => continue,
+                Programmed::AsFound => {
+                    wanted.services.extend(roles::as_found(server, believed));
+                    continue;
+                }
+            }
             for (key, mut service) in desired_services(&self.config, &self.pools, *pool, believed) {
                 keep_foreign(&key, &mut service, believed, &self.ours);
                 self.drains.add(server, key, &mut service, believed, now);

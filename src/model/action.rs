@@ -234,6 +234,15 @@ pub enum Transition {
         /// The virtual server's name.
         virtual_server: String,
     },
+    /// The services of a pool with `program_when = "master"` come into the table, or leave it.
+    RoleChanged {
+        /// The virtual server's name.
+        virtual_server: String,
+        /// Its virtual router's.
+        router: String,
+        /// Whether that one serves on this host.
+        serves: bool,
+    },
     /// The checks of a pool are suspended because none of its addresses is on this host, or go on again.
     ChecksSuspended {
         /// The virtual server's name.

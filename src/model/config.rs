@@ -66,6 +66,8 @@ pub struct VirtualServer {
     pub policy: PoolPolicy,
     /// The virtual addresses that ipvsd itself puts on a device and keeps there.
     pub device: Option<String>,
+    /// The virtual router where that is master its services are programmed, and nowhere else; `None` for everywhere.
+    pub program_with: Option<String>,
     /// What holds for a real server that says nothing else.
     pub defaults: ServerDefaults,
 }

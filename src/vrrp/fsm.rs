@@ -168,6 +168,11 @@ impl Instance {
         self.holding
     }
 
+    /// Whether traffic is to be served here: as master, or still, until somebody else has said to be.
+    pub fn serves(&self) -> bool {
+        self.holding && self.ceding.is_none()
+    }
+
     /// When it has sent its last advert as master; `None` where it is not.
     pub fn spoke(&self) -> Option<Instant> {
         match &self.phase {

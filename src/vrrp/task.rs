@@ -61,6 +61,13 @@ pub enum News {
         /// What it is.
         to: VrrpState,
     },
+    /// An instance has begun to serve, or has ceased to; told once it is known.
+    Serving {
+        /// Its name.
+        name: String,
+        /// Whether it serves.
+        serves: bool,
+    },
     /// Something an operator should know.
     Warning(String),
 }
@@ -219,6 +226,8 @@ struct Voice {
     trouble: Option<String>,
     tracking: VrrpTracking,
     failing: Vec<String>,
+    /// Whether it serves, as it was told last.
+    serves: Option<bool>,
 }
 
 struct Task {
@@ -378,12 +387,29 @@ impl Task {
     fn happen(&mut self, name: &str, event: VrrpEvent) {
         let wanted = self.routers.handle(name, event, now());
         self.act(wanted);
+        self.tell_serving(name);
+    }
+
+    /// Tells whether an instance serves, where that is another answer than before. Before it has begun nobody knows.
+    fn tell_serving(&mut self, name: &str) {
+        let serves = self.routers.get(name).is_some_and(Instance::serves);
+        let Some(voice) = self.voices.get_mut(name) else { return };
+        if voice.started && voice.serves != Some(serves) {
+            voice.serves = Some(serves);
+            let name = name.to_owned();
+            (self.tell)(News::Serving { name, serves });
+        }
     }
 
     fn act(&mut self, wanted: Vec<Wanted>) {
         let mut ended = false;
         let mut stirred = false;
+        let mut touched: Option<Arc<str>> = None;
         for (name, action) in wanted {
+            if touched.as_ref() != Some(&name) {
+                self.tell_serving(&name);
+                touched = Some(Arc::clone(&name));
+            }
             match action {
                 VrrpAction::SendAdvert { priority } => self.send(&name, priority),
                 VrrpAction::AddAddresses => {

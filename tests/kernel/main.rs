@@ -30,4 +30,5 @@ mod truth;
 mod upgrade;
 mod vagrant;
 mod vrrp;
+mod vrrp_roles;
 mod vrrp_tracking;

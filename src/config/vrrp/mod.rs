@@ -334,14 +334,16 @@ impl<'t> Routers<'t> {
         };
         reader.file = follower.place.file;
         match &follower.instance {
-            Some(name) => self.refer(reader, follower.place.offset, name, &server.services),
+            Some(name) => self.refer(reader, follower.place.offset, name, server),
             None => self.keep_apart(reader, follower.place.offset, &server.services),
         }
     }
 
     /// A virtual server whose addresses are where an instance is master.
-    fn refer(&mut self, reader: &mut Reader, at: usize, name: &str, services: &[ServiceKey]) {
-        if services.iter().all(|service| service.address().is_none()) {
+    fn refer(&mut self, reader: &mut Reader, at: usize, name: &str, server: &VirtualServer) {
+        let services = &server.services;
+        // Those of a mark may still be programmed by its role.
+        if server.program_with.is_none() && services.iter().all(|service| service.address().is_none()) {
             if !services.is_empty() {
                 let text = "a fwmark service has no address that could follow a `vrrp_instance`";
                 let hint = "take it out; list the addresses in the instance's `virtual_address`";

@@ -15,7 +15,7 @@ use crate::daemon::kept;
 use crate::daemon::record::Record;
 use crate::model::control::{EventKind, EventRecord, Level, Refused, Trouble, VrrpStatus};
 use crate::model::{
-    Config, Instant, UnixTime, VrrpChange, VrrpFinding, VrrpNotify, VrrpReason, VrrpState, VrrpTracked,
+    Config, Event, Instant, UnixTime, VrrpChange, VrrpFinding, VrrpNotify, VrrpReason, VrrpState, VrrpTracked,
 };
 use crate::vrrp::task::{self, Handle, News, Spoken};
 
@@ -130,6 +130,7 @@ impl Shell {
                 warn!("{text}");
                 self.note(EventKind::Vrrp, Level::Warning, text);
             }
+            News::Serving { name, serves } => self.tell(Event::RoleChanged { router: name, serves }),
             News::GroupChanged { name, from, to } => {
                 info!("sync group {name} is {to}, was {from}");
                 self.announce_group(&name, to);
@@ -216,6 +217,10 @@ impl Shell {
     fn hear_while_stopping(&mut self, message: Message) {
         match message {
             Message::Vrrp(news) => self.hear_routers(news),
+            // Services may have to leave the table together with the addresses.
+            Message::Event(
+                Event::StepsApplied(_) | Event::TableRead(_) | Event::TableUnchanged | Event::TableReadFailed(_),
+            ) => self.take(message),
             Message::Event(_)
             | Message::StateWritten(_)
             | Message::ProgramExamined(_)
@@ -249,6 +254,15 @@ impl Shell {
         while let Ok(message) = receiver.try_recv() {
             self.hear_while_stopping(message);
         }
+        let written = async {
+            while self.batches > 0
+                && let Some(message) = receiver.recv().await
+            {
+                self.hear_while_stopping(message);
+            }
+        };
+        // What the kernel has not answered by then it may still do.
+        let _ = timeout(LIMIT, written).await;
         if ended.is_err() {
             warn!(
                 "nobody has taken over the virtual routers in {} s; their addresses stay",
