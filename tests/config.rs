@@ -206,6 +206,9 @@ fn show_vrrp(out: &mut String, instance: &VrrpSpec) {
     )
     .unwrap();
     writeln!(out, "  {:?}", instance.garp).unwrap();
+    if !instance.preempt_after_sync.is_zero() {
+        writeln!(out, "  preempt after sync {:?}", instance.preempt_after_sync).unwrap();
+    }
     for track in &instance.tracks {
         match &track.what {
             VrrpTracked::Script(script) => writeln!(out, "  tracks {script:?} weight {}", track.weight).unwrap(),
@@ -276,6 +279,9 @@ fn show_config(out: &mut String, config: &Config) {
             show_notify(out, "    notify", &real.notify);
             show_checks(out, &real.checks);
         }
+    }
+    if let Some(sync) = &config.ipvs.sync {
+        writeln!(out, "{sync:?}").unwrap();
     }
     for instance in &config.vrrp_instances {
         show_vrrp(out, instance);

@@ -11,6 +11,8 @@ pub(super) enum Scope {
     Ipvs,
     /// `timeouts` of `[ipvs]`.
     Timeouts,
+    /// `sync_daemon` of `[ipvs]`.
+    SyncDaemon,
     /// `[host]`.
     Host,
     /// `[control]`.
@@ -96,10 +98,11 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    const ALL: [Self; 43] = [
+    const ALL: [Self; 44] = [
         Self::Top,
         Self::Ipvs,
         Self::Timeouts,
+        Self::SyncDaemon,
         Self::Host,
         Self::Control,
         Self::Reconcile,
@@ -158,7 +161,16 @@ impl Scope {
                 "vrrp_sync_group",
                 "virtual_server",
             ],
-            Self::Ipvs => &["flush_on_stop", "sysctl", "timeouts"],
+            Self::Ipvs => &["flush_on_stop", "sync_daemon", "sysctl", "timeouts"],
+            Self::SyncDaemon => &[
+                "interface",
+                "vrrp_instance",
+                "sync_id",
+                "maxlen",
+                "group",
+                "port",
+                "ttl",
+            ],
             Self::Timeouts => &["tcp", "tcpfin", "udp"],
             Self::Host => &["prepare"],
             Self::Control => &["group", "read_group"],
@@ -320,6 +332,7 @@ impl Scope {
                 "advert_int",
                 "preempt",
                 "preempt_delay",
+                "preempt_after_sync",
                 "password",
                 "source_address",
                 "peers",
@@ -392,6 +405,7 @@ impl Scope {
             Self::Top => "the top of the file",
             Self::Ipvs => "[ipvs]",
             Self::Timeouts => "timeouts of [ipvs]",
+            Self::SyncDaemon => "sync_daemon of [ipvs]",
             Self::Host => "[host]",
             Self::Control => "[control]",
             Self::Reconcile => "[reconcile]",
@@ -619,7 +633,15 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
     ("smtp_helo_name", "here it is `helo`, in mail of [notify]"),
     ("smtp_connect_timeout", "here it is `timeout`, in mail of [notify]"),
     ("smtp_alert", "here: mail = { ... } in [notify], with `events`"),
-    ("lvs_sync_daemon", NOT_YET),
+    (
+        "lvs_sync_daemon",
+        "here: sync_daemon = { interface = \"eth0\", vrrp_instance = \"VI_1\" }, in [ipvs]",
+    ),
+    (
+        "lvs_sync_daemon_interface",
+        "here: sync_daemon = { interface = \"eth0\", vrrp_instance = \"VI_1\" }, in [ipvs]",
+    ),
+    ("syncid", "here it is `sync_id`"),
     ("tun_type", "here: tun = { type = \"gue\", port = 6080 }"),
     ("tun_port", "here: tun = { type = \"gue\", port = 6080 }"),
 ];

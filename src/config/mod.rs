@@ -10,7 +10,7 @@
 //! | `problem` | problems as values |
 //! | `reader`, `hints` | typed access to values, what an unknown word most likely means |
 //! | `address`, `duration` | the small grammars inside strings |
-//! | `checks`, `vrrp`, `virtual_server`, `service`, `pool`, `policy`, `command`, `forwarding`, `notify`, `settings` | the tables and their rules |
+//! | `checks`, `vrrp`, `virtual_server`, `service`, `pool`, `policy`, `command`, `forwarding`, `notify`, `settings`, `sync` | the tables and their rules |
 
 mod address;
 mod checks;
@@ -27,6 +27,7 @@ mod reader;
 mod service;
 mod settings;
 mod sources;
+mod sync;
 mod tree;
 mod virtual_server;
 mod vrrp;
@@ -47,6 +48,7 @@ use self::pool::Front;
 use self::problem::{Ground, Place};
 use self::reader::{Item, Reader};
 use self::settings::SettingsSeen;
+use self::sync::SyncSeen;
 use self::virtual_server::Assembly;
 use self::vrrp::Routers;
 use crate::model::{Config, RealServer, ServiceKey, VirtualServer};
@@ -109,6 +111,7 @@ fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
     let mut assembly = Assembly::default();
     let mut routers = Routers::default();
     let mut seen = SettingsSeen::default();
+    let mut sync = SyncSeen::default();
     let mut walks: Vec<(usize, [Option<&Item<'_>>; 11])> = Vec::with_capacity(files.len());
     for (number, file) in files.iter().enumerate() {
         reader.file = number;
@@ -138,7 +141,7 @@ fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
             checks.read(&mut reader, item);
         }
         if let Some(item) = ipvs {
-            settings::read_ipvs(&mut reader, &mut seen, item, &mut config);
+            settings::read_ipvs(&mut reader, &mut seen, &mut sync, item, &mut config);
         }
         if let Some(item) = host {
             settings::read_host(&mut reader, &mut seen, item, &mut config);
@@ -179,7 +182,14 @@ fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
             routers.read_groups(&mut reader, item);
         }
     }
-    routers.finish(&mut reader, &assembly.virtual_servers, &mut config);
+    let waits = routers.finish(&mut reader, &assembly.virtual_servers, &mut config);
+    sync.finish(
+        &mut reader,
+        &waits,
+        &assembly.followers,
+        &assembly.virtual_servers,
+        &mut config,
+    );
     assembly.warn_of_chains(&mut reader);
     assembly.warn_of_loops(&mut reader, &sources.own_addresses, &config.vrrp_instances);
     checks.warn_unused(&mut reader);

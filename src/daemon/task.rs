@@ -35,6 +35,7 @@ use super::record::Record;
 use super::running::RunningFile;
 use super::service_manager::notify;
 use super::state::{self, Pace, StateFile};
+use super::sync_daemons;
 use super::wishes::{self, WishesFile};
 use super::{addresses, control, handover, host, memory, presence, report, upgrade as program};
 use crate::config::Problems;
@@ -172,6 +173,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         stuck: false,
         routers: vrrp::Routers::beside(&record),
         notifier: Notifier::new(&host::name()),
+        sync: watch::Sender::new(None),
         record,
     };
     runtime.block_on(shell.run(loaded, receiver, taken))
@@ -229,6 +231,8 @@ struct Shell {
     routers: vrrp::Routers,
     /// Whoever is told of what happens.
     notifier: Notifier,
+    /// The sync daemons that are to run.
+    sync: watch::Sender<sync_daemons::Wanted>,
 }
 
 impl Shell {
@@ -255,6 +259,7 @@ impl Shell {
                 .serve(calls, Patience::default())
                 .context("cannot watch the control socket")?;
         }
+        tokio::spawn(sync_daemons::keep(self.sync.subscribe()));
         let found = self.sender.clone();
         tokio::spawn(presence::watch(self.presence.subscribe(), move |addresses| {
             let _ = found.send(Message::Event(Event::AddressesFound(addresses)));
@@ -409,6 +414,7 @@ impl Shell {
         self.configure_notifier(&config);
         self.configure_routers(&config);
         self.take_over(&config);
+        self.want_sync_daemons();
         self.tell_quorums();
     }
 

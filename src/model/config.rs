@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{
     CheckSpec, DestinationKey, DestinationSpec, Forwarding, Notify, NotifySettings, PoolPolicy, ServiceKey,
-    ServiceSpec, Timeouts, VrrpNotify, VrrpSpec, VrrpSyncGroup,
+    ServiceSpec, SyncSettings, Timeouts, VrrpNotify, VrrpSpec, VrrpSyncGroup,
 };
 
 /// The whole configuration.
@@ -176,6 +176,8 @@ pub struct IpvsSettings {
     pub sysctls: Vec<Sysctl>,
     /// The daemon's end takes out what is ours.
     pub flush_on_stop: bool,
+    /// How connections are sent to the other directors, where they are.
+    pub sync: Option<SyncSettings>,
 }
 
 /// Connection timeouts in seconds; `None` leaves the kernel's value.

@@ -92,7 +92,7 @@ pub use snapshot::{
 };
 pub use socket::plain_socket;
 pub use step::{Refusal, RefusalKind, Step, StepOutcome};
-pub use sync::{KernelInfo, SyncDaemon, SyncRole, Timeouts};
+pub use sync::{KernelInfo, SyncDaemon, SyncRole, SyncSettings, Timeouts};
 pub use table::{ListedDestination, ListedService, Service, Statistics, Table};
 pub use tls_probe::{TlsProbe, TlsSettings, Trust};
 pub use unix_time::{ParseTimeError, UnixTime};

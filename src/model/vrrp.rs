@@ -120,6 +120,9 @@ pub struct VrrpSpec {
     pub preempt: bool,
     /// How long such a master is left alone first.
     pub preempt_delay: Duration,
+    /// How long it listens at least, from its beginning on, before it takes over from such a master: until then its table
+    /// may lack connections that the master has.
+    pub preempt_after_sync: Duration,
     /// What the others of version 2 must know.
     pub password: Option<VrrpPassword>,
     /// The address that adverts come from; the interface's first where it is not said.

@@ -86,6 +86,8 @@ enum Phase {
 /// What a backup knows of the master.
 #[derive(Debug, Clone)]
 struct Listening {
+    /// When this began.
+    began: Instant,
     /// When it was heard last, or this began.
     heard: Instant,
     /// From one of its adverts to the next.
@@ -374,6 +376,7 @@ impl Instance {
     /// Listens from now on.
     fn listen(&mut self, reason: VrrpReason, now: Instant, out: &mut Vec<VrrpAction>) {
         let listening = Listening {
+            began: now,
             heard: now,
             interval: self.spec.advert_interval,
             master: None,

@@ -31,4 +31,5 @@ mod upgrade;
 mod vagrant;
 mod vrrp;
 mod vrrp_roles;
+mod vrrp_sync;
 mod vrrp_tracking;

@@ -32,6 +32,7 @@ use crate::model::{
 
 /// The most addresses that an advert can name.
 const MOST_ADDRESSES: usize = 255;
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// The virtual routers read so far, and what no two of them may share.
@@ -46,6 +47,8 @@ pub(super) struct Routers<'t> {
     numbers: HashMap<(String, Family, u8), Place>,
     /// The groups that name instances, by instance.
     grouped: BTreeMap<String, Place>,
+    /// Instances that wait for connections before they take over.
+    waits: Vec<(Place, Duration)>,
 }
 
 /// A virtual server whose addresses are on this host.
@@ -90,6 +93,7 @@ impl<'t> Routers<'t> {
             advert_int,
             preempt,
             preempt_delay,
+            preempt_after_sync,
             password,
             source_address,
             peers,
@@ -163,6 +167,7 @@ impl<'t> Routers<'t> {
             starts_as_master: state.unwrap_or(owner),
             preempt: true,
             preempt_delay: Duration::ZERO,
+            preempt_after_sync: Duration::ZERO,
             password: None,
             source: None,
             peers: Vec::new(),
@@ -175,6 +180,17 @@ impl<'t> Routers<'t> {
             spec.advert_interval = interval;
         }
         read_preempt(reader, &mut spec, preempt, preempt_delay);
+        if let Some(item) = preempt_after_sync {
+            let wait = reader.duration(item, "preempt_after_sync", Duration::ZERO..=LONGEST_WAIT);
+            spec.preempt_after_sync = wait.unwrap_or_default();
+            if !spec.preempt || spec.is_owner() {
+                let text = "`preempt_after_sync` is for instances that take over from others and own no addresses";
+                reader.error(item.span().start, text, "take it out");
+            } else if !spec.preempt_after_sync.is_zero() {
+                self.waits
+                    .push((reader.place(item.span().start), spec.preempt_after_sync));
+            }
+        }
         if let Some(item) = password {
             spec.password = read_password(reader, item, version);
         }
@@ -398,7 +414,13 @@ impl<'t> Routers<'t> {
     }
 
     /// What the tables mean, once all are read.
-    pub(super) fn finish(self, reader: &mut Reader, virtual_servers: &[VirtualServer], config: &mut Config) {
+    /// Answers with the waits for connections, and where they stand.
+    pub(super) fn finish(
+        self,
+        reader: &mut Reader,
+        virtual_servers: &[VirtualServer],
+        config: &mut Config,
+    ) -> Vec<(Place, Duration)> {
         let mut specs = Vec::with_capacity(self.drafts.len());
         for Draft {
             place,
@@ -431,5 +453,6 @@ impl<'t> Routers<'t> {
             specs.push(Arc::new(spec));
         }
         (config.vrrp_instances, config.vrrp_sync_groups) = (specs, self.groups);
+        self.waits
     }
 }

@@ -13,6 +13,7 @@ use super::tracks::Watched;
 use super::{Message, Shell};
 use crate::daemon::kept;
 use crate::daemon::record::Record;
+use crate::daemon::sync_daemons;
 use crate::model::control::{EventKind, EventRecord, Level, Refused, Trouble, VrrpStatus};
 use crate::model::{
     Config, Event, Instant, UnixTime, VrrpChange, VrrpFinding, VrrpNotify, VrrpReason, VrrpState, VrrpTracked,
@@ -38,6 +39,8 @@ pub(super) struct Routers {
     pub(super) watched: Watched,
     /// Whether the kernel can be programmed, as they were told, and since when it can again.
     pub(super) programs: (bool, Option<Instant>),
+    /// Whether each serves, as far as that is known.
+    pub(super) serving: BTreeMap<String, bool>,
     /// The commands of each, also of those that still end.
     pub(super) notify: BTreeMap<String, VrrpNotify>,
 }
@@ -51,6 +54,7 @@ impl Routers {
             since: BTreeMap::new(),
             watched: Watched::default(),
             programs: (true, None),
+            serving: BTreeMap::new(),
             notify: BTreeMap::new(),
         }
     }
@@ -108,6 +112,9 @@ impl Shell {
         self.routers
             .since
             .retain(|name, _| specs.iter().any(|spec| spec.name == *name));
+        self.routers
+            .serving
+            .retain(|name, _| specs.iter().any(|spec| spec.name == *name));
         if let Some(thread) = self.routers.thread.clone() {
             self.routers.notify.retain(|name, _| {
                 // One that stays and has no commands any more is not to keep its old ones.
@@ -130,7 +137,11 @@ impl Shell {
                 warn!("{text}");
                 self.note(EventKind::Vrrp, Level::Warning, text);
             }
-            News::Serving { name, serves } => self.tell(Event::RoleChanged { router: name, serves }),
+            News::Serving { name, serves } => {
+                self.routers.serving.insert(name.clone(), serves);
+                self.want_sync_daemons();
+                self.tell(Event::RoleChanged { router: name, serves });
+            }
             News::GroupChanged { name, from, to } => {
                 info!("sync group {name} is {to}, was {from}");
                 self.announce_group(&name, to);
@@ -214,6 +225,29 @@ impl Shell {
         }
     }
 
+    /// Lets the sync daemons run as the configuration and the role want it. Without a word in the configuration they are
+    /// nobody's business, unless there was one before.
+    pub(super) fn want_sync_daemons(&self) {
+        if self.options.observe {
+            return;
+        }
+        let wanted = match &self.reloads.config.ipvs.sync {
+            None => self.sync.borrow().is_some().then(Vec::new),
+            Some(settings) => {
+                let serves = settings
+                    .instance
+                    .as_ref()
+                    .and_then(|name| self.routers.serving.get(name));
+                settings.daemons(serves.copied())
+            }
+        };
+        self.sync.send_if_modified(|current| {
+            let changes = *current != wanted;
+            *current = wanted;
+            changes
+        });
+    }
+
     fn hear_while_stopping(&mut self, message: Message) {
         match message {
             Message::Vrrp(news) => self.hear_routers(news),
@@ -263,6 +297,12 @@ impl Shell {
         };
         // What the kernel has not answered by then it may still do.
         let _ = timeout(LIMIT, written).await;
+        let daemons = self.sync.borrow().clone();
+        if let Some(daemons) = daemons
+            && let Ok(Err(problem)) = timeout(LIMIT, sync_daemons::put_right(daemons)).await
+        {
+            warn!("{problem}");
+        }
         if ended.is_err() {
             warn!(
                 "nobody has taken over the virtual routers in {} s; their addresses stay",
