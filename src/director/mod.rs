@@ -551,7 +551,7 @@ impl Director {
             services,
             with_thresholds: (*self.details).clone(),
             destinations: self.ours.clone(),
-            addresses: &self.wanted_addresses() | &self.owned.addresses,
+            addresses: &(&self.wanted_addresses() | &self.owned.addresses) - &self.moving_addresses(),
         };
         if owned != self.owned {
             self.owned = owned;
@@ -575,9 +575,19 @@ impl Director {
         configured.chain(self.drains.addresses()).collect()
     }
 
+    /// The addresses that virtual routers put on devices and take off: one that was ours is theirs where it lies.
+    fn moving_addresses(&self) -> BTreeSet<VirtualAddress> {
+        let held = self.config.vrrp_instances.iter().flat_map(|spec| &spec.addresses);
+        held.map(|held| VirtualAddress {
+            device: held.device.clone(),
+            address: held.address,
+        })
+        .collect()
+    }
+
     fn ask_for_addresses(&self, actions: &mut Vec<Action>) {
         let hold = self.wanted_addresses();
-        let release: BTreeSet<_> = self.owned.addresses.difference(&hold).cloned().collect();
+        let release = &(&self.owned.addresses - &hold) - &self.moving_addresses();
         if !hold.is_empty() || !release.is_empty() {
             actions.push(Action::HoldAddresses { hold, release });
         }

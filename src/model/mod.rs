@@ -97,7 +97,7 @@ pub use table::{ListedDestination, ListedService, Service, Statistics, Table};
 pub use tls_probe::{TlsProbe, TlsSettings, Trust};
 pub use unix_time::{ParseTimeError, UnixTime};
 pub use vrrp::{
-    Garp, VrrpAction, VrrpAddress, VrrpAdvert, VrrpAuthentication, VrrpChange, VrrpChecksum, VrrpEvent, VrrpFile,
-    VrrpFinding, VrrpGroupOrder, VrrpPassword, VrrpProcess, VrrpReason, VrrpRefusal, VrrpScript, VrrpSpec, VrrpState,
-    VrrpSyncGroup, VrrpTrack, VrrpTracked, VrrpTracking, VrrpVersion,
+    Garp, VrrpAction, VrrpAddress, VrrpAdvert, VrrpAuthentication, VrrpChange, VrrpChecksum, VrrpEntry, VrrpEvent,
+    VrrpFile, VrrpFinding, VrrpGroupOrder, VrrpPassword, VrrpProcess, VrrpReason, VrrpRefusal, VrrpScript, VrrpSpec,
+    VrrpState, VrrpSyncGroup, VrrpTrack, VrrpTracked, VrrpTracking, VrrpVersion,
 };

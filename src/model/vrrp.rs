@@ -70,6 +70,28 @@ impl fmt::Display for VrrpAddress {
     }
 }
 
+impl VrrpAddress {
+    /// The entry that it is on its device.
+    pub fn entry(&self) -> VrrpEntry {
+        VrrpEntry {
+            device: self.device.clone(),
+            address: self.address,
+            prefix: self.prefix,
+        }
+    }
+}
+
+/// An address as it is on a device, for the record of what virtual routers have put there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct VrrpEntry {
+    /// The interface.
+    pub device: String,
+    /// The address.
+    pub address: IpAddr,
+    /// The length of its network's prefix.
+    pub prefix: u8,
+}
+
 /// How neighbours are told where the addresses are: gratuitous ARP, unsolicited neighbour advertisements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Garp {

@@ -26,6 +26,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tracing::error;
 
+pub use super::addresses::Ledger;
 use super::addresses::{self, Facts, Order};
 use super::complaints::Complaints;
 use super::packet;
@@ -114,11 +115,11 @@ enum Command {
     Stop(oneshot::Sender<()>),
 }
 
-/// Starts the thread, without any instance. `tell` is called in it and must not wait.
+/// Starts the thread, without any instance. `tell` is called in it and must not wait; `ledger` is the record of addresses.
 ///
 /// # Errors
 /// Where this process may have no more threads or descriptors.
-pub fn start(tell: impl Fn(News) + Send + 'static) -> io::Result<Handle> {
+pub fn start(ledger: Ledger, tell: impl Fn(News) + Send + 'static) -> io::Result<Handle> {
     let (orders, commands) = channel();
     let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
     let shown = Arc::new(Mutex::new(Vec::new()));
@@ -136,7 +137,7 @@ pub fn start(tell: impl Fn(News) + Send + 'static) -> io::Result<Handle> {
         .spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
-                Ok(runtime) => runtime.block_on(addresses::keep(from_here, |name, facts| {
+                Ok(runtime) => runtime.block_on(addresses::keep(from_here, ledger, |name, facts| {
                     reporter.send(Command::Facts(name.to_owned(), facts));
                 })),
                 Err(problem) => error!("virtual routers cannot have addresses: {problem}"),

@@ -30,6 +30,7 @@ mod truth;
 mod upgrade;
 mod vagrant;
 mod vrrp;
+mod vrrp_addresses;
 mod vrrp_roles;
 mod vrrp_sync;
 mod vrrp_tracking;

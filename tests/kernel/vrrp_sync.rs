@@ -81,7 +81,12 @@ fn connections_outlive_their_director_and_the_sync_daemons_follow_the_role() {
             client.open(address).unwrap_or_else(|problem| {
                 let director = routers.director(0);
                 let table = ["-Ln", "-Lnc"].map(|what| director.exec_ok(&["ipvsadm", what]).expect("ipvsadm"));
-                panic!("{problem:?}: {} {:?} {}", table.concat(""), routers.learnt(vip), routers.mac(0))
+                panic!(
+                    "{problem:?}: {} {:?} {}",
+                    table.concat(),
+                    routers.learnt(vip),
+                    routers.mac(0)
+                )
             })
         })
         .collect();

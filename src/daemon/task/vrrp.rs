@@ -1,8 +1,8 @@
 //! The virtual routers: their thread is started with the first of them, told of every configuration, and asked what they
 //! are.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -16,12 +16,15 @@ use crate::daemon::record::Record;
 use crate::daemon::sync_daemons;
 use crate::model::control::{EventKind, EventRecord, Level, Refused, Trouble, VrrpStatus};
 use crate::model::{
-    Config, Event, Instant, UnixTime, VrrpChange, VrrpFinding, VrrpNotify, VrrpReason, VrrpState, VrrpTracked,
+    Config, Event, Instant, UnixTime, VirtualAddress, VrrpChange, VrrpEntry, VrrpFinding, VrrpNotify, VrrpReason,
+    VrrpState, VrrpTracked,
 };
-use crate::vrrp::task::{self, Handle, News, Spoken};
+use crate::vrrp::task::{self, Handle, Ledger, News, Spoken};
 
 /// Where it is kept when each master has spoken last, beside the record.
 const FILE: &str = "vrrp.json";
+/// Where the addresses are on record that virtual routers have put on devices, beside the record.
+const LEDGER: &str = "vrrp-addresses.json";
 /// How long the thread may take to say so.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// How long a clean end may take where nobody takes over: three adverts of the slowest kind that is usual, and some.
@@ -31,6 +34,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub(super) struct Routers {
     pub(super) thread: Option<Handle>,
     spoken: PathBuf,
+    /// Where the addresses are on record that they have put on devices.
+    ledger: PathBuf,
     /// How often the thread had looked around, and since when that has not changed.
     turns: Option<(u64, Instant)>,
     /// Since when each is what it is.
@@ -51,6 +56,7 @@ impl Routers {
             thread: None,
             turns: None,
             spoken: record.beside(FILE),
+            ledger: record.beside(LEDGER),
             since: BTreeMap::new(),
             watched: Watched::default(),
             programs: (true, None),
@@ -71,6 +77,30 @@ impl Routers {
         self.turns.map_or(Duration::ZERO, |(_, since)| now.since(since))
     }
 
+    /// The addresses that a process before this one has put on devices. What a virtual server keeps there for good now is
+    /// not among them.
+    fn left(&self, config: &Config) -> BTreeSet<VrrpEntry> {
+        let found = kept::read(&self.ledger).and_then(|text| {
+            let text = text.unwrap_or_else(|| b"[]".to_vec());
+            Ok(serde_json::from_slice(&text)?)
+        });
+        let mut left: BTreeSet<VrrpEntry> = found.unwrap_or_else(|problem: anyhow::Error| {
+            let file = self.ledger.display();
+            warn!("{file} is passed over, addresses of former virtual routers may be left: {problem:#}");
+            BTreeSet::new()
+        });
+        let stays: BTreeSet<_> = config
+            .virtual_servers
+            .iter()
+            .flat_map(|server| server.virtual_addresses())
+            .collect();
+        left.retain(|entry| {
+            let VrrpEntry { device, address, .. } = entry.clone();
+            !stays.contains(&VirtualAddress { device, address })
+        });
+        left
+    }
+
     /// What the process before this one has left, once.
     fn recall(&self) -> Spoken {
         let found = kept::read(&self.spoken).and_then(|text| {
@@ -86,21 +116,40 @@ impl Routers {
     }
 }
 
+fn put_down(file: &Path, entries: &BTreeSet<VrrpEntry>) {
+    let written = serde_json::to_vec(entries)
+        .map_err(anyhow::Error::from)
+        .and_then(|text| kept::write(file, &text));
+    if let Err(problem) = written {
+        error!("{problem:#}; addresses of virtual routers may be left if the daemon dies now");
+    }
+}
+
 impl Shell {
     /// Tells the virtual routers of a configuration.
     pub(super) fn configure_routers(&mut self, config: &Config) {
         let (specs, groups) = (config.vrrp_instances.clone(), config.vrrp_sync_groups.clone());
-        if self.options.observe || (specs.is_empty() && self.routers.thread.is_none()) {
+        let left = match self.routers.thread {
+            Some(_) => BTreeSet::new(),
+            None => self.routers.left(config),
+        };
+        let nothing = specs.is_empty() && left.is_empty() && self.routers.thread.is_none();
+        if self.options.observe || nothing {
             return;
         }
         let mut spoken = Spoken::new();
         if self.routers.thread.is_none() {
+            let file = self.routers.ledger.clone();
+            let ledger = Ledger {
+                entries: left,
+                write: Box::new(move |entries| put_down(&file, entries)),
+            };
             let sender = self.sender.clone();
             let tell = move |news| {
                 // The loop has ended where nobody listens any more.
                 let _ = sender.send(Message::Vrrp(news));
             };
-            match task::start(tell) {
+            match task::start(ledger, tell) {
                 Ok(thread) => self.routers.thread = Some(thread),
                 Err(problem) => {
                     error!("virtual routers cannot be started, no address moves: {problem}");
