@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::Duration;
 
-use ipvsd_lab::{Client, Segment, wait_until};
+use ipvsd_lab::{Client, Responder, Segment, wait_until};
 
 use crate::routers::{Own, Routers, SOON, measured};
 use crate::site::{configure, ipvsd};
@@ -45,7 +45,8 @@ fn wait_for_daemons(routers: &Routers, what: &str, wanted: [&[&str]; 2]) {
 #[test]
 fn connections_outlive_their_director_and_the_sync_daemons_follow_the_role() {
     let routers = Routers::build("vrrp-sync");
-    let _server = routers.serve();
+    let everywhere = SocketAddr::new([0, 0, 0, 0].into(), 80);
+    let _server = Responder::start(routers.lab.real_server(0), &[everywhere], "behind").expect("a server");
     let vip = routers.vip(0);
     let sync = |index: usize| {
         let device = routers.device(index);
@@ -77,18 +78,7 @@ fn connections_outlive_their_director_and_the_sync_daemons_follow_the_role() {
     let client = Client::new(routers.lab.client(0)).timeout(Duration::from_secs(10));
     let address = SocketAddr::new(vip, 80);
     let mut open: Vec<_> = (0..CONNECTIONS)
-        .map(|_| {
-            client.open(address).unwrap_or_else(|problem| {
-                let director = routers.director(0);
-                let table = ["-Ln", "-Lnc"].map(|what| director.exec_ok(&["ipvsadm", what]).expect("ipvsadm"));
-                panic!(
-                    "{problem:?}: {} {:?} {}",
-                    table.concat(),
-                    routers.learnt(vip),
-                    routers.mac(0)
-                )
-            })
-        })
+        .map(|_| client.open(address).expect("a connection"))
         .collect();
     for connection in &mut open {
         connection.send().expect("a byte");
