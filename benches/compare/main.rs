@@ -235,14 +235,23 @@ fn keepalived_conf(services: usize, check: &str, first_weight: u32) -> String {
     text
 }
 
-/// Runs work on a thread of its own in a new network namespace with `lo` up.
+/// How long the kernel may take to forget a namespace whose table is empty.
+const FORGOTTEN: Duration = Duration::from_secs(1);
+
+/// Runs work on a thread of its own in a new network namespace with `lo` up, and leaves nothing of it: while the kernel
+/// takes a full table apart, whoever comes next would pay, and `/proc/net/ip_vs` passes over services of one namespace
+/// for each that another has.
 fn in_new_namespace<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let enter = || {
         unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
         run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
-        work()
+        let result = work();
+        Client::connect()?.flush().context("cannot empty the table")?;
+        result
     };
-    thread::scope(|scope| scope.spawn(enter).join()).map_err(|_| anyhow::anyhow!("a round panicked"))?
+    let result = thread::scope(|scope| scope.spawn(enter).join()).map_err(|_| anyhow::anyhow!("a round panicked"))?;
+    thread::sleep(FORGOTTEN);
+    result
 }
 
 fn run(command: &mut Command) -> Result<()> {

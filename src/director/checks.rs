@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::history::History;
 use super::hold::Holding;
 use super::paths::{Path, Paths};
+use super::pools::Member;
 use crate::health::Check;
 use crate::model::{
     Action, Advice, CheckSpec, CheckState, HoldId, Instant, LocalTrouble, ProbeId, ProbeSpec, ProbeWarning, Table,
@@ -107,6 +108,17 @@ impl Checks {
     pub(super) fn unsubscribe_all(&mut self) {
         for slot in self.slots.values_mut() {
             slot.subscribers.clear();
+        }
+    }
+
+    /// The members of a pool of which nothing has changed go by the checks that they went by.
+    pub(super) fn subscribe_again(&mut self, pool: usize, members: &[Member]) {
+        for (server, member) in members.iter().enumerate() {
+            for check in &member.checks {
+                if let Some(slot) = self.slots.get_mut(check) {
+                    slot.subscribers.push(Subscriber { pool, server });
+                }
+            }
         }
     }
 

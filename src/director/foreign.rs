@@ -11,7 +11,8 @@ use crate::model::{Config, DestinationKey, ForeignDestinations, Owned, Service, 
 /// The destinations that are ours, of the services where others' stay.
 pub type OurDestinations = BTreeMap<ServiceKey, BTreeSet<DestinationKey>>;
 
-fn keeps(server: &VirtualServer) -> bool {
+/// Whether others' destinations stay in the services of a virtual server.
+pub(super) fn keeps(server: &VirtualServer) -> bool {
     server.policy.foreign_destinations == ForeignDestinations::Keep
 }
 

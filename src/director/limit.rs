@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Config, DestinationKey, ServiceKey};
+use crate::model::{Config, DestinationKey, ServiceKey, VirtualServer};
 
 /// Up to so many of either may go at any time: a small site is changed in small numbers that are large shares.
 const FEW: usize = 3;
@@ -26,7 +26,16 @@ pub struct Overreach {
 /// allowed.
 pub fn overreach(running: &Config, next: &Config) -> Option<Overreach> {
     let limit = running.reload.remove_limit;
-    let (before, after) = (served(running), served(next));
+    // What is in both as it is loses nothing, and that is nearly all of it.
+    let same: BTreeSet<&str> = running
+        .virtual_servers
+        .iter()
+        .zip(&next.virtual_servers)
+        .filter(|(before, after)| before == after)
+        .map(|(before, _)| before.name.as_str())
+        .collect();
+    let others = |config| served(config, |server| !same.contains(server.name.as_str()));
+    let (before, after) = (others(running), others(next));
     let is_gone = |service: &&ServiceKey| !after.contains_key(*service);
     let services: Vec<_> = before.keys().filter(is_gone).collect();
     let mut servers = Vec::new();
@@ -35,9 +44,14 @@ pub fn overreach(running: &Config, next: &Config) -> Option<Overreach> {
         let left = |destination: &DestinationKey| left.is_some_and(|(_, left)| left.contains(destination));
         servers.extend(destinations.iter().filter(|key| !left(key)).map(|key| (service, key)));
     }
-    let of_servers: usize = before.values().map(|(_, destinations)| destinations.len()).sum();
+    if services.is_empty() && servers.is_empty() {
+        return None;
+    }
+    let all = served(running, |_| true);
+    let of_services = all.len();
+    let of_servers: usize = all.values().map(|(_, destinations)| destinations.len()).sum();
     let too_many = |gone: usize, of: usize| gone > FEW && gone * 100 > of * limit as usize;
-    if !too_many(services.len(), before.len()) && !too_many(servers.len(), of_servers) {
+    if !too_many(services.len(), of_services) && !too_many(servers.len(), of_servers) {
         return None;
     }
     let name = |service: &ServiceKey| before.get(service).map_or("", |(name, _)| name);
@@ -56,7 +70,7 @@ pub fn overreach(running: &Config, next: &Config) -> Option<Overreach> {
         "this reload would remove {} of {} services and {} of {of_servers} real servers of services, and `remove_limit` \
          allows {limit} %; the running configuration stays (`ipvsd reload --force` does it all the same)",
         services.len(),
-        before.len(),
+        of_services,
         servers.len(),
     );
     Some(Overreach { message, gone })
@@ -64,10 +78,11 @@ pub fn overreach(running: &Config, next: &Config) -> Option<Overreach> {
 
 type Served<'a> = BTreeMap<ServiceKey, (&'a str, BTreeSet<DestinationKey>)>;
 
-/// All services with the name of their virtual server and their real servers; the disabled ones count as not there.
-fn served(config: &Config) -> Served<'_> {
+/// All services of some virtual servers with the name of theirs and with their real servers; the disabled ones count as
+/// not there.
+fn served(config: &Config, counts: impl Fn(&VirtualServer) -> bool) -> Served<'_> {
     let mut served = Served::new();
-    for server in &config.virtual_servers {
+    for server in config.virtual_servers.iter().filter(|server| counts(server)) {
         for key in &server.services {
             let enabled = server.real_servers.iter().filter(|real| !real.disabled);
             let destinations = enabled.map(|real| real.destination(key)).collect();
@@ -82,9 +97,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{
-        DestinationSpec, Family, Forwarding, PoolPolicy, RealServer, Scheduler, ServiceSpec, VirtualServer,
-    };
+    use crate::model::{DestinationSpec, Family, Forwarding, PoolPolicy, RealServer, Scheduler, ServiceSpec};
 
     /// Virtual servers by number with the numbers of their real servers.
     fn config(pools: &[(u8, &[u8])]) -> Config {

@@ -81,7 +81,7 @@ use desired::desired_services;
 use drains::Drains;
 use drift::Drifts;
 use pause::Pause;
-use pools::Pools;
+use pools::{Pools, Taken};
 use roles::Programmed;
 use schedule::Schedule;
 use snapshot::Recalled;
@@ -310,7 +310,7 @@ impl Director {
     }
 
     fn load(&mut self, config: Arc<Config>, now: Instant, actions: &mut Vec<Action>) {
-        let (added, closed) = self.pools.load(&config, now);
+        let Taken { added, closed, changed } = self.pools.load(&self.config, &config, now);
         self.revision += 1;
         actions.extend(closed.into_iter().map(Action::CloseHold));
         self.tell_of_closed_paths(actions);
@@ -332,7 +332,7 @@ impl Director {
         self.schedule.retain(|check| self.pools.checks().get(check).is_some());
         self.drains.drop_services(&self.config, &config, now);
         self.recall(&config, now, actions);
-        self.config = config;
+        let before = std::mem::replace(&mut self.config, config);
         self.forget_roles();
         self.details = Arc::new(self.services_to_read_in_full());
         self.returns.clear();
@@ -340,16 +340,37 @@ impl Director {
         self.suspend_checks(now, actions);
         self.refused.clear();
         self.drifts.forget();
-        self.dirty.clear();
-        // A batch that is under way ends in a read as well; see `absorb`.
-        self.compare_all = true;
-        // A table that is known is changed at once, and looked at behind that.
+        // A table that is known is changed at once, and looked at behind that: all of it.
         let is_known = self.believed.is_some() && !self.uncertain && !self.settings.observe;
+        self.settled = false;
+        match is_known && self.concerns_only(&before, &changed) {
+            true => self.dirty.extend(changed),
+            false => {
+                self.dirty.clear();
+                self.compare_all = true;
+            }
+        }
+        // A batch that is under way ends in a read as well; see `absorb`.
         if self.kernel == Kernel::Idle && !is_known {
             self.read(now, actions);
         } else {
             self.next_read = Some(now);
         }
+    }
+
+    /// Whether a new configuration means other destinations in some pools' services and nothing else, so that writing
+    /// these first leaves nothing out: no service comes or goes, nothing is to be put on record before.
+    fn concerns_only(&self, before: &Config, changed: &BTreeSet<usize>) -> bool {
+        let (old, new) = (&before.virtual_servers, &self.config.virtual_servers);
+        let same = |(old, new): (&VirtualServer, &VirtualServer)| {
+            old.name == new.name && old.services == new.services && old.program_with == new.program_with
+        };
+        let keeps_foreign = |pool: &usize| foreign::keeps(&new[*pool]) || foreign::keeps(&old[*pool]);
+        old.len() == new.len()
+            && old.iter().zip(new).all(same)
+            && !changed.iter().any(keeps_foreign)
+            && *self.details == self.owned.with_thresholds
+            && self.pools.checks().paths().services().next().is_none()
     }
 
     fn absorb(&mut self, outcomes: Vec<StepOutcome>, now: Instant, actions: &mut Vec<Action>) {

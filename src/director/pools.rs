@@ -47,21 +47,37 @@ pub(super) struct Pool {
 
 impl Pool {
     fn look(&mut self, server: &VirtualServer, believed: &Table, ordered_back: bool, now: Instant) -> Vec<PoolNews> {
-        let weighs = |key: &ServiceKey, destination: DestinationKey| {
-            let service = believed.services.get(key);
-            let found = service.and_then(|service| service.destinations.get(&destination));
-            found.is_some_and(|spec| spec.weight > 0)
+        let keys = server.services.iter();
+        // Looked up once: there may be thousands of them, and each member asks.
+        let services: Vec<_> = keys
+            .filter_map(|key| Some((key, believed.services.get(key)?)))
+            .collect();
+        let weighs = |destination: &dyn Fn(&ServiceKey) -> DestinationKey| {
+            let mut found = services.iter();
+            found.any(|(key, service)| {
+                let found = service.destinations.get(&destination(key));
+                found.is_some_and(|spec| spec.weight > 0)
+            })
         };
-        let services = || server.services.iter();
         let found = Found {
-            member: &|index| services().any(|key| weighs(key, server.real_servers[index].destination(key))),
+            member: &|index| weighs(&|key| server.real_servers[index].destination(key)),
             sorry: server
                 .sorry_server
                 .as_ref()
-                .is_some_and(|sorry| services().any(|key| weighs(key, sorry.destination(key)))),
+                .is_some_and(|sorry| weighs(&|key| sorry.destination(key))),
         };
         self.machine.look(server, &mut self.seats, found, ordered_back, now)
     }
+}
+
+/// What taking a configuration over has come to.
+pub(super) struct Taken {
+    /// The checks that are new, with their settings.
+    pub(super) added: Vec<(CheckId, Arc<CheckSpec>)>,
+    /// The held connections that nobody wants any more.
+    pub(super) closed: Vec<HoldId>,
+    /// The pools that are new or of which something has changed.
+    pub(super) changed: BTreeSet<usize>,
 }
 
 /// All pools, in the order of the configuration.
@@ -74,79 +90,44 @@ pub struct Pools {
 }
 
 impl Pools {
-    /// Takes a configuration over and answers with the checks that are new, with their settings, and with the held
-    /// connections that nobody wants any more.
+    /// Takes a configuration over; `before` is the one that these pools are of.
     ///
     /// A check that is the same as before (same target, same settings) goes on as if nothing had happened, running
-    /// probe included, whoever it is for now. One whose settings changed keeps its verdict and starts counting anew.
-    pub(super) fn load(&mut self, config: &Config, now: Instant) -> (Vec<(CheckId, Arc<CheckSpec>)>, Vec<HoldId>) {
-        let old_pools: HashMap<String, Pool> = std::mem::take(&mut self.pools)
-            .into_iter()
-            .map(|pool| (pool.name.clone(), pool))
-            .collect();
+    /// probe included, whoever it is for now. One whose settings changed keeps its verdict and starts counting anew. A
+    /// pool of which nothing has changed stays as it is.
+    pub(super) fn load(&mut self, before: &Config, config: &Config, now: Instant) -> Taken {
+        let mut old_pools: Vec<_> = std::mem::take(&mut self.pools).into_iter().map(Some).collect();
+        let place_of = |(place, server): (usize, &VirtualServer)| (server.name.clone(), place);
+        let old_places: HashMap<String, usize> = before.virtual_servers.iter().enumerate().map(place_of).collect();
         self.checks.unsubscribe_all();
-        self.wakes.clear();
+        let mut changed = BTreeSet::new();
         for (pool_index, server) in config.virtual_servers.iter().enumerate() {
-            let old_pool = old_pools.get(&server.name);
-            let old_members: HashMap<&str, &Member> = old_pool
-                .map(|pool| {
-                    pool.members
-                        .iter()
-                        .map(|member| (member.id.server.as_str(), member))
-                        .collect()
-                })
-                .unwrap_or_default();
-            let old_seats: HashMap<&str, &Seat> = old_pool
-                .map(|pool| {
-                    let names = pool.members.iter().map(|member| member.id.server.as_str());
-                    names.zip(&pool.seats).collect()
-                })
-                .unwrap_or_default();
-            let mut members = Vec::with_capacity(server.real_servers.len());
-            let mut seats = Vec::with_capacity(server.real_servers.len());
-            for (server_index, real_server) in server.real_servers.iter().enumerate() {
-                let id = name_of(server, real_server);
-                let old = old_members.get(id.server.as_str());
-                let wishes = old.map(|member| member.wishes).unwrap_or_default();
-                let old = old.filter(|member| !member.disabled);
-                let subscriber = Subscriber {
-                    pool: pool_index,
-                    server: server_index,
-                };
-                let wanted = match real_server.disabled {
-                    true => &[][..],
-                    false => &real_server.checks,
-                };
-                let subscribe = |spec: &Arc<CheckSpec>| {
-                    let before = old.map(|old| self.found_before(old, spec)).unwrap_or_default();
-                    let target = target_of(server, real_server, spec);
-                    self.checks.subscribe(spec, target, subscriber, before, now)
-                };
-                let checks = wanted.iter().map(subscribe).collect();
-                let state = old.map_or(ServerState::Unknown, |old| old.state);
-                let seat = old.and_then(|_| old_seats.get(id.server.as_str()).copied()).cloned();
-                seats.push(seat.unwrap_or_else(|| Seat::new(Standing::plain(0, state))));
-                members.push(Member {
-                    id,
-                    checks,
-                    disabled: real_server.disabled,
-                    state,
-                    since: old.map_or(now, |old| old.since),
-                    wishes,
-                });
-            }
-            self.pools.push(Pool {
-                name: server.name.clone(),
-                members,
-                seats,
-                machine: old_pool.map(|pool| pool.machine.clone()).unwrap_or_default(),
-                wake: None,
-                suspended: old_pool.is_some_and(|pool| pool.suspended),
-            });
+            // Nearly always where it was.
+            let is_it = |place: &usize| {
+                before
+                    .virtual_servers
+                    .get(*place)
+                    .is_some_and(|old| old.name == server.name)
+            };
+            let place = Some(pool_index)
+                .filter(is_it)
+                .or_else(|| old_places.get(&server.name).copied());
+            let old_pool = place.and_then(|place| old_pools.get_mut(place)?.take());
+            let pool = match (place.and_then(|place| before.virtual_servers.get(place)), old_pool) {
+                (Some(old), Some(pool)) if old == server => {
+                    self.checks.subscribe_again(pool_index, &pool.members);
+                    pool
+                }
+                (_, old_pool) => {
+                    changed.insert(pool_index);
+                    self.rebuilt(server, pool_index, old_pool, now)
+                }
+            };
+            self.pools.push(pool);
         }
-        let added = self.checks.settle();
+        let (added, closed) = self.checks.settle();
         // Not before all have subscribed: a later one may know more of a new check.
-        for pool in 0..self.pools.len() {
+        for pool in changed.iter().copied() {
             for server in 0..self.pools[pool].members.len() {
                 let state = self.judged(pool, server);
                 let member = &mut self.pools[pool].members[server];
@@ -157,7 +138,60 @@ impl Pools {
                 self.restand(config, pool, server);
             }
         }
-        added
+        let wakes = self.pools.iter().enumerate();
+        self.wakes = wakes.filter_map(|(index, pool)| Some((pool.wake?, index))).collect();
+        Taken { added, closed, changed }
+    }
+
+    /// The pool of a virtual server that is new or has changed, with what its members had before.
+    fn rebuilt(&mut self, server: &VirtualServer, pool_index: usize, old_pool: Option<Pool>, now: Instant) -> Pool {
+        let old_members: HashMap<&str, (&Member, &Seat)> = old_pool
+            .iter()
+            .flat_map(|pool| pool.members.iter().zip(&pool.seats))
+            .map(|(member, seat)| (member.id.server.as_str(), (member, seat)))
+            .collect();
+        let mut members = Vec::with_capacity(server.real_servers.len());
+        let mut seats = Vec::with_capacity(server.real_servers.len());
+        for (server_index, real_server) in server.real_servers.iter().enumerate() {
+            let id = name_of(server, real_server);
+            let old = old_members.get(id.server.as_str()).copied();
+            let wishes = old.map(|(member, _)| member.wishes).unwrap_or_default();
+            let old = old.filter(|(member, _)| !member.disabled);
+            let subscriber = Subscriber {
+                pool: pool_index,
+                server: server_index,
+            };
+            let wanted = match real_server.disabled {
+                true => &[][..],
+                false => &real_server.checks,
+            };
+            let subscribe = |spec: &Arc<CheckSpec>| {
+                let before = old.map(|(old, _)| self.found_before(old, spec)).unwrap_or_default();
+                let target = target_of(server, real_server, spec);
+                self.checks.subscribe(spec, target, subscriber, before, now)
+            };
+            let checks = wanted.iter().map(subscribe).collect();
+            let state = old.map_or(ServerState::Unknown, |(old, _)| old.state);
+            let seat = old.map(|(_, seat)| seat.clone());
+            seats.push(seat.unwrap_or_else(|| Seat::new(Standing::plain(0, state))));
+            members.push(Member {
+                id,
+                checks,
+                disabled: real_server.disabled,
+                state,
+                since: old.map_or(now, |(old, _)| old.since),
+                wishes,
+            });
+        }
+        let suspended = old_pool.as_ref().is_some_and(|pool| pool.suspended);
+        Pool {
+            name: server.name.clone(),
+            members,
+            seats,
+            machine: old_pool.map(|pool| pool.machine).unwrap_or_default(),
+            wake: None,
+            suspended,
+        }
     }
 
     /// What a member's checks before have found of what a check looks at: the one of the same name or with the same

@@ -85,10 +85,9 @@ pub fn director(config: &Config, facts: &HostFacts) -> Vec<Finding> {
         .flat_map(|spec| &spec.addresses)
         .map(|held| held.address)
         .collect();
-    for server in &config.virtual_servers {
-        addresses(server, &moving, facts.facts, &mut findings);
-        connections_of_failed_servers(server, &facts, &mut findings);
-    }
+    devices(config, facts.facts, &mut findings);
+    addresses(config, &moving, facts.facts, &mut findings);
+    connections_of_failed_servers(config, &facts, &mut findings);
     conntrack(&facts, &mut findings);
     findings
 }
@@ -182,64 +181,105 @@ fn redirects(config: &Config, facts: &Facts<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-fn addresses(server: &VirtualServer, moving: &BTreeSet<IpAddr>, facts: &HostFacts, findings: &mut Vec<Finding>) {
-    if let Some(device) = server
-        .device
-        .as_ref()
-        .filter(|device| !facts.interfaces.contains(device))
-    {
-        findings.push(Finding {
-            rule: "DEVICE",
-            symptom: format!("virtual server {}: nobody can reach it", server.name),
-            cause: format!("its device {device} is not on this host"),
-            remedy: format!("create {device}, or name one of: {}", facts.interfaces.join(" ")),
-            fixes: Vec::new(),
-        });
-    }
-    if server.device.is_some() {
-        return;
-    }
-    let missing: BTreeSet<IpAddr> = server
-        .services
-        .iter()
-        .filter_map(|service| service.address())
-        .filter(|address| !facts.addresses.contains(address) && !moving.contains(address))
-        .collect();
-    for address in missing {
-        let family = Family::of(address).host_prefix();
-        findings.push(Finding {
-            rule: "ADDR",
-            symptom: format!("virtual server {}: clients cannot reach {address}", server.name),
-            cause: "the address is not on this host".to_owned(),
-            remedy: format!(
-                "set device = \"eth0\" or a vrrp_instance on the virtual server, or `ip address add {address}/{family} dev eth0`"
-            ),
-            fixes: Vec::new(),
-        });
+/// How many of those that something is wrong with are named.
+const MOST_NAMED: usize = 3;
+
+/// The first of some names, and how many more there are.
+fn first_of(names: &[impl std::fmt::Display]) -> String {
+    let shown: Vec<_> = names.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+    match names.len().saturating_sub(MOST_NAMED) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 
-fn connections_of_failed_servers(server: &VirtualServer, facts: &Facts<'_>, findings: &mut Vec<Finding>) {
-    let checked = server.real_servers.iter().any(|server| !server.checks.is_empty());
-    let persistent = server.spec.flags.contains(ServiceFlags::PERSISTENT);
-    if checked && server.inhibit_on_failure && persistent && facts.is("net.ipv4.vs.expire_quiescent_template", "0") {
+/// One or many virtual servers, as the subject of a sentence.
+fn virtual_servers(names: &[&str]) -> String {
+    let noun = if names.len() == 1 {
+        "virtual server"
+    } else {
+        "virtual servers"
+    };
+    format!("{noun} {}", first_of(names))
+}
+
+fn devices(config: &Config, facts: &HostFacts, findings: &mut Vec<Finding>) {
+    let mut missing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for server in &config.virtual_servers {
+        if let Some(device) = server
+            .device
+            .as_ref()
+            .filter(|device| !facts.interfaces.contains(device))
+        {
+            missing.entry(device).or_default().push(&server.name);
+        }
+    }
+    findings.extend(missing.into_iter().map(|(device, names)| Finding {
+        rule: "DEVICE",
+        symptom: format!("{}: nobody can reach it", virtual_servers(&names)),
+        cause: format!("its device {device} is not on this host"),
+        remedy: format!("create {device}, or name one of: {}", facts.interfaces.join(" ")),
+        fixes: Vec::new(),
+    }));
+}
+
+fn addresses(config: &Config, moving: &BTreeSet<IpAddr>, facts: &HostFacts, findings: &mut Vec<Finding>) {
+    let (mut names, mut missing) = (Vec::new(), BTreeSet::new());
+    for server in config.virtual_servers.iter().filter(|server| server.device.is_none()) {
+        let services = server.services.iter().filter_map(|service| service.address());
+        let is_missing = |address: &IpAddr| !facts.addresses.contains(address) && !moving.contains(address);
+        let lacking: Vec<_> = services.filter(is_missing).collect();
+        if !lacking.is_empty() {
+            names.push(server.name.as_str());
+            missing.extend(lacking);
+        }
+    }
+    let missing: Vec<IpAddr> = missing.into_iter().collect();
+    let [address, more @ ..] = &missing[..] else { return };
+    let family = Family::of(*address).host_prefix();
+    findings.push(Finding {
+        rule: "ADDR",
+        symptom: format!("{}: clients cannot reach {}", virtual_servers(&names), first_of(&missing)),
+        cause: match more {
+            [] => "the address is not on this host".to_owned(),
+            _ => "these addresses are not on this host".to_owned(),
+        },
+        remedy: format!(
+            "set device = \"eth0\" or a vrrp_instance on the virtual server, or `ip address add {address}/{family} dev eth0`"
+        ),
+        fixes: Vec::new(),
+    });
+}
+
+fn connections_of_failed_servers(config: &Config, facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+    let servers = config.virtual_servers.iter();
+    let checked = servers.filter(|server| server.real_servers.iter().any(|real| !real.checks.is_empty()));
+    let (inhibited, removed): (Vec<_>, Vec<_>) = checked.partition(|server| server.inhibit_on_failure);
+    let is_persistent = |server: &&&VirtualServer| server.spec.flags.contains(ServiceFlags::PERSISTENT);
+    let persistent: Vec<_> = inhibited
+        .iter()
+        .filter(is_persistent)
+        .map(|server| server.name.as_str())
+        .collect();
+    if !persistent.is_empty() && facts.is("net.ipv4.vs.expire_quiescent_template", "0") {
         findings.push(Finding {
             rule: "QUIESCE",
             symptom: format!(
-                "virtual server {}: persistent clients keep going to a failed server",
-                server.name
+                "{}: persistent clients keep going to a failed server",
+                virtual_servers(&persistent)
             ),
             cause: "it stays in the table with weight 0, and net.ipv4.vs.expire_quiescent_template is 0".to_owned(),
             remedy: "[ipvs] sysctl = { expire_quiescent_template = 1 }".to_owned(),
             fixes: Vec::new(),
         });
     }
-    if checked && !server.inhibit_on_failure && facts.is("net.ipv4.vs.expire_nodest_conn", "0") {
+    let removed: Vec<_> = removed.iter().map(|server| server.name.as_str()).collect();
+    if !removed.is_empty() && facts.is("net.ipv4.vs.expire_nodest_conn", "0") {
         findings.push(Finding {
             rule: "NODEST",
             symptom: format!(
-                "virtual server {}: open connections to a failed server hang",
-                server.name
+                "{}: open connections to a failed server hang",
+                virtual_servers(&removed)
             ),
             cause: "a removed server's packets are dropped in silence while net.ipv4.vs.expire_nodest_conn is 0"
                 .to_owned(),

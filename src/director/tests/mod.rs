@@ -619,6 +619,48 @@ fn a_reload_changes_a_known_table_at_once_and_looks_at_it_behind_that() {
 }
 
 #[test]
+fn pools_that_a_reload_does_not_touch_go_on_wherever_they_stand_now() {
+    let mut world = World::new();
+    let mut ramping = pool(202, &[14, 15]);
+    ramping.policy.slow_start = Some(seconds(100));
+    let mut all = vec![pool(200, &[11]), pool(201, &[12, 13]), ramping];
+    world.start(config(all.clone()));
+    world.run_for(seconds(5));
+    world.answer(14, Answer::Refuses);
+    world.run_for(seconds(10));
+    world.answer(14, Answer::Accepts);
+    world.run_for(seconds(20));
+    let weights = |world: &World, number: u8| {
+        let destinations = &world.kernel.services[&service(number)].destinations;
+        destinations.values().map(|spec| spec.weight).collect::<Vec<_>>()
+    };
+    let before = weights(&world, 202)[0];
+    assert!(
+        (1..10).contains(&before) && weights(&world, 202)[1] == 10,
+        "{}",
+        world.shown()
+    );
+    // In another order, with one weight changed, while somebody is failing.
+    world.answer(13, Answer::Refuses);
+    world.run_for(Duration::from_millis(1500));
+    assert_eq!(weights(&world, 201), [1, 1]);
+    all.reverse();
+    all[2].real_servers[0].spec.weight = 5;
+    world.tell(Event::ConfigLoaded(Arc::new(config(all.clone()))));
+    world.run_for(seconds(4));
+    assert_eq!((weights(&world, 200), weights(&world, 201)), (vec![5], vec![1]));
+    // In the same order nothing but the changed pool is looked at at once, and the others have not forgotten when.
+    all[2].real_servers[0].spec.weight = 6;
+    world.tell(Event::ConfigLoaded(Arc::new(config(all))));
+    assert!(world.director.pools.next_wake().is_some(), "the slow start goes on");
+    world.run_for(seconds(30));
+    assert!(weights(&world, 202)[0] > before, "{}", world.shown());
+    assert_eq!(weights(&world, 200), [6]);
+    world.run_for(seconds(60));
+    assert_eq!(weights(&world, 202), [1, 1]);
+}
+
+#[test]
 fn a_reload_that_takes_the_last_server_away_says_who_serves_now() {
     let mut world = World::new();
     world.answer(12, Answer::Refuses);

@@ -122,6 +122,30 @@ fn what_happens_to_connections_of_failed_servers_is_said() {
 }
 
 #[test]
+fn one_line_tells_of_all_virtual_servers_that_something_is_wrong_with() {
+    let mut config = config(Forwarding::Dr);
+    let first = config.virtual_servers[0].clone();
+    config.virtual_servers = (1..=5)
+        .map(|n| VirtualServer {
+            name: format!("web{n}"),
+            services: vec![format!("tcp 203.0.113.{n}:80").parse().expect("a key")],
+            ..first.clone()
+        })
+        .collect();
+    let told: Vec<_> = director(&config, &facts(&[("net.ipv4.vs.expire_nodest_conn", "0")]))
+        .into_iter()
+        .map(|finding| finding.symptom)
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "virtual servers web1, web2, web3 and 2 more: clients cannot reach 203.0.113.1, 203.0.113.2, 203.0.113.3 and 2 more",
+            "virtual servers web1, web2, web3 and 2 more: open connections to a failed server hang",
+        ]
+    );
+}
+
+#[test]
 fn a_setting_of_the_configuration_counts_as_done() {
     let mut config = config(Forwarding::Dr);
     config.ipvs = IpvsSettings {

@@ -92,6 +92,8 @@ fn each_end_is_judged_right_on_a_socket_that_was_used_before() {
     let _nginx = Nginx::start(server, &wildcards.map(|address| SocketAddr::new(address, 80)), "web").expect("nginx");
     // Packets to these networks come to the server, which says so by ICMP, or nothing.
     server.set_sysctl("net/ipv4/ip_forward", "1").expect("a router");
+    // It says so each time.
+    server.set_sysctl("net/ipv4/icmp_ratelimit", "0").expect("a setting");
     server
         .ip(&[
             "route add unreachable 203.0.113.0/25",
