@@ -48,12 +48,15 @@ pub(super) struct Facts {
     pub(super) lost: BTreeSet<String>,
 }
 
+/// The addresses on devices, as they are put down.
+type Entries = BTreeSet<VrrpEntry>;
+
 /// What virtual routers of this host have put on devices, for the process after this one.
 pub struct Ledger {
     /// What is there, as far as is known.
-    pub entries: BTreeSet<VrrpEntry>,
+    pub entries: Entries,
     /// Puts it down; called before an address is put on a device, and after one was taken off.
-    pub write: Box<dyn Fn(&BTreeSet<VrrpEntry>) + Send>,
+    pub write: Box<dyn Fn(&Entries) + Send>,
 }
 
 impl Ledger {
