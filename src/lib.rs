@@ -39,6 +39,7 @@ pub mod ipvsadm;
 pub mod listing;
 pub mod model;
 pub mod net;
+pub mod notify;
 pub mod plan;
 pub mod process;
 pub mod realserver;

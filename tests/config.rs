@@ -12,7 +12,7 @@ use std::sync::Arc;
 use ipvsd::config::{Outcome, Problems, Source, Sources, has_wildcard, name_matches, parse};
 use ipvsd::model::{
     CheckSpec, Config, ForeignDestinations, IntervalFrom, Jitter, Notify, Origin, PoolPolicy, ProbeKind, ReturnMode,
-    ServiceFlags, Via, VrrpAddress, VrrpSpec, VrrpTracked,
+    ServiceFlags, Via, VrrpAddress, VrrpNotify, VrrpSpec, VrrpTracked,
 };
 use proptest::prelude::*;
 
@@ -166,6 +166,20 @@ fn show_policy(out: &mut String, policy: &PoolPolicy) {
     show_notify(out, "  quorum", quorum_notify);
 }
 
+fn show_vrrp_notify(out: &mut String, name: &str, notify: &VrrpNotify) {
+    for (what, command) in [
+        ("master", &notify.master),
+        ("backup", &notify.backup),
+        ("fault", &notify.fault),
+        ("stop", &notify.stop),
+        ("any", &notify.any),
+    ] {
+        if let Some(command) = command {
+            writeln!(out, "{name}: notify {what} {command:?}").unwrap();
+        }
+    }
+}
+
 fn show_vrrp(out: &mut String, instance: &VrrpSpec) {
     writeln!(
         out,
@@ -192,9 +206,14 @@ fn show_vrrp(out: &mut String, instance: &VrrpSpec) {
     )
     .unwrap();
     writeln!(out, "  {:?}", instance.garp).unwrap();
+    if !instance.preempt_after_sync.is_zero() {
+        writeln!(out, "  preempt after sync {:?}", instance.preempt_after_sync).unwrap();
+    }
     for track in &instance.tracks {
         match &track.what {
             VrrpTracked::Script(script) => writeln!(out, "  tracks {script:?} weight {}", track.weight).unwrap(),
+            VrrpTracked::Process(process) => writeln!(out, "  tracks {process:?} weight {}", track.weight).unwrap(),
+            VrrpTracked::File(file) => writeln!(out, "  tracks {file:?} weight {}", track.weight).unwrap(),
             what => writeln!(out, "  tracks {what} weight {}", track.weight).unwrap(),
         }
     }
@@ -232,6 +251,9 @@ fn show_config(out: &mut String, config: &Config) {
         if let Some(device) = &server.device {
             writeln!(out, "  device {device}").unwrap();
         }
+        if let Some(router) = &server.program_with {
+            writeln!(out, "  programmed where {router} is master").unwrap();
+        }
         if let Some(sorry) = &server.sorry_server {
             let inhibit = if sorry.inhibit { " inhibit" } else { "" };
             writeln!(
@@ -258,11 +280,21 @@ fn show_config(out: &mut String, config: &Config) {
             show_checks(out, &real.checks);
         }
     }
+    if let Some(sync) = &config.ipvs.sync {
+        writeln!(out, "{sync:?}").unwrap();
+    }
     for instance in &config.vrrp_instances {
         show_vrrp(out, instance);
     }
     for group in &config.vrrp_sync_groups {
         writeln!(out, "vrrp_sync_group {} of {}", group.name, group.instances.join(", ")).unwrap();
+        show_vrrp_notify(out, &group.name, &group.notify);
+    }
+    for (name, notify) in &config.vrrp_notify {
+        show_vrrp_notify(out, name, notify);
+    }
+    if config.notify != ipvsd::model::NotifySettings::default() {
+        writeln!(out, "notify {:#?}", config.notify).unwrap();
     }
     if config.ipvs.flush_on_stop {
         writeln!(out, "flush_on_stop").unwrap();

@@ -36,6 +36,8 @@ use attempt::Attempt;
 
 pub use connects::Connects;
 pub use hold::hold;
+pub(crate) use secret::read_secret;
+pub(crate) use tls::tls_towards;
 
 use crate::model::{
     Advice, Excerpt, FailureCause, LocalTrouble, Origin, ProbeKind, ProbeOutcome, ProbeResult, ProbeSpec, ProbeWarning,

@@ -34,3 +34,15 @@ pub(super) async fn read(secret: Option<&Secret>) -> Result<Vec<u8>, ProbeOutcom
         Err(error) => Err(trouble(error.to_string())),
     }
 }
+
+/// The password as text, for whoever logs in elsewhere than a probe does.
+///
+/// # Errors
+/// Why it cannot be read, in words.
+pub(crate) async fn read_secret(secret: &Secret) -> Result<String, String> {
+    match read(Some(secret)).await {
+        Ok(bytes) => String::from_utf8(bytes).map_err(|_| "the password is not UTF-8".to_owned()),
+        Err(ProbeOutcome::Local(trouble)) => Err(trouble.to_string()),
+        Err(_) => Err("the password cannot be read".to_owned()),
+    }
+}

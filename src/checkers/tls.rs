@@ -220,6 +220,17 @@ async fn client_config(settings: &TlsSettings, protocols: &'static [&'static [u8
     }
 }
 
+/// What a client needs that trusts so, for whoever uses TLS elsewhere than a probe does.
+///
+/// # Errors
+/// Why there is nobody to trust, in words.
+pub(crate) async fn tls_towards(trust: &Trust) -> Result<Arc<ClientConfig>, String> {
+    let trust = trust.clone();
+    let built = tokio::task::spawn_blocking(move || build(&trust, None, &[b"http/1.1"])).await;
+    let (config, _) = built.map_err(|error| error.to_string())??;
+    Ok(Arc::new(config))
+}
+
 fn build(
     trust: &Trust,
     client: Option<&(std::path::PathBuf, std::path::PathBuf)>,

@@ -11,6 +11,8 @@ pub(super) enum Scope {
     Ipvs,
     /// `timeouts` of `[ipvs]`.
     Timeouts,
+    /// `sync_daemon` of `[ipvs]`.
+    SyncDaemon,
     /// `[host]`.
     Host,
     /// `[control]`.
@@ -19,6 +21,12 @@ pub(super) enum Scope {
     Reconcile,
     /// `[reload]`.
     Reload,
+    /// `[notify]`.
+    Notify,
+    /// One `webhook` of `[notify]`.
+    Webhook,
+    /// `mail` of `[notify]`.
+    Mail,
     /// A check, named or inline: the keys that all have.
     Check,
     /// `flap` of a check.
@@ -81,17 +89,27 @@ pub(super) enum Scope {
     TrackQuorum,
     /// One of `track_script`.
     TrackScript,
+    /// One of `track_process`.
+    TrackProcess,
+    /// One of `track_file`.
+    TrackFile,
+    /// `track_program` as a table.
+    TrackProgram,
 }
 
 impl Scope {
-    const ALL: [Self; 37] = [
+    const ALL: [Self; 44] = [
         Self::Top,
         Self::Ipvs,
         Self::Timeouts,
+        Self::SyncDaemon,
         Self::Host,
         Self::Control,
         Self::Reconcile,
         Self::Reload,
+        Self::Notify,
+        Self::Webhook,
+        Self::Mail,
         Self::Check,
         Self::Flap,
         Self::TalkKeys,
@@ -122,6 +140,9 @@ impl Scope {
         Self::TrackInterface,
         Self::TrackQuorum,
         Self::TrackScript,
+        Self::TrackProcess,
+        Self::TrackFile,
+        Self::TrackProgram,
     ];
 
     /// The keys it has.
@@ -133,18 +154,57 @@ impl Scope {
                 "host",
                 "include",
                 "ipvs",
+                "notify",
                 "reconcile",
                 "reload",
                 "vrrp_instance",
                 "vrrp_sync_group",
                 "virtual_server",
             ],
-            Self::Ipvs => &["flush_on_stop", "sysctl", "timeouts"],
+            Self::Ipvs => &["flush_on_stop", "sync_daemon", "sysctl", "timeouts"],
+            Self::SyncDaemon => &[
+                "interface",
+                "vrrp_instance",
+                "sync_id",
+                "maxlen",
+                "group",
+                "port",
+                "ttl",
+            ],
             Self::Timeouts => &["tcp", "tcpfin", "udp"],
             Self::Host => &["prepare"],
             Self::Control => &["group", "read_group"],
             Self::Reconcile => &["interval"],
             Self::Reload => &["remove_limit", "on_change"],
+            Self::Notify => &["fifo", "webhook", "mail"],
+            Self::Webhook => &[
+                "url",
+                "headers",
+                "events",
+                "timeout",
+                "retries",
+                "retry_interval",
+                "verify",
+                "ca_file",
+            ],
+            Self::Mail => &[
+                "server",
+                "port",
+                "tls",
+                "user",
+                "password",
+                "password_file",
+                "from",
+                "to",
+                "helo",
+                "gather",
+                "events",
+                "timeout",
+                "retries",
+                "retry_interval",
+                "verify",
+                "ca_file",
+            ],
             Self::Check => &[
                 "type",
                 "interval",
@@ -225,6 +285,7 @@ impl Scope {
                 "check",
                 "device",
                 "vrrp_instance",
+                "program_when",
                 "real_server",
             ],
             Self::PoolKeys => &[
@@ -271,6 +332,7 @@ impl Scope {
                 "advert_int",
                 "preempt",
                 "preempt_delay",
+                "preempt_after_sync",
                 "password",
                 "source_address",
                 "peers",
@@ -284,12 +346,31 @@ impl Scope {
                 "track_interface",
                 "track_quorum",
                 "track_script",
+                "track_process",
+                "track_file",
+                "track_program",
+                "notify_master",
+                "notify_backup",
+                "notify_fault",
+                "notify_stop",
+                "notify",
             ],
             Self::TrackInterface => &["interface", "weight"],
             Self::TrackQuorum => &["virtual_server", "weight"],
             Self::TrackScript => &["argv", "user", "interval", "timeout", "rise", "fall", "weight"],
+            Self::TrackProcess => &["name", "count", "interval", "delay", "weight"],
+            Self::TrackFile => &["path", "interval", "weight"],
+            Self::TrackProgram => &["weight"],
             Self::VrrpAddress => &["address", "device", "scope", "label", "excluded"],
-            Self::VrrpSyncGroup => &["name", "instances"],
+            Self::VrrpSyncGroup => &[
+                "name",
+                "instances",
+                "notify_master",
+                "notify_backup",
+                "notify_fault",
+                "notify_stop",
+                "notify",
+            ],
         }
     }
 
@@ -302,7 +383,20 @@ impl Scope {
 
     /// Whether it is a part of what a virtual router tracks.
     const fn is_tracked(self) -> bool {
-        matches!(self, Self::TrackInterface | Self::TrackQuorum | Self::TrackScript)
+        matches!(
+            self,
+            Self::TrackInterface
+                | Self::TrackQuorum
+                | Self::TrackScript
+                | Self::TrackProcess
+                | Self::TrackFile
+                | Self::TrackProgram
+        )
+    }
+
+    /// Whether it is about where news goes, which has many words in common with checks.
+    const fn is_of_news(self) -> bool {
+        matches!(self, Self::Webhook | Self::Mail)
     }
 
     /// What the table is called in a sentence.
@@ -311,10 +405,14 @@ impl Scope {
             Self::Top => "the top of the file",
             Self::Ipvs => "[ipvs]",
             Self::Timeouts => "timeouts of [ipvs]",
+            Self::SyncDaemon => "sync_daemon of [ipvs]",
             Self::Host => "[host]",
             Self::Control => "[control]",
             Self::Reconcile => "[reconcile]",
             Self::Reload => "[reload]",
+            Self::Notify => "[notify]",
+            Self::Webhook => "a webhook of [notify]",
+            Self::Mail => "mail of [notify]",
             Self::Check => "a check",
             Self::Flap => "flap",
             Self::Probe(probe_type) => match probe_type {
@@ -362,6 +460,9 @@ impl Scope {
             Self::TrackInterface => "track_interface",
             Self::TrackQuorum => "track_quorum",
             Self::TrackScript => "track_script",
+            Self::TrackProcess => "track_process",
+            Self::TrackFile => "track_file",
+            Self::TrackProgram => "track_program",
         }
     }
 }
@@ -435,7 +536,10 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
         "misc_dynamic",
         "here it is `dynamic_weight = true`, in a check of type \"script\"",
     ),
-    ("track_file", "here it is `path`, in a check of type \"file\""),
+    (
+        "vrrp_track_file",
+        "here: track_file = [{ path = \"/run/lb/weight\", weight = 1 }], in a vrrp_instance",
+    ),
     ("bindto", "here it is `source_address`, in a check"),
     ("bind_if", "here it is `device`, in a check"),
     ("persistence_granularity", "here it is `persistence_netmask`"),
@@ -508,18 +612,36 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
     ("accept", "ipvsd always takes what is sent to its virtual addresses"),
     ("no_accept", NOT_YET),
     ("use_vmac", NOT_YET),
-    ("track_process", NOT_YET),
     ("virtual_routes", NOT_YET),
     ("virtual_rules", NOT_YET),
     (
         "vrrp_script",
         "here: track_script = [{ argv = [\"/path\", \"argument\"], weight = -20 }], in a vrrp_instance",
     ),
-    ("vrrp_track_process", NOT_YET),
-    ("notify_master", NOT_YET),
-    ("notify_backup", NOT_YET),
-    ("notify_fault", NOT_YET),
-    ("lvs_sync_daemon", NOT_YET),
+    (
+        "vrrp_track_process",
+        "here: track_process = [{ name = \"nginx\", weight = -20 }], in a vrrp_instance",
+    ),
+    ("terminate_delay", "here it is `delay`"),
+    ("fork_delay", "here it is `delay`"),
+    ("notify_fifo", "here it is `fifo`, in [notify]"),
+    ("vrrp_notify_fifo", "here it is `fifo`, in [notify]"),
+    ("lvs_notify_fifo", "here it is `fifo`, in [notify]"),
+    ("notification_email", "here it is `to`, in mail of [notify]"),
+    ("notification_email_from", "here it is `from`, in mail of [notify]"),
+    ("smtp_server", "here it is `server`, in mail of [notify]"),
+    ("smtp_helo_name", "here it is `helo`, in mail of [notify]"),
+    ("smtp_connect_timeout", "here it is `timeout`, in mail of [notify]"),
+    ("smtp_alert", "here: mail = { ... } in [notify], with `events`"),
+    (
+        "lvs_sync_daemon",
+        "here: sync_daemon = { interface = \"eth0\", vrrp_instance = \"VI_1\" }, in [ipvs]",
+    ),
+    (
+        "lvs_sync_daemon_interface",
+        "here: sync_daemon = { interface = \"eth0\", vrrp_instance = \"VI_1\" }, in [ipvs]",
+    ),
+    ("syncid", "here it is `sync_id`"),
     ("tun_type", "here: tun = { type = \"gue\", port = 6080 }"),
     ("tun_port", "here: tun = { type = \"gue\", port = 6080 }"),
 ];
@@ -549,6 +671,7 @@ pub(super) fn unknown_key(scopes: &[Scope], key: &str) -> String {
         .filter(|home| !scopes.contains(home) && home.keys().contains(&key))
         // What is tracked is far from everything else that has such words.
         .filter(|home| !home.is_tracked() || scope == Scope::VrrpInstance)
+        .filter(|home| !home.is_of_news() || scope == Scope::Notify)
         .map(Scope::name)
         .collect();
     match homes.is_empty() {

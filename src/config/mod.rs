@@ -10,7 +10,7 @@
 //! | `problem` | problems as values |
 //! | `reader`, `hints` | typed access to values, what an unknown word most likely means |
 //! | `address`, `duration` | the small grammars inside strings |
-//! | `checks`, `vrrp`, `virtual_server`, `service`, `pool`, `policy`, `command`, `forwarding`, `settings` | the tables and their rules |
+//! | `checks`, `vrrp`, `virtual_server`, `service`, `pool`, `policy`, `command`, `forwarding`, `notify`, `settings`, `sync` | the tables and their rules |
 
 mod address;
 mod checks;
@@ -18,6 +18,7 @@ mod command;
 mod duration;
 mod forwarding;
 mod hints;
+mod notify;
 mod policy;
 mod pool;
 mod probes;
@@ -26,7 +27,7 @@ mod reader;
 mod service;
 mod settings;
 mod sources;
-mod track;
+mod sync;
 mod tree;
 mod virtual_server;
 mod vrrp;
@@ -47,6 +48,7 @@ use self::pool::Front;
 use self::problem::{Ground, Place};
 use self::reader::{Item, Reader};
 use self::settings::SettingsSeen;
+use self::sync::SyncSeen;
 use self::virtual_server::Assembly;
 use self::vrrp::Routers;
 use crate::model::{Config, RealServer, ServiceKey, VirtualServer};
@@ -109,20 +111,37 @@ fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
     let mut assembly = Assembly::default();
     let mut routers = Routers::default();
     let mut seen = SettingsSeen::default();
-    let mut walks: Vec<(usize, [Option<&Item<'_>>; 10])> = Vec::with_capacity(files.len());
+    let mut sync = SyncSeen::default();
+    let mut walks: Vec<(usize, [Option<&Item<'_>>; 11])> = Vec::with_capacity(files.len());
     for (number, file) in files.iter().enumerate() {
         reader.file = number;
         if let Some(table) = &file.table {
             walks.push((number, reader.fields(table, Scope::Top)));
         }
     }
-    for (number, [named, control, host, _, ipvs, reconcile, reload, instances, _, _]) in &walks {
+    for (
+        number,
+        [
+            named,
+            control,
+            host,
+            _,
+            ipvs,
+            notify,
+            reconcile,
+            reload,
+            instances,
+            _,
+            _,
+        ],
+    ) in &walks
+    {
         reader.file = *number;
         if let Some(item) = named {
             checks.read(&mut reader, item);
         }
         if let Some(item) = ipvs {
-            settings::read_ipvs(&mut reader, &mut seen, item, &mut config);
+            settings::read_ipvs(&mut reader, &mut seen, &mut sync, item, &mut config);
         }
         if let Some(item) = host {
             settings::read_host(&mut reader, &mut seen, item, &mut config);
@@ -132,6 +151,9 @@ fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
         }
         if let Some(item) = reconcile {
             settings::read_reconcile(&mut reader, &mut seen, item, &mut config);
+        }
+        if let Some(item) = notify {
+            notify::read(&mut reader, &mut seen, item, &mut config);
         }
         if let Some(item) = reload {
             settings::read_reload(&mut reader, &mut seen, item, &mut config);
@@ -160,8 +182,16 @@ fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
             routers.read_groups(&mut reader, item);
         }
     }
-    (config.vrrp_instances, config.vrrp_sync_groups) = routers.finish(&mut reader, &assembly.virtual_servers);
+    let waits = routers.finish(&mut reader, &assembly.virtual_servers, &mut config);
+    sync.finish(
+        &mut reader,
+        &waits,
+        &assembly.followers,
+        &assembly.virtual_servers,
+        &mut config,
+    );
     assembly.warn_of_chains(&mut reader);
+    assembly.warn_of_loops(&mut reader, &sources.own_addresses, &config.vrrp_instances);
     checks.warn_unused(&mut reader);
     warn_if_nothing_is_served(&mut reader, &walks);
     config.virtual_servers = assembly.virtual_servers;
@@ -448,8 +478,8 @@ fn tidy(path: &str) -> PathBuf {
 }
 
 /// A file that lost its content must not look like the wish to serve nothing.
-fn warn_if_nothing_is_served(reader: &mut Reader, walks: &[(usize, [Option<&Item<'_>>; 10])]) {
-    let moves_addresses = |fields: &[Option<&Item<'_>>; 10]| matches!(fields, [.., Some(_), _, _]);
+fn warn_if_nothing_is_served(reader: &mut Reader, walks: &[(usize, [Option<&Item<'_>>; 11])]) {
+    let moves_addresses = |fields: &[Option<&Item<'_>>; 11]| matches!(fields, [.., Some(_), _, _]);
     if walks
         .iter()
         .any(|(_, fields)| matches!(fields, [.., Some(_)]) || moves_addresses(fields))

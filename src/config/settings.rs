@@ -7,6 +7,7 @@ use super::tree::Value;
 use super::hints::{self, Scope};
 use super::problem::Place;
 use super::reader::{Item, Reader, kind, shorten};
+use super::sync::{self, SyncSeen};
 use crate::model::{Config, Sysctl};
 
 /// The longest timeout in seconds: the kernel counts ticks in 31 bits, a thousand a second at most
@@ -74,7 +75,8 @@ const SYSCTLS: &[(&str, Kind)] = &[
 pub(super) struct SettingsSeen(Vec<(String, Place)>);
 
 impl SettingsSeen {
-    fn first(&mut self, reader: &mut Reader, at: usize, name: &str) -> bool {
+    /// Whether it is made for the first time.
+    pub(super) fn first(&mut self, reader: &mut Reader, at: usize, name: &str) -> bool {
         let place = reader.place(at);
         match self.0.iter().find(|(seen, _)| seen == name) {
             Some((_, first)) => {
@@ -90,11 +92,20 @@ impl SettingsSeen {
 }
 
 /// Reads `[ipvs]` of one file.
-pub(super) fn read_ipvs(reader: &mut Reader, seen: &mut SettingsSeen, item: &Item<'_>, config: &mut Config) {
+pub(super) fn read_ipvs(
+    reader: &mut Reader,
+    seen: &mut SettingsSeen,
+    sync_seen: &mut SyncSeen,
+    item: &Item<'_>,
+    config: &mut Config,
+) {
     let Some(table) = reader.table(item, "ipvs") else {
         return;
     };
-    let [flush_on_stop, sysctl, timeouts] = reader.fields(table, Scope::Ipvs);
+    let [flush_on_stop, sync_daemon, sysctl, timeouts] = reader.fields(table, Scope::Ipvs);
+    if let Some(item) = sync_daemon {
+        sync::read(reader, seen, sync_seen, item, config);
+    }
     if let Some(item) = flush_on_stop
         && let Some(value) = reader.boolean(item, "flush_on_stop")
         && seen.first(reader, item.span().start, "flush_on_stop")

@@ -3,7 +3,8 @@
 //! A configuration starts with one file. Where it includes others, the room says which patterns it needs, and the
 //! caller answers each with the files that match, readable or not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::Path;
 
 /// The files of a configuration as far as they have been read.
@@ -11,6 +12,9 @@ use std::path::Path;
 pub struct Sources {
     pub(super) root: Source,
     pub(super) answers: BTreeMap<String, Vec<Source>>,
+    /// The addresses of the host that the configuration is read on, as far as they are known: some of it makes sense only
+    /// elsewhere.
+    pub own_addresses: BTreeSet<IpAddr>,
 }
 
 /// One file: its name, and its bytes or why it could not be read.
@@ -37,6 +41,7 @@ impl Sources {
         Self {
             root,
             answers: BTreeMap::new(),
+            own_addresses: BTreeSet::new(),
         }
     }
 

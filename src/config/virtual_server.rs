@@ -1,7 +1,8 @@
 //! `[[virtual_server]]`: its table as a whole, and the rules between virtual servers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::tree::Table;
 
@@ -14,7 +15,9 @@ use super::problem::Place;
 use super::reader::{Item, Reader, shorten};
 use super::service::{is_udp_or_mark, read_flags, read_persistence, read_scheduler, read_services};
 use super::vrrp::Follower;
-use crate::model::{Family, Forwarding, ServerDefaults, ServiceFlags, ServiceKey, ServiceSpec, VirtualServer};
+use crate::model::{
+    Family, Forwarding, ServerDefaults, ServiceFlags, ServiceKey, ServiceSpec, VirtualServer, VrrpSpec,
+};
 
 /// The virtual servers read so far, and what no two of them may share.
 #[derive(Default)]
@@ -61,6 +64,46 @@ impl<'t> Assembly<'t> {
         }
     }
 
+    /// Warns of real servers that are this director itself, in services that every director has: a packet that the other
+    /// director sends here is taken by this one's table, and sent back.
+    pub(super) fn warn_of_loops(&self, reader: &mut Reader, own: &BTreeSet<IpAddr>, specs: &[Arc<VrrpSpec>]) {
+        for (address, place, number) in &self.servers {
+            let Some(server) = self.virtual_servers.get(*number) else {
+                continue;
+            };
+            let follows = self.followers.iter().any(|follower| {
+                let source = |name: &String| {
+                    specs
+                        .iter()
+                        .find(|spec| spec.name == *name)
+                        .and_then(|spec| spec.source)
+                };
+                let is_own = |name| own.contains(address) || source(name) == Some(*address);
+                follower.virtual_server == *number && follower.instance.as_ref().is_some_and(is_own)
+            });
+            let real = server
+                .real_servers
+                .iter()
+                .map(|real| (real.address, real.spec.forwarding));
+            let sorry = server
+                .sorry_server
+                .iter()
+                .map(|sorry| (sorry.address, sorry.spec.forwarding));
+            let loops = real
+                .chain(sorry)
+                .any(|(found, forwarding)| found == *address && forwarding != Forwarding::Nat);
+            if follows && loops && server.program_with.is_none() {
+                reader.warning_at(
+                    *place,
+                    format!(
+                        "real server {address} is this director itself: what the other director sends it comes back"
+                    ),
+                    "add program_when = \"master\" to the virtual_server, on all directors",
+                );
+            }
+        }
+    }
+
     fn read_one(&mut self, reader: &mut Reader, checks: &mut NamedChecks<'_>, at: usize, table: &'t Table<'_>) {
         let [
             name,
@@ -81,6 +124,7 @@ impl<'t> Assembly<'t> {
             check,
             device,
             vrrp_instance,
+            program_when,
             real_server,
         ] = reader.pick(table, Scope::VirtualServer);
         reader.report_unknown(table, &[Scope::VirtualServer, Scope::PoolKeys]);
@@ -163,6 +207,7 @@ impl<'t> Assembly<'t> {
                 });
             }
         }
+        let program_with = program_when.and_then(|item| read_program_when(reader, item, vrrp_instance));
         let device = device.and_then(|item| read_device(reader, item, by_mark));
         let inhibit = inhibit_on_failure.and_then(|item| {
             let inhibit = reader.boolean(item, "inhibit_on_failure")?;
@@ -218,6 +263,8 @@ impl<'t> Assembly<'t> {
             policy::warn_of_no_effect(reader, &policy, &real, sorry.is_some());
         }
         self.servers
+            .extend(sorry.iter().map(|(place, server)| (server.address, *place, number)));
+        self.servers
             .extend(real.iter().map(|(place, server)| (server.address, *place, number)));
         self.virtual_servers.push(VirtualServer {
             name,
@@ -228,6 +275,7 @@ impl<'t> Assembly<'t> {
             sorry_server: sorry.map(|(_, server)| server),
             policy: policy.policy,
             device,
+            program_with,
             defaults: ServerDefaults {
                 forwarding,
                 checks: default_checks,
@@ -245,6 +293,20 @@ impl<'t> Assembly<'t> {
             .name(item, "virtual_servers", &mut self.names)
             .unwrap_or_default()
     }
+}
+
+/// The virtual router whose master has the services, where only that one has.
+fn read_program_when(reader: &mut Reader, item: &Item<'_>, instance: Option<&Item<'_>>) -> Option<String> {
+    let only = reader.word(item, "program_when", &[("master", true), ("always", false)])?;
+    if !only {
+        return None;
+    }
+    let Some(instance) = instance else {
+        let text = "`program_when = \"master\"` does not say whose master";
+        reader.missing(item.span().start, text, "add vrrp_instance = \"VI_1\"");
+        return None;
+    };
+    reader.string(instance, "vrrp_instance").map(str::to_owned)
 }
 
 fn read_device(reader: &mut Reader, item: &Item<'_>, by_mark: bool) -> Option<String> {

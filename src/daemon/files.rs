@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{self, Outcome, Problems, Source, Sources, Unreadable, has_wildcard, name_matches};
 use crate::model::Config;
+use crate::net;
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 64 << 20;
@@ -52,6 +53,7 @@ pub fn load_once(path: &Path) -> Result<Loaded, BadConfig> {
 fn load_by(path: &Path, parse: fn(&Sources) -> Outcome) -> Result<Loaded, BadConfig> {
     let mut seen = Seen::default();
     let mut sources = Sources::new(seen.read(path));
+    sources.own_addresses = net::own_addresses();
     loop {
         match parse(&sources) {
             Outcome::Parsed { config, warnings } => {

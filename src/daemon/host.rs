@@ -76,3 +76,12 @@ fn set_all(sysctls: &[Sysctl]) {
         }
     }
 }
+
+/// What this host calls itself.
+pub(super) fn name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "localhost".to_owned(),
+        name => name.to_owned(),
+    }
+}

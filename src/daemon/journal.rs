@@ -30,9 +30,11 @@ impl Journal {
         self.ring.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    pub(super) fn push(&self, event: EventRecord) {
-        let number = self.ring().push(event).number;
-        self.last.send_replace(number);
+    /// Keeps an event, and answers with it as it is kept.
+    pub(super) fn push(&self, event: EventRecord) -> Arc<EventRecord> {
+        let event = self.ring().push(event);
+        self.last.send_replace(event.number);
+        event
     }
 
     /// The last events about a server of a pool.

@@ -20,6 +20,7 @@
 //! | `state` | what is known of servers and pools, beside the record |
 //! | `kept` | files that outlive the process, for all three |
 //! | `service_manager` | telling it of readiness and of being alive |
+//! | `sync_daemons` | the kernel's sync daemons, as the role wants them |
 //! | `watch` | whether the configuration's files change |
 //! | `running` | the configuration in use, as it was read |
 //! | `report` | the log |
@@ -41,6 +42,7 @@ mod report;
 pub mod running;
 mod service_manager;
 pub mod state;
+mod sync_daemons;
 mod task;
 mod upgrade;
 mod watch;

@@ -186,7 +186,17 @@ fn compare(options: &Options) -> anyhow::Result<Comparison> {
     }
     let steps = plan::steps(&wanted, &found, &removable(&config, &owned));
     let hold = addresses_of(&config);
-    let superfluous: BTreeSet<_> = owned.addresses.difference(&hold).cloned().collect();
+    // What a virtual router moves is its own from here on.
+    let moves = |vip: &&VirtualAddress| {
+        let mut held = config.vrrp_instances.iter().flat_map(|spec| &spec.addresses);
+        held.any(|held| held.address == vip.address && held.device == vip.device)
+    };
+    let superfluous: BTreeSet<_> = owned
+        .addresses
+        .difference(&hold)
+        .filter(|vip| !moves(vip))
+        .cloned()
+        .collect();
     let missing = if hold.is_empty() {
         BTreeSet::new()
     } else {

@@ -145,6 +145,17 @@ pub(super) fn report(transition: &Transition) {
             service = virtual_server,
             "panic is over: failed servers are taken out again"
         ),
+        Transition::RoleChanged {
+            virtual_server,
+            router,
+            serves,
+        } => match serves {
+            true => info!(service = virtual_server, "programmed: {router} is master here"),
+            false => info!(
+                service = virtual_server,
+                "taken out of the table: {router} is master elsewhere"
+            ),
+        },
         Transition::ChecksSuspended {
             virtual_server,
             suspended,

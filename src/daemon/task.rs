@@ -5,9 +5,11 @@
 
 mod calls;
 mod keeping;
+mod news;
 mod plan;
 mod reload;
 mod stopping;
+mod tracks;
 mod upgrade;
 mod vrrp;
 
@@ -33,6 +35,7 @@ use super::record::Record;
 use super::running::RunningFile;
 use super::service_manager::notify;
 use super::state::{self, Pace, StateFile};
+use super::sync_daemons;
 use super::wishes::{self, WishesFile};
 use super::{addresses, control, handover, host, memory, presence, report, upgrade as program};
 use crate::config::Problems;
@@ -40,6 +43,7 @@ use crate::control::{Listener, Patience, SOCKET_NAME};
 use crate::director::{self, Director, Now, Settings, Wishlist};
 use crate::model::control::{EventKind, EventRecord, Level};
 use crate::model::{Action, Config, Event, HoldId, Instant, Owned, StepOutcome, Transition, UnixTime, VirtualAddress};
+use crate::notify::Notifier;
 use crate::{checkers, ipvs, net, process};
 
 use plan::Rehearse;
@@ -168,6 +172,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         flush_on_stop: false,
         stuck: false,
         routers: vrrp::Routers::beside(&record),
+        notifier: Notifier::new(&host::name()),
+        sync: watch::Sender::new(None),
         record,
     };
     runtime.block_on(shell.run(loaded, receiver, taken))
@@ -223,6 +229,10 @@ struct Shell {
     stuck: bool,
     /// The virtual routers.
     routers: vrrp::Routers,
+    /// Whoever is told of what happens.
+    notifier: Notifier,
+    /// The sync daemons that are to run.
+    sync: watch::Sender<sync_daemons::Wanted>,
 }
 
 impl Shell {
@@ -249,6 +259,7 @@ impl Shell {
                 .serve(calls, Patience::default())
                 .context("cannot watch the control socket")?;
         }
+        tokio::spawn(sync_daemons::keep(self.sync.subscribe()));
         let found = self.sender.clone();
         tokio::spawn(presence::watch(self.presence.subscribe(), move |addresses| {
             let _ = found.send(Message::Event(Event::AddressesFound(addresses)));
@@ -341,12 +352,19 @@ impl Shell {
     fn take(&mut self, message: Message) {
         match message {
             Message::Event(event) => {
+                let about_table = matches!(
+                    event,
+                    Event::StepsApplied(_) | Event::TableRead(_) | Event::TableUnchanged | Event::TableReadFailed(_)
+                );
                 match &event {
                     Event::HoldEnded { hold, .. } => drop(self.holds.remove(hold)),
                     Event::StepsApplied(_) => self.batches -= 1,
                     _ => {}
                 }
                 self.tell(event);
+                if about_table {
+                    self.tell_of_program();
+                }
             }
             Message::Vrrp(news) => self.hear_routers(news),
             Message::ProgramExamined(examined) => self.program_examined(examined),
@@ -370,8 +388,7 @@ impl Shell {
 
     /// Puts down what the director does not report.
     fn note(&self, kind: EventKind, level: Level, text: String) {
-        self.journal
-            .push(EventRecord::new(control::unix_time(), kind, level, text));
+        self.put_down(EventRecord::new(control::unix_time(), kind, level, text));
     }
 
     /// What an earlier ipvsd wrote is ours.
@@ -394,8 +411,10 @@ impl Shell {
         self.configured = self.now();
         self.flush_on_stop = config.ipvs.flush_on_stop;
         self.reloads.config = Arc::clone(&config);
+        self.configure_notifier(&config);
         self.configure_routers(&config);
         self.take_over(&config);
+        self.want_sync_daemons();
         self.tell_quorums();
     }
 
@@ -442,6 +461,7 @@ impl Shell {
             Some(_) => {}
         }
         self.stuck = stuck.is_some();
+        self.tell_of_program();
     }
 
     fn tell(&mut self, event: Event) {
@@ -543,7 +563,7 @@ impl Shell {
                 if let Transition::QuorumChanged { .. } = &transition {
                     self.tell_quorums();
                 }
-                self.journal.push(director::event_of(&transition, control::unix_time()));
+                self.announce(&transition);
             }
             Action::AnnounceReady => {
                 info!("ready: the kernel's table is as the configuration wants it");

@@ -61,7 +61,8 @@ pub fn may_have_thresholds(service: &ServiceKey, owned: &Owned) -> bool {
     owned.with_thresholds.contains(service) || !owned.services.contains(service)
 }
 
-/// The table that a configuration asks for where nobody probes: every server taken as up.
+/// The table that a configuration asks for where nobody probes: every server taken as up. Services that are programmed
+/// only where a virtual router is master are as they are found, in the table or not: nobody knows the master either.
 pub fn table_without_checks(config: &Config, current: &Table) -> Table {
     let nobody = Found {
         member: &|_| false,
@@ -72,16 +73,14 @@ pub fn table_without_checks(config: &Config, current: &Table) -> Table {
         let mut seats: Vec<_> = server.real_servers.iter().map(up).collect();
         let mut machine = health::Pool::default();
         machine.look(server, &mut seats, nobody, false, Instant::START);
-        server.services.iter().map(move |key| {
+        server.services.iter().filter_map(move |key| {
             let current = current.services.get(key);
+            if server.program_with.is_some() && current.is_none() {
+                return None;
+            }
             let destinations = health::destinations(server, machine.tier(), &seats, key, current);
-            (
-                *key,
-                Service {
-                    spec: server.spec.clone(),
-                    destinations,
-                },
-            )
+            let spec = server.spec.clone();
+            Some((*key, Service { spec, destinations }))
         })
     });
     Table {

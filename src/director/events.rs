@@ -153,6 +153,17 @@ pub fn event_of(transition: &Transition, time: UnixTime) -> EventRecord {
                 format!("{virtual_server}: panic is over"),
             )
         },
+        Transition::RoleChanged {
+            virtual_server,
+            router,
+            serves,
+        } => {
+            let text = match serves {
+                true => format!("{virtual_server} is programmed: {router} is master here"),
+                false => format!("{virtual_server} is taken out of the table: {router} is master elsewhere"),
+            };
+            of_pool(virtual_server, EventKind::Tier, Level::Info, text)
+        }
         Transition::ChecksSuspended {
             virtual_server,
             suspended,

@@ -119,6 +119,7 @@ mod tests {
             inhibit_on_failure: false,
             policy: PoolPolicy::default(),
             device: None,
+            program_with: None,
             defaults: Default::default(),
         };
         Config {

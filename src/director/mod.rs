@@ -18,6 +18,7 @@
 //! | `limit` | how much one reload may take away |
 //! | `foreign` | destinations in our services that are somebody else's |
 //! | `drift` | what somebody else changes, and how patiently it is put right |
+//! | `roles` | pools that are programmed only where their virtual router is master |
 //! | `suspended` | pools whose checks wait until this host holds an address of theirs |
 //! | `chance` | numbers at random, from a seed |
 //! | `checks` | the checks that run, each once however many pools go by it |
@@ -56,6 +57,7 @@ mod pools;
 mod reading;
 mod rehearsal;
 mod review;
+mod roles;
 mod schedule;
 mod select;
 mod snapshot;
@@ -80,6 +82,7 @@ use drains::Drains;
 use drift::Drifts;
 use pause::Pause;
 use pools::{Pools, Taken};
+use roles::Programmed;
 use schedule::Schedule;
 use snapshot::Recalled;
 use trouble::Troubles;
@@ -196,6 +199,8 @@ pub struct Director {
     /// Raised by all that is worth writing down soon.
     revision: u64,
     pause: Option<Pause>,
+    /// Whether each virtual router serves on this host, as far as that is known.
+    roles: BTreeMap<String, bool>,
 }
 
 impl Director {
@@ -231,6 +236,7 @@ impl Director {
             to_be_doubted: false,
             revision: 0,
             pause: None,
+            roles: BTreeMap::new(),
         }
     }
 
@@ -273,6 +279,7 @@ impl Director {
             Event::Operator(order) => self.obey(order, now, &mut actions),
             Event::HoldEnded { hold, end } => self.hold_ended(hold, end, now, &mut actions),
             Event::LinkChanged { device, works } => self.link_changed(device, works, now, &mut actions),
+            Event::RoleChanged { router, serves } => self.role_changed(router, serves, &mut actions),
             Event::ProcessesFound(found) => self.processes_found(&found, now, &mut actions),
             Event::TimeReached => self.time_reached(now, &mut actions),
         }
@@ -283,6 +290,12 @@ impl Director {
     /// How often this host was at fault, by the name of its trouble; counted since the start, for metrics.
     pub fn excused_probes(&self) -> &BTreeMap<&'static str, u64> {
         &self.troubles.excused
+    }
+
+    /// Whether the kernel's table could be read the last time, and takes what is written: not while something that it
+    /// refused for good waits to be tried again.
+    pub fn can_program(&self) -> bool {
+        self.unreadable.is_none() && self.refused.is_empty()
     }
 
     /// What ipvsd owns.
@@ -324,6 +337,7 @@ impl Director {
         self.drains.drop_services(&self.config, &config, now);
         self.recall(&config, now, actions);
         let before = std::mem::replace(&mut self.config, config);
+        self.forget_roles();
         self.details = Arc::new(self.services_to_read_in_full());
         self.returns.clear();
         self.rebuild.clear();
@@ -352,7 +366,9 @@ impl Director {
     /// these first leaves nothing out: no service comes or goes, nothing is to be put on record before.
     fn concerns_only(&self, before: &Config, changed: &BTreeSet<usize>) -> bool {
         let (old, new) = (&before.virtual_servers, &self.config.virtual_servers);
-        let same = |(old, new): (&VirtualServer, &VirtualServer)| old.name == new.name && old.services == new.services;
+        let same = |(old, new): (&VirtualServer, &VirtualServer)| {
+            old.name == new.name && old.services == new.services && old.program_with == new.program_with
+        };
         let keeps_foreign = |pool: &usize| foreign::keeps(&new[*pool]) || foreign::keeps(&old[*pool]);
         old.len() == new.len()
             && old.iter().zip(new).all(same)
@@ -452,6 +468,14 @@ impl Director {
         }
         for pool in &pools {
             let server = &self.config.virtual_servers[*pool];
+            match self.programmed(server) {
+                Programmed::Here => {}
+                Programmed::Elsewhere => continue,
+                Programmed::AsFound => {
+                    wanted.services.extend(roles::as_found(server, believed));
+                    continue;
+                }
+            }
             for (key, mut service) in desired_services(&self.config, &self.pools, *pool, believed) {
                 keep_foreign(&key, &mut service, believed, &self.ours);
                 self.drains.add(server, key, &mut service, believed, now);
@@ -555,7 +579,7 @@ impl Director {
             services,
             with_thresholds: (*self.details).clone(),
             destinations: self.ours.clone(),
-            addresses: &self.wanted_addresses() | &self.owned.addresses,
+            addresses: &(&self.wanted_addresses() | &self.owned.addresses) - &self.moving_addresses(),
         };
         if owned != self.owned {
             self.owned = owned;
@@ -579,9 +603,19 @@ impl Director {
         configured.chain(self.drains.addresses()).collect()
     }
 
+    /// The addresses that virtual routers put on devices and take off: one that was ours is theirs where it lies.
+    fn moving_addresses(&self) -> BTreeSet<VirtualAddress> {
+        let held = self.config.vrrp_instances.iter().flat_map(|spec| &spec.addresses);
+        held.map(|held| VirtualAddress {
+            device: held.device.clone(),
+            address: held.address,
+        })
+        .collect()
+    }
+
     fn ask_for_addresses(&self, actions: &mut Vec<Action>) {
         let hold = self.wanted_addresses();
-        let release: BTreeSet<_> = self.owned.addresses.difference(&hold).cloned().collect();
+        let release = &(&self.owned.addresses - &hold) - &self.moving_addresses();
         if !hold.is_empty() || !release.is_empty() {
             actions.push(Action::HoldAddresses { hold, release });
         }

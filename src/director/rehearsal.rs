@@ -46,7 +46,7 @@ impl Director {
         Rehearsal {
             steps: steps.unwrap_or_default(),
             put: &hold - &self.owned.addresses,
-            take: &self.owned.addresses - &hold,
+            take: &(&self.owned.addresses - &hold) - &trial.moving_addresses(),
             waiting: trial.waiting(table),
         }
     }

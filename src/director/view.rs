@@ -18,6 +18,7 @@ use crate::model::{
 use super::Director;
 use super::checks::CheckSlot;
 use super::pools::{Member, Pool, tier_name};
+use super::roles::Programmed;
 use super::select;
 
 /// Now, by both of our clocks.
@@ -216,6 +217,7 @@ impl Director {
             quorum: machine.has_quorum(),
             panic: machine.is_panicking(),
             suspended: pool.suspended,
+            elsewhere: self.programmed(server) == Programmed::Elsewhere,
             awaited: machine.awaited().and_then(|tier| tier_name(server, tier)),
             real_servers: places
                 .map(|place| {

@@ -97,6 +97,10 @@ pub enum Subject {
     Pool(String),
     /// One member of it.
     Server(ServerId),
+    /// A virtual router, by its name.
+    VirtualRouter(String),
+    /// Virtual routers that move together, by their group's name.
+    SyncGroup(String),
 }
 
 impl fmt::Display for Subject {
@@ -104,6 +108,8 @@ impl fmt::Display for Subject {
         match self {
             Self::Pool(name) => f.write_str(name),
             Self::Server(id) => write!(f, "{} of {}", id.server, id.virtual_server),
+            Self::VirtualRouter(name) => write!(f, "virtual router {name}"),
+            Self::SyncGroup(name) => write!(f, "sync group {name}"),
         }
     }
 }
@@ -227,6 +233,15 @@ pub enum Transition {
     PanicEnded {
         /// The virtual server's name.
         virtual_server: String,
+    },
+    /// The services of a pool with `program_when = "master"` come into the table, or leave it.
+    RoleChanged {
+        /// The virtual server's name.
+        virtual_server: String,
+        /// Its virtual router's.
+        router: String,
+        /// Whether that one serves on this host.
+        serves: bool,
     },
     /// The checks of a pool are suspended because none of its addresses is on this host, or go on again.
     ChecksSuspended {

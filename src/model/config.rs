@@ -2,13 +2,14 @@
 //!
 //! The `config` room makes these values; everybody else only reads them.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    CheckSpec, DestinationKey, DestinationSpec, Forwarding, Notify, PoolPolicy, ServiceKey, ServiceSpec, Timeouts,
-    VrrpSpec, VrrpSyncGroup,
+    CheckSpec, DestinationKey, DestinationSpec, Forwarding, Notify, NotifySettings, PoolPolicy, ServiceKey,
+    ServiceSpec, SyncSettings, Timeouts, VrrpNotify, VrrpSpec, VrrpSyncGroup,
 };
 
 /// The whole configuration.
@@ -30,6 +31,10 @@ pub struct Config {
     pub vrrp_instances: Vec<Arc<VrrpSpec>>,
     /// Which of them move together.
     pub vrrp_sync_groups: Vec<VrrpSyncGroup>,
+    /// The commands of the virtual routers that have any, by their names.
+    pub vrrp_notify: BTreeMap<String, VrrpNotify>,
+    /// Who is told of what happens.
+    pub notify: NotifySettings,
 }
 
 impl Config {
@@ -61,6 +66,8 @@ pub struct VirtualServer {
     pub policy: PoolPolicy,
     /// The virtual addresses that ipvsd itself puts on a device and keeps there.
     pub device: Option<String>,
+    /// The virtual router where that is master its services are programmed, and nowhere else; `None` for everywhere.
+    pub program_with: Option<String>,
     /// What holds for a real server that says nothing else.
     pub defaults: ServerDefaults,
 }
@@ -169,6 +176,8 @@ pub struct IpvsSettings {
     pub sysctls: Vec<Sysctl>,
     /// The daemon's end takes out what is ours.
     pub flush_on_stop: bool,
+    /// How connections are sent to the other directors, where they are.
+    pub sync: Option<SyncSettings>,
 }
 
 /// Connection timeouts in seconds; `None` leaves the kernel's value.

@@ -89,6 +89,14 @@ pub enum Event {
         /// Whether it works now.
         works: bool,
     },
+    /// A virtual router of this host has begun to serve, as master or still, or has ceased to; told once it is known and
+    /// whenever it changes.
+    RoleChanged {
+        /// Its name.
+        router: String,
+        /// Whether it serves.
+        serves: bool,
+    },
     /// Those of the programs run that [`super::Action::FindProcesses`] had asked for.
     ProcessesFound(Vec<FoundProcess>),
     /// The time has come that the director had asked to be woken at.

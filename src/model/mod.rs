@@ -44,6 +44,7 @@ mod host;
 mod http_probe;
 mod instant;
 mod network_probe;
+mod notify;
 mod outcome;
 mod owned;
 mod pattern;
@@ -77,6 +78,7 @@ pub use host::{AddressScope, HostAddress, Link, Mac};
 pub use http_probe::{BodyTest, HttpProbe, HttpVersion};
 pub use instant::Instant;
 pub use network_probe::{DnsProbe, GrpcProbe, LdapProbe, ReplyTest, SmtpProbe, UdpProbe};
+pub use notify::{Delivery, Mail, MailTls, NotifySettings, VrrpNotify, Webhook, notified_state};
 pub use outcome::{Excerpt, FailureCause, LocalTrouble, ProbeOutcome, ProbeResult, ProbeWarning, Stage};
 pub use owned::Owned;
 pub use pattern::Pattern;
@@ -90,12 +92,12 @@ pub use snapshot::{
 };
 pub use socket::plain_socket;
 pub use step::{Refusal, RefusalKind, Step, StepOutcome};
-pub use sync::{KernelInfo, SyncDaemon, SyncRole, Timeouts};
+pub use sync::{KernelInfo, SyncDaemon, SyncRole, SyncSettings, Timeouts};
 pub use table::{ListedDestination, ListedService, Service, Statistics, Table};
 pub use tls_probe::{TlsProbe, TlsSettings, Trust};
 pub use unix_time::{ParseTimeError, UnixTime};
 pub use vrrp::{
-    Garp, VrrpAction, VrrpAddress, VrrpAdvert, VrrpAuthentication, VrrpChange, VrrpChecksum, VrrpEvent, VrrpGroupOrder,
-    VrrpPassword, VrrpReason, VrrpRefusal, VrrpScript, VrrpSpec, VrrpState, VrrpSyncGroup, VrrpTrack, VrrpTracked,
-    VrrpTracking, VrrpVersion,
+    Garp, VrrpAction, VrrpAddress, VrrpAdvert, VrrpAuthentication, VrrpChange, VrrpChecksum, VrrpEntry, VrrpEvent,
+    VrrpFile, VrrpFinding, VrrpGroupOrder, VrrpPassword, VrrpProcess, VrrpReason, VrrpRefusal, VrrpScript, VrrpSpec,
+    VrrpState, VrrpSyncGroup, VrrpTrack, VrrpTracked, VrrpTracking, VrrpVersion,
 };

@@ -40,6 +40,47 @@ pub struct SyncDaemon {
     pub ttl: u8,
 }
 
+/// How the sync daemons of this host are to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncSettings {
+    /// The interface they use.
+    pub interface: String,
+    /// The virtual router whose role they follow: a master sends and the others take. Without one both run always.
+    pub instance: Option<String>,
+    /// As in [`SyncDaemon`], and so are the others.
+    pub sync_id: u32,
+    /// The longest datagram; 0 for the kernel's choice.
+    pub max_length: u16,
+    /// The multicast group.
+    pub group: Option<IpAddr>,
+    /// The port; 0 for the kernel's choice.
+    pub port: u16,
+    /// The TTL; 0 for the kernel's choice.
+    pub ttl: u8,
+}
+
+impl SyncSettings {
+    /// The daemons that are to run where the virtual router serves here or does not; `None` while that is not known.
+    pub fn daemons(&self, serves: Option<bool>) -> Option<Vec<SyncDaemon>> {
+        let roles: &[SyncRole] = match (&self.instance, serves) {
+            (None, _) => &[SyncRole::Master, SyncRole::Backup],
+            (Some(_), Some(true)) => &[SyncRole::Master],
+            (Some(_), Some(false)) => &[SyncRole::Backup],
+            (Some(_), None) => return None,
+        };
+        let daemon = |role: &SyncRole| SyncDaemon {
+            role: *role,
+            interface: self.interface.clone(),
+            sync_id: self.sync_id,
+            max_length: self.max_length,
+            group: self.group,
+            port: self.port,
+            ttl: self.ttl,
+        };
+        Some(roles.iter().map(daemon).collect())
+    }
+}
+
 /// The kernel's connection timeouts in seconds; 0 in a request leaves the kernel's value as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timeouts {

@@ -3,10 +3,11 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AddressScope, Family, Instant};
+use super::{AddressScope, Family, Instant, VrrpNotify};
 
 /// The version of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,6 +70,28 @@ impl fmt::Display for VrrpAddress {
     }
 }
 
+impl VrrpAddress {
+    /// The entry that it is on its device.
+    pub fn entry(&self) -> VrrpEntry {
+        VrrpEntry {
+            device: self.device.clone(),
+            address: self.address,
+            prefix: self.prefix,
+        }
+    }
+}
+
+/// An address as it is on a device, for the record of what virtual routers have put there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct VrrpEntry {
+    /// The interface.
+    pub device: String,
+    /// The address.
+    pub address: IpAddr,
+    /// The length of its network's prefix.
+    pub prefix: u8,
+}
+
 /// How neighbours are told where the addresses are: gratuitous ARP, unsolicited neighbour advertisements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Garp {
@@ -119,6 +142,9 @@ pub struct VrrpSpec {
     pub preempt: bool,
     /// How long such a master is left alone first.
     pub preempt_delay: Duration,
+    /// How long it listens at least, from its beginning on, before it takes over from such a master: until then its table
+    /// may lack connections that the master has.
+    pub preempt_after_sync: Duration,
     /// What the others of version 2 must know.
     pub password: Option<VrrpPassword>,
     /// The address that adverts come from; the interface's first where it is not said.
@@ -154,6 +180,21 @@ pub enum VrrpTracked {
     Quorum(String),
     /// A program of the user's that ends with 0.
     Script(Arc<VrrpScript>),
+    /// A program that runs.
+    Process(Arc<VrrpProcess>),
+    /// A file with a number in it.
+    File(Arc<VrrpFile>),
+    /// This director's own work: the kernel's table can be read and takes what is written.
+    Program,
+}
+
+/// What was found of something that is tracked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VrrpFinding {
+    /// Whether it works.
+    Works(bool),
+    /// The number in a file.
+    Value(i64),
 }
 
 impl fmt::Display for VrrpTracked {
@@ -162,6 +203,9 @@ impl fmt::Display for VrrpTracked {
             Self::Interface(name) => write!(f, "interface {name}"),
             Self::Quorum(name) => write!(f, "the quorum of {name}"),
             Self::Script(script) => f.write_str(script.argv.first().map_or("a script", String::as_str)),
+            Self::Process(process) => write!(f, "process {}", process.name),
+            Self::File(file) => write!(f, "file {}", file.path.display()),
+            Self::Program => f.write_str("programming the kernel"),
         }
     }
 }
@@ -181,6 +225,28 @@ pub struct VrrpScript {
     pub rise: u32,
     /// So many failures in a row make it fail.
     pub fall: u32,
+}
+
+/// A program that has to run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VrrpProcess {
+    /// Its name as the kernel has it (`/proc/PID/comm`), at most 15 bytes.
+    pub name: String,
+    /// How many of it have to run at least.
+    pub count: u32,
+    /// How often it is looked, 100 ms to 1 h.
+    pub interval: Duration,
+    /// A change counts once it has lasted for so long.
+    pub delay: Duration,
+}
+
+/// A file whose number, times the weight, is added to the priority.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VrrpFile {
+    /// Its absolute path. One that is not there counts as 0.
+    pub path: PathBuf,
+    /// How often it is looked, 100 ms to 1 h.
+    pub interval: Duration,
 }
 
 impl VrrpSpec {
@@ -218,6 +284,8 @@ pub struct VrrpSyncGroup {
     pub name: String,
     /// The names of its instances, two or more; each is in one group at most.
     pub instances: Vec<String>,
+    /// The commands of the group as a whole.
+    pub notify: VrrpNotify,
 }
 
 /// What an instance is.

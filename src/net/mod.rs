@@ -27,6 +27,7 @@ pub mod module;
 pub mod names;
 pub mod namespace;
 pub mod neighbour;
+mod own;
 pub mod packet;
 pub mod reach;
 pub mod sysctl;
@@ -34,3 +35,4 @@ pub mod vip;
 
 pub use error::NetError;
 pub use host::{AddOptions, Change, HostNetwork};
+pub use own::own_addresses;

@@ -5,7 +5,11 @@
 //! lowers or removes comes last. Destinations are added in the order of their addresses, on every director the
 //! same, because hash schedulers build their lookup tables from it.
 
+mod sync_daemons;
+
 use std::collections::BTreeSet;
+
+pub use sync_daemons::{SyncStep, sync_steps};
 
 use crate::model::{DestinationKey, DestinationSpec, Service, ServiceKey, Step, StepOutcome, Table};
 

@@ -11,7 +11,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use crate::model::{AddressScope, Family, HostAddress, Link, VirtualAddress, VrrpAddress, VrrpSpec, VrrpTracked};
+use crate::model::{
+    AddressScope, Family, HostAddress, Link, VirtualAddress, VrrpAddress, VrrpEntry, VrrpSpec, VrrpTracked,
+};
 use crate::net::neighbour::{self, Burst};
 use crate::net::{AddOptions, Change, HostNetwork, NetError, links};
 
@@ -46,9 +48,45 @@ pub(super) struct Facts {
     pub(super) lost: BTreeSet<String>,
 }
 
+/// The addresses on devices, as they are put down.
+type Entries = BTreeSet<VrrpEntry>;
+
+/// What virtual routers of this host have put on devices, for the process after this one.
+pub struct Ledger {
+    /// What is there, as far as is known.
+    pub entries: Entries,
+    /// Puts it down; called before an address is put on a device, and after one was taken off.
+    pub write: Box<dyn Fn(&Entries) + Send>,
+}
+
+impl Ledger {
+    fn add(&mut self, entries: impl Iterator<Item = VrrpEntry>) {
+        let before = self.entries.len();
+        self.entries.extend(entries);
+        if self.entries.len() != before {
+            (self.write)(&self.entries);
+        }
+    }
+
+    fn remove(&mut self, gone: &[VrrpEntry]) {
+        let before = self.entries.len();
+        self.entries.retain(|entry| !gone.contains(entry));
+        if self.entries.len() != before {
+            (self.write)(&self.entries);
+        }
+    }
+
+    /// What belongs to no instance any more: neither to one of these, nor to one that still ends.
+    fn orphans<'a>(&self, known: impl Iterator<Item = &'a VrrpAddress>) -> Vec<VrrpEntry> {
+        let known: BTreeSet<_> = known.map(|address| (&*address.device, address.address)).collect();
+        let orphaned = |entry: &&VrrpEntry| !known.contains(&(&*entry.device, entry.address));
+        self.entries.iter().filter(orphaned).cloned().collect()
+    }
+}
+
 /// Carries out orders until there is nobody to give one. `tell` is told what an instance has to know, first of all and
 /// whenever it changes.
-pub(super) async fn keep(mut orders: UnboundedReceiver<Order>, tell: impl Fn(&str, Facts)) {
+pub(super) async fn keep(mut orders: UnboundedReceiver<Order>, ledger: Ledger, tell: impl Fn(&str, Facts)) {
     let stirred = Arc::new(Notify::new());
     let stirs = Arc::clone(&stirred);
     tokio::spawn(async move {
@@ -60,7 +98,14 @@ pub(super) async fn keep(mut orders: UnboundedReceiver<Order>, tell: impl Fn(&st
             stirs.notify_one();
         }
     });
-    let mut keeper = Keeper::default();
+    let mut keeper = Keeper {
+        specs: Vec::new(),
+        told: BTreeMap::new(),
+        held: BTreeMap::new(),
+        ledger,
+        said: BTreeMap::new(),
+        troubled: false,
+    };
     loop {
         tokio::select! {
             order = orders.recv() => match order {
@@ -76,11 +121,11 @@ pub(super) async fn keep(mut orders: UnboundedReceiver<Order>, tell: impl Fn(&st
     }
 }
 
-#[derive(Default)]
 struct Keeper {
     specs: Vec<Arc<VrrpSpec>>,
     told: BTreeMap<String, Facts>,
     held: BTreeMap<Arc<str>, Vec<VrrpAddress>>,
+    ledger: Ledger,
     /// What was said of an address that could not be put on, or taken off.
     said: BTreeMap<VrrpAddress, String>,
     /// Something could not be done, or not be known.
@@ -94,6 +139,7 @@ impl Keeper {
                 self.specs = specs;
                 self.told.clear();
                 self.look(tell).await;
+                self.take_off_orphans().await;
             }
             Order::Hold(name, wanted) => {
                 let before = self.held.insert(Arc::clone(&name), wanted.clone()).unwrap_or_default();
@@ -117,9 +163,45 @@ impl Keeper {
         }
     }
 
+    /// Takes off what a process before this one has put on for an instance that is no longer configured.
+    async fn take_off_orphans(&mut self) {
+        let of_specs = self.specs.iter().flat_map(|spec| &spec.addresses);
+        let orphans = self.ledger.orphans(of_specs.chain(self.held.values().flatten()));
+        if orphans.is_empty() {
+            return;
+        }
+        let network = match HostNetwork::connect().await {
+            Ok(network) => network,
+            Err(problem) => return error!("addresses of former virtual routers stay: {problem}"),
+        };
+        let mut gone = Vec::new();
+        for entry in orphans {
+            let VrrpEntry {
+                device,
+                address,
+                prefix,
+            } = &entry;
+            let on = VirtualAddress {
+                device: device.clone(),
+                address: *address,
+            };
+            match network.remove_address_of(&on, *prefix).await {
+                Ok(change) => {
+                    if change == Change::Made {
+                        info!(%address, device, "address of a former virtual router taken off");
+                    }
+                    gone.push(entry);
+                }
+                Err(problem) => error!(%address, device, "{problem}"),
+            }
+        }
+        self.ledger.remove(&gone);
+    }
+
     async fn hold(&mut self, before: &BTreeSet<VrrpAddress>, wanted: &[VrrpAddress]) -> Result<(), NetError> {
         let network = HostNetwork::connect().await?;
         let present = network.addresses().await?;
+        self.ledger.add(wanted.iter().map(VrrpAddress::entry));
         let is_here = |address: &VrrpAddress| present.iter().any(|held| is(held, address));
         for address in wanted.iter().filter(|address| !is_here(address)) {
             let options = AddOptions {
@@ -131,13 +213,30 @@ impl Keeper {
             let result = network.add_address(&vip(address), &options).await;
             self.note(address, result, "virtual address put on its device");
         }
-        for address in before
-            .iter()
-            .filter(|address| !wanted.contains(address) && is_here(address))
-        {
-            let result = network.remove_address_of(&vip(address), address.prefix).await;
-            self.note(address, result, "virtual address taken off");
+        let mut gone = Vec::new();
+        for address in before.iter().chain(wanted) {
+            // The same address with another prefix is from another time: of a `device`, or of another configuration.
+            for held in present.iter().filter(|held| is_at(held, address)) {
+                let stale = VrrpAddress {
+                    prefix: held.prefix,
+                    ..address.clone()
+                };
+                if wanted.iter().any(|wanted| is(held, wanted)) || gone.contains(&stale.entry()) {
+                    continue;
+                }
+                let result = network.remove_address_of(&vip(&stale), stale.prefix).await;
+                if result.is_ok() {
+                    gone.push(stale.entry());
+                }
+                self.note(&stale, result, "virtual address taken off");
+            }
         }
+        // What somebody else has taken off is not ours any more, either.
+        let absent = before
+            .iter()
+            .filter(|address| !wanted.contains(address) && !is_here(address));
+        gone.extend(absent.map(VrrpAddress::entry));
+        self.ledger.remove(&gone);
         Ok(())
     }
 
@@ -184,14 +283,22 @@ impl Keeper {
             let held = self.held.get(&*spec.name).map(Vec::as_slice).unwrap_or_default();
             let facts = Facts {
                 source,
-                found: spec.addresses.iter().any(is_here),
+                found: spec
+                    .addresses
+                    .iter()
+                    .any(|address| addresses.iter().any(|held| is_at(held, address))),
                 missing: !held.iter().all(is_here),
                 lost: spec
                     .tracks
                     .iter()
                     .filter_map(|track| match &track.what {
                         VrrpTracked::Interface(name) if !working.contains(name) => Some(name.clone()),
-                        VrrpTracked::Interface(_) | VrrpTracked::Quorum(_) | VrrpTracked::Script(_) => None,
+                        VrrpTracked::Interface(_)
+                        | VrrpTracked::Quorum(_)
+                        | VrrpTracked::Script(_)
+                        | VrrpTracked::Process(_)
+                        | VrrpTracked::File(_)
+                        | VrrpTracked::Program => None,
                     })
                     .collect(),
             };
@@ -258,5 +365,47 @@ fn vip(address: &VrrpAddress) -> VirtualAddress {
 }
 
 fn is(held: &HostAddress, address: &VrrpAddress) -> bool {
-    held.address == address.address && held.device == address.device && held.prefix == address.prefix
+    is_at(held, address) && held.prefix == address.prefix
+}
+
+/// The same address on the same device, with whatever prefix.
+fn is_at(held: &HostAddress, address: &VrrpAddress) -> bool {
+    held.address == address.address && held.device == address.device
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    fn address(last: u8, device: &str, prefix: u8) -> VrrpAddress {
+        VrrpAddress {
+            address: IpAddr::from([192, 0, 2, last]),
+            prefix,
+            device: device.to_owned(),
+            scope: AddressScope::Global,
+            label: None,
+            unadvertised: false,
+        }
+    }
+
+    #[test]
+    fn the_ledger_is_written_when_it_changes_and_knows_what_nobody_wants() {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&written);
+        let mut ledger = Ledger {
+            entries: BTreeSet::from([address(1, "eth0", 32).entry()]),
+            write: Box::new(move |entries| log.lock().expect("a log").push(entries.len())),
+        };
+        let (one, two, three) = (address(1, "eth0", 24), address(2, "eth0", 32), address(1, "eth1", 32));
+        assert_eq!(ledger.orphans([&one].into_iter()), [], "whatever its prefix");
+        assert_eq!(ledger.orphans([&two, &three].into_iter()).len(), 1);
+        assert_eq!(ledger.orphans([].into_iter()), [address(1, "eth0", 32).entry()]);
+        ledger.add([two.entry()].into_iter());
+        ledger.add([two.entry()].into_iter());
+        ledger.remove(&[three.entry()]);
+        ledger.remove(&[two.entry()]);
+        assert_eq!(*written.lock().expect("a log"), [2, 1]);
+    }
 }

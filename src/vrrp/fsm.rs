@@ -86,6 +86,8 @@ enum Phase {
 /// What a backup knows of the master.
 #[derive(Debug, Clone)]
 struct Listening {
+    /// When this began.
+    began: Instant,
     /// When it was heard last, or this began.
     heard: Instant,
     /// From one of its adverts to the next.
@@ -166,6 +168,11 @@ impl Instance {
     /// Whether the addresses are on their devices, as master or still.
     pub fn holds_addresses(&self) -> bool {
         self.holding
+    }
+
+    /// Whether traffic is to be served here: as master, or still, until somebody else has said to be.
+    pub fn serves(&self) -> bool {
+        self.holding && self.ceding.is_none()
     }
 
     /// When it has sent its last advert as master; `None` where it is not.
@@ -369,6 +376,7 @@ impl Instance {
     /// Listens from now on.
     fn listen(&mut self, reason: VrrpReason, now: Instant, out: &mut Vec<VrrpAction>) {
         let listening = Listening {
+            began: now,
             heard: now,
             interval: self.spec.advert_interval,
             master: None,

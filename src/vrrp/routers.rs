@@ -18,6 +18,8 @@ pub type Key = (String, Family, u8);
 pub struct Routers {
     instances: BTreeMap<Arc<str>, Instance>,
     groups: Vec<VrrpSyncGroup>,
+    /// What each group was told to be last.
+    group_states: BTreeMap<String, VrrpState>,
     /// Those that are over as soon as they have ended.
     ending: BTreeSet<Arc<str>>,
     by_key: BTreeMap<Key, Arc<str>>,
@@ -113,6 +115,24 @@ impl Routers {
         self.ending.extend(names);
         self.bury(&wanted);
         wanted
+    }
+
+    /// The groups that are something else than when this was asked last: their names, what they were and what they are.
+    pub fn group_changes(&mut self) -> Vec<(String, VrrpState, VrrpState)> {
+        let mut changes = Vec::new();
+        let mut states = BTreeMap::new();
+        for group in &self.groups {
+            let members = group.instances.iter().map(|name| self.member(name).state);
+            let state = sync_group::state(members);
+            let before = self.group_states.get(&group.name).copied();
+            let before = before.unwrap_or(VrrpState::Initialize);
+            if before != state {
+                changes.push((group.name.clone(), before, state));
+            }
+            states.insert(group.name.clone(), state);
+        }
+        self.group_states = states;
+        changes
     }
 
     /// When somebody wants to be told that time has passed.

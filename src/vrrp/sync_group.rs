@@ -42,6 +42,21 @@ pub(super) fn orders(members: &[Member]) -> Vec<(usize, VrrpGroupOrder)> {
     Vec::new()
 }
 
+/// What a group is as a whole, for whoever is told of it: each state as soon as its instances allow no better one.
+pub(super) fn state(members: impl IntoIterator<Item = VrrpState>) -> VrrpState {
+    let members: Vec<_> = members.into_iter().collect();
+    let all = |state: VrrpState| members.iter().all(|member| *member == state);
+    if members.is_empty() || all(VrrpState::Initialize) {
+        VrrpState::Initialize
+    } else if members.contains(&VrrpState::Fault) {
+        VrrpState::Fault
+    } else if all(VrrpState::Master) {
+        VrrpState::Master
+    } else {
+        VrrpState::Backup
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +86,25 @@ mod tests {
         state: VrrpState::Initialize,
         ..BACKUP
     };
+
+    #[test]
+    fn a_group_is_what_its_instances_allow() {
+        use VrrpState::{Backup, Fault, Initialize, Master};
+        let cases: &[(&[VrrpState], VrrpState)] = &[
+            (&[], Initialize),
+            (&[Initialize, Initialize], Initialize),
+            (&[Initialize, Backup], Backup),
+            (&[Backup, Backup], Backup),
+            (&[Master, Backup], Backup),
+            (&[Master, Initialize], Backup),
+            (&[Master, Master], Master),
+            (&[Master, Fault], Fault),
+            (&[Fault, Initialize], Fault),
+        ];
+        for (members, expected) in cases {
+            assert_eq!(state(members.iter().copied()), *expected, "{members:?}");
+        }
+    }
 
     #[test]
     fn all_move_together() {

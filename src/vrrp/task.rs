@@ -5,6 +5,9 @@
 //! while the host is suspended (`CLOCK_BOOTTIME`), so that an instance knows for how long it was away. What has come in
 //! is read before the clock is looked at.
 
+mod tracks;
+mod wire;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
@@ -21,20 +24,20 @@ use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
-use tracing::{debug, error, warn};
+use tracing::error;
 
+pub use super::addresses::Ledger;
 use super::addresses::{self, Facts, Order};
 use super::complaints::Complaints;
-use super::packet::{self, Envelope};
+use super::packet;
 use super::routers::Wanted;
-use super::socket::{Listener, Received, Speaker, group};
-use super::{Instance, Routers, tracking};
+use super::socket::{Listener, Speaker};
+use super::{Instance, Routers};
 use crate::model::{
-    Family, Instant, VrrpAction, VrrpChange, VrrpEvent, VrrpSpec, VrrpState, VrrpSyncGroup, VrrpTracked, VrrpTracking,
+    Family, Instant, VrrpAction, VrrpChange, VrrpEvent, VrrpFinding, VrrpSpec, VrrpState, VrrpSyncGroup, VrrpTracked,
+    VrrpTracking,
 };
 
-/// Packets of one socket that are read before the others' turn.
-const AT_ONCE: usize = 64;
 /// A socket that could not be opened is tried again this often.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -49,6 +52,22 @@ pub enum News {
         change: VrrpChange,
         /// Its priority.
         priority: u8,
+    },
+    /// A group is something else.
+    GroupChanged {
+        /// Its name.
+        name: String,
+        /// What it was.
+        from: VrrpState,
+        /// What it is.
+        to: VrrpState,
+    },
+    /// An instance has begun to serve, or has ceased to; told once it is known.
+    Serving {
+        /// Its name.
+        name: String,
+        /// Whether it serves.
+        serves: bool,
     },
     /// Something an operator should know.
     Warning(String),
@@ -91,16 +110,16 @@ enum Command {
     Configure(Vec<Arc<VrrpSpec>>, Vec<VrrpSyncGroup>, Spoken),
     Facts(String, Facts),
     StepDown(String),
-    Tracked(VrrpTracked, bool),
+    Tracked(VrrpTracked, VrrpFinding),
     Spoken(Sender<Spoken>),
     Stop(oneshot::Sender<()>),
 }
 
-/// Starts the thread, without any instance. `tell` is called in it and must not wait.
+/// Starts the thread, without any instance. `tell` is called in it and must not wait; `ledger` is the record of addresses.
 ///
 /// # Errors
 /// Where this process may have no more threads or descriptors.
-pub fn start(tell: impl Fn(News) + Send + 'static) -> io::Result<Handle> {
+pub fn start(ledger: Ledger, tell: impl Fn(News) + Send + 'static) -> io::Result<Handle> {
     let (orders, commands) = channel();
     let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
     let shown = Arc::new(Mutex::new(Vec::new()));
@@ -118,7 +137,7 @@ pub fn start(tell: impl Fn(News) + Send + 'static) -> io::Result<Handle> {
         .spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
-                Ok(runtime) => runtime.block_on(addresses::keep(from_here, |name, facts| {
+                Ok(runtime) => runtime.block_on(addresses::keep(from_here, ledger, |name, facts| {
                     reporter.send(Command::Facts(name.to_owned(), facts));
                 })),
                 Err(problem) => error!("virtual routers cannot have addresses: {problem}"),
@@ -157,9 +176,9 @@ impl Handle {
         self.send(Command::StepDown(name.to_owned()));
     }
 
-    /// Something that instances track works, or does not.
-    pub fn tracked(&self, what: VrrpTracked, works: bool) {
-        self.send(Command::Tracked(what, works));
+    /// What was found of something that instances track.
+    pub fn tracked(&self, what: VrrpTracked, finding: VrrpFinding) {
+        self.send(Command::Tracked(what, finding));
     }
 
     /// When each master has spoken last, for the process that takes this one's place; empty where the thread does not
@@ -208,6 +227,8 @@ struct Voice {
     trouble: Option<String>,
     tracking: VrrpTracking,
     failing: Vec<String>,
+    /// Whether it serves, as it was told last.
+    serves: Option<bool>,
 }
 
 struct Task {
@@ -219,7 +240,7 @@ struct Task {
     addresses: UnboundedSender<Order>,
     complaints: Complaints,
     /// What has been told of what is tracked.
-    tracked: BTreeMap<VrrpTracked, bool>,
+    tracked: BTreeMap<VrrpTracked, VrrpFinding>,
     spoken: Spoken,
     retry: Option<Instant>,
     stopping: Option<oneshot::Sender<()>>,
@@ -285,8 +306,8 @@ impl Task {
                     self.happen(&name, VrrpEvent::StepDown);
                 }
             }
-            Command::Tracked(what, works) => {
-                self.tracked.insert(what, works);
+            Command::Tracked(what, finding) => {
+                self.tracked.insert(what, finding);
                 self.track_all();
             }
             Command::Spoken(answer) => {
@@ -364,188 +385,32 @@ impl Task {
         self.show();
     }
 
-    fn track_all(&mut self) {
-        let names: Vec<_> = self.voices.keys().cloned().collect();
-        for name in names {
-            self.track(&name);
-        }
-    }
-
-    /// Sums up what an instance tracks, and tells it where that has changed.
-    fn track(&mut self, name: &Arc<str>) {
-        let Some(spec) = self.routers.get(name).map(|instance| Arc::clone(instance.spec())) else {
-            return;
-        };
-        let Some(voice) = self.voices.get_mut(name) else { return };
-        let works = |what: &VrrpTracked| match what {
-            VrrpTracked::Interface(interface) => !voice.facts.lost.contains(interface),
-            VrrpTracked::Quorum(_) | VrrpTracked::Script(_) => self.tracked.get(what).copied().unwrap_or(true),
-        };
-        let failing: Vec<_> = spec
-            .tracks
-            .iter()
-            .filter(|track| !works(&track.what))
-            .map(|track| track.what.to_string())
-            .collect();
-        let sum = tracking::sum(
-            spec.tracks
-                .iter()
-                .map(|track| tracking::part(works(&track.what), track.weight)),
-        );
-        if failing != voice.failing {
-            let text = match failing.is_empty() {
-                true => format!("virtual router {name}: all that it tracks works"),
-                false => format!(
-                    "virtual router {name} tracks what does not work: {}",
-                    failing.join(", ")
-                ),
-            };
-            (self.tell)(News::Warning(text));
-            voice.failing = failing;
-        }
-        if sum != voice.tracking {
-            voice.tracking = sum;
-            self.happen(name, VrrpEvent::Tracked(sum));
-            self.show();
-        }
-    }
-
-    fn open_all(&mut self) {
-        let silent: Vec<_> = self
-            .voices
-            .iter()
-            .filter(|(_, voice)| voice.speaker.is_none() && voice.started)
-            .map(|(name, _)| Arc::clone(name))
-            .collect();
-        for name in silent {
-            self.open(&name);
-        }
-        let listens = |interface: &str, family| {
-            self.routers.instances().any(|(name, instance)| {
-                let speaks = self.voices.get(name).is_some_and(|voice| voice.speaker.is_some());
-                speaks && instance.spec().interface == interface && instance.spec().family == family
-            })
-        };
-        let gone: Vec<_> = self
-            .listeners
-            .keys()
-            .filter(|(interface, family)| !listens(interface, *family))
-            .cloned()
-            .collect();
-        for key in gone {
-            self.listeners.remove(&key);
-        }
-    }
-
-    /// Opens the sockets of an instance if its interface works, and tells it.
-    fn open(&mut self, name: &Arc<str>) {
-        let Some(spec) = self.routers.get(name).map(|instance| Arc::clone(instance.spec())) else {
-            return;
-        };
-        let Some(voice) = self.voices.get_mut(name) else { return };
-        voice.spec = Some(Arc::clone(&spec));
-        // A source that is given may come from the configuration that was before.
-        let source = voice
-            .facts
-            .source
-            .filter(|(source, _)| spec.source.is_none_or(|wanted| wanted == *source));
-        let opened = match source {
-            None => Err(match spec.source {
-                Some(source) => format!("interface {} does not work, or {source} is not here", spec.interface),
-                None => format!("interface {} is not there, is down or has no address", spec.interface),
-            }),
-            Some((source, index)) => open(&spec, source, index, &mut self.listeners).map_err(|problem| {
-                self.retry = Some(now() + AGAIN);
-                problem.to_string()
-            }),
-        };
-        let first = !std::mem::replace(&mut voice.started, true);
-        let found = voice.facts.found;
-        let event = match opened {
-            Ok(speaker) => {
-                voice.speaker = Some(speaker);
-                voice.trouble = None;
-                source.map(|(source, _)| VrrpEvent::InterfaceReady(source))
-            }
-            Err(trouble) => {
-                voice.speaker = None;
-                if voice.trouble.as_ref() != Some(&trouble) {
-                    (self.tell)(News::Warning(format!("virtual router {name} waits: {trouble}")));
-                    voice.trouble = Some(trouble);
-                }
-                Some(VrrpEvent::InterfaceLost)
-            }
-        };
-        if let Some(event) = event {
-            self.happen(name, event);
-        }
-        if first {
-            let spoke = self.spoken.remove(&**name);
-            let event = VrrpEvent::Started {
-                addresses_found: found,
-                spoke: spoke.map(|millis| Instant::after_start(Duration::from_millis(millis))),
-            };
-            self.happen(name, event);
-        }
-        self.show();
-    }
-
-    /// Reads what has come in.
-    fn listen(&mut self, buffer: &mut [u8]) {
-        let keys: Vec<_> = self.listeners.keys().cloned().collect();
-        for key in keys {
-            for _ in 0..AT_ONCE {
-                let Some((_, listener)) = self.listeners.get(&key) else {
-                    break;
-                };
-                match listener.receive(buffer) {
-                    Ok(Received::Nothing) => break,
-                    Ok(Received::Broken(error)) => debug!("a packet on {}: {error}", key.0),
-                    Ok(Received::Packet(envelope, bytes)) => self.read(&key, &envelope, bytes),
-                    Err(problem) => {
-                        debug!("cannot listen on {}: {problem}", key.0);
-                        break;
-                    }
-                }
-            }
-        }
-    }
-
-    fn read(&mut self, (interface, family): &(String, Family), envelope: &Envelope, bytes: &[u8]) {
-        let advert = match packet::decode(bytes, envelope) {
-            Ok(advert) => advert,
-            Err(error) => {
-                let Envelope { source, .. } = envelope;
-                if let Some(count) = self.complaints.take(interface, *source, &error.to_string(), now()) {
-                    let text = format!("a packet from {source} on {interface} is no advert: {error}");
-                    self.complain(&text, count);
-                }
-                return;
-            }
-        };
-        let Some(name) = self
-            .routers
-            .find(interface, *family, advert.virtual_router_id)
-            .map(Arc::clone)
-        else {
-            return;
-        };
-        let event = VrrpEvent::AdvertReceived {
-            source: envelope.source,
-            advert,
-        };
-        self.happen(&name, event);
-    }
-
     fn happen(&mut self, name: &str, event: VrrpEvent) {
         let wanted = self.routers.handle(name, event, now());
         self.act(wanted);
+        self.tell_serving(name);
+    }
+
+    /// Tells whether an instance serves, where that is another answer than before. Before it has begun nobody knows.
+    fn tell_serving(&mut self, name: &str) {
+        let serves = self.routers.get(name).is_some_and(Instance::serves);
+        let Some(voice) = self.voices.get_mut(name) else { return };
+        if voice.started && voice.serves != Some(serves) {
+            voice.serves = Some(serves);
+            let name = name.to_owned();
+            (self.tell)(News::Serving { name, serves });
+        }
     }
 
     fn act(&mut self, wanted: Vec<Wanted>) {
         let mut ended = false;
         let mut stirred = false;
+        let mut touched: Option<Arc<str>> = None;
         for (name, action) in wanted {
+            if touched.as_ref() != Some(&name) {
+                self.tell_serving(&name);
+                touched = Some(Arc::clone(&name));
+            }
             match action {
                 VrrpAction::SendAdvert { priority } => self.send(&name, priority),
                 VrrpAction::AddAddresses => {
@@ -584,45 +449,19 @@ impl Task {
                 }
             }
         }
+        let groups = if stirred {
+            self.routers.group_changes()
+        } else {
+            Vec::new()
+        };
+        for (name, from, to) in groups {
+            (self.tell)(News::GroupChanged { name, from, to });
+        }
         if ended {
             // Somebody may have waited for it.
             self.reconfigure();
         } else if stirred {
             self.show();
-        }
-    }
-
-    fn complain(&self, text: &str, count: u64) {
-        let again = match count {
-            1 => String::new(),
-            count => format!(" ({count} times)"),
-        };
-        (self.tell)(News::Warning(format!("{text}{again}")));
-    }
-
-    fn send(&mut self, name: &Arc<str>, priority: u8) {
-        let Some(voice) = self.voices.get(name) else { return };
-        let (Some(speaker), Some((source, _))) = (&voice.speaker, voice.facts.source) else {
-            return;
-        };
-        let current = self.routers.get(name).map(Instance::spec).or(voice.spec.as_ref());
-        let Some(spec) = current.map(Arc::clone) else { return };
-        let advert = spec.advert(priority);
-        let everybody = [group(spec.family)];
-        let destinations = if spec.peers.is_empty() {
-            &everybody[..]
-        } else {
-            &spec.peers[..]
-        };
-        for destination in destinations {
-            let bytes = packet::encode(&advert, source, *destination, spec.checksum);
-            if let Err(problem) = speaker.send(&bytes, *destination) {
-                let what = format!("cannot send: {problem}");
-                if let Some(count) = self.complaints.take(name, *destination, &what, now()) {
-                    let text = format!("virtual router {name} cannot send an advert to {destination}: {problem}");
-                    warn!("{text} ({count} times)");
-                }
-            }
         }
     }
 
@@ -644,19 +483,6 @@ impl Task {
         let shown: Vec<_> = shown.collect();
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
     }
-}
-
-fn open(
-    spec: &VrrpSpec,
-    source: IpAddr,
-    index: u32,
-    listeners: &mut BTreeMap<(String, Family), (u32, Listener)>,
-) -> Result<Speaker, crate::net::NetError> {
-    let key = (spec.interface.clone(), spec.family);
-    if listeners.get(&key).is_none_or(|(number, _)| *number != index) {
-        listeners.insert(key, (index, Listener::open(&spec.interface, index, spec.family)?));
-    }
-    Speaker::open(&spec.interface, index, source)
 }
 
 /// Since the host was started, with the time that it was suspended.

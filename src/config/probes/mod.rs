@@ -9,6 +9,7 @@ mod talk;
 mod tls;
 
 use std::path::PathBuf;
+pub(super) use tls::is_name as is_host_name;
 
 use super::checks::optional;
 use super::hints::{Scope, unknown_word};
@@ -123,6 +124,11 @@ fn pattern(reader: &mut Reader, item: &Item<'_>, key: &str) -> Option<Pattern> {
 }
 
 /// The path of a file, absolute: the daemon's working directory is no place to look from.
+/// An absolute path.
+pub(super) fn read_path(reader: &mut Reader, item: &Item<'_>, key: &str) -> Option<PathBuf> {
+    path(reader, item, key)
+}
+
 fn path(reader: &mut Reader, item: &Item<'_>, key: &str) -> Option<PathBuf> {
     let text = reader.string(item, key)?;
     if !text.starts_with('/') || text.contains('\0') {

@@ -102,7 +102,7 @@ pub(super) fn read_optional(
 }
 
 /// Whether a text is a host name as DNS has them, or an address.
-fn is_name(text: &str) -> bool {
+pub(in super::super) fn is_name(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok()
         || (text.len() <= 253
             && text.split('.').all(|label| {

@@ -136,6 +136,10 @@ fn pool_status(out: &mut String, pool: &PoolStatus, now: UnixTime) {
         pool.suspended,
         "checks are suspended: none of its addresses is on this host",
     );
+    remark(
+        pool.elsewhere,
+        "not in the table: its virtual router is master elsewhere",
+    );
     if let Some(awaited) = &pool.awaited {
         out.push_str(&format!("  {awaited} could serve again and is not gone back to yet\n"));
     }

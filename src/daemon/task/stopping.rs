@@ -30,7 +30,7 @@ impl Shell {
             self.act(action);
         }
         // Traffic goes on through this host until another one has taken over.
-        self.stop_routers().await;
+        self.stop_routers(receiver).await;
         match self.options.flush_on_stop || self.flush_on_stop {
             true if !self.options.observe => self.flush(receiver).await,
             true | false => info!("stopping; the kernel's table and the virtual addresses stay as they are"),
@@ -39,9 +39,13 @@ impl Shell {
             while !self.commands.is_idle() {
                 sleep(AGAIN).await;
             }
+            self.notifier.settle().await;
         };
         if timeout(LIMIT, idle).await.is_err() {
-            warn!("commands that still run after {} s are ended", LIMIT.as_secs());
+            warn!(
+                "commands and news that are still under way after {} s are ended",
+                LIMIT.as_secs()
+            );
         }
     }
 

@@ -2,25 +2,29 @@
 //! are.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::task::AbortHandle;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
+use super::tracks::Watched;
 use super::{Message, Shell};
 use crate::daemon::kept;
 use crate::daemon::record::Record;
-use crate::model::control::{EventKind, Level, Refused, Trouble, VrrpStatus};
-use crate::model::{Config, Instant, UnixTime, VrrpChange, VrrpReason, VrrpScript, VrrpSpec, VrrpState, VrrpTracked};
-use crate::process;
-use crate::vrrp::task::{self, Handle, News, Spoken};
-use crate::vrrp::tracking::Verdict;
+use crate::daemon::sync_daemons;
+use crate::model::control::{EventKind, EventRecord, Level, Refused, Trouble, VrrpStatus};
+use crate::model::{
+    Config, Event, Instant, UnixTime, VirtualAddress, VrrpChange, VrrpEntry, VrrpFinding, VrrpNotify, VrrpReason,
+    VrrpState, VrrpTracked,
+};
+use crate::vrrp::task::{self, Handle, Ledger, News, Spoken};
 
 /// Where it is kept when each master has spoken last, beside the record.
 const FILE: &str = "vrrp.json";
+/// Where the addresses are on record that virtual routers have put on devices, beside the record.
+const LEDGER: &str = "vrrp-addresses.json";
 /// How long the thread may take to say so.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// How long a clean end may take where nobody takes over: three adverts of the slowest kind that is usual, and some.
@@ -28,14 +32,22 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// What the loop knows of virtual routers.
 pub(super) struct Routers {
-    thread: Option<Handle>,
+    pub(super) thread: Option<Handle>,
     spoken: PathBuf,
+    /// Where the addresses are on record that they have put on devices.
+    ledger: PathBuf,
     /// How often the thread had looked around, and since when that has not changed.
     turns: Option<(u64, Instant)>,
     /// Since when each is what it is.
     since: BTreeMap<String, UnixTime>,
-    /// The scripts that are run for them.
-    scripts: BTreeMap<Arc<VrrpScript>, AbortHandle>,
+    /// What is looked at for them.
+    pub(super) watched: Watched,
+    /// Whether the kernel can be programmed, as they were told, and since when it can again.
+    pub(super) programs: (bool, Option<Instant>),
+    /// Whether each serves, as far as that is known.
+    pub(super) serving: BTreeMap<String, bool>,
+    /// The commands of each, also of those that still end.
+    pub(super) notify: BTreeMap<String, VrrpNotify>,
 }
 
 impl Routers {
@@ -44,8 +56,12 @@ impl Routers {
             thread: None,
             turns: None,
             spoken: record.beside(FILE),
+            ledger: record.beside(LEDGER),
             since: BTreeMap::new(),
-            scripts: BTreeMap::new(),
+            watched: Watched::default(),
+            programs: (true, None),
+            serving: BTreeMap::new(),
+            notify: BTreeMap::new(),
         }
     }
 
@@ -59,6 +75,30 @@ impl Routers {
             self.turns = Some((turns, now));
         }
         self.turns.map_or(Duration::ZERO, |(_, since)| now.since(since))
+    }
+
+    /// The addresses that a process before this one has put on devices. What a virtual server keeps there for good now is
+    /// not among them.
+    fn left(&self, config: &Config) -> BTreeSet<VrrpEntry> {
+        let found = kept::read(&self.ledger).and_then(|text| {
+            let text = text.unwrap_or_else(|| b"[]".to_vec());
+            Ok(serde_json::from_slice(&text)?)
+        });
+        let mut left: BTreeSet<VrrpEntry> = found.unwrap_or_else(|problem: anyhow::Error| {
+            let file = self.ledger.display();
+            warn!("{file} is passed over, addresses of former virtual routers may be left: {problem:#}");
+            BTreeSet::new()
+        });
+        let stays: BTreeSet<_> = config
+            .virtual_servers
+            .iter()
+            .flat_map(|server| server.virtual_addresses())
+            .collect();
+        left.retain(|entry| {
+            let VrrpEntry { device, address, .. } = entry.clone();
+            !stays.contains(&VirtualAddress { device, address })
+        });
+        left
     }
 
     /// What the process before this one has left, once.
@@ -76,59 +116,12 @@ impl Routers {
     }
 }
 
-/// Runs a script again and again, and tells whether it passes as often as that changes.
-async fn watch(script: Arc<VrrpScript>, tell: impl Fn(bool)) {
-    let mut verdict = Verdict::default();
-    let mut said = None;
-    let mut ticks = tokio::time::interval(script.interval);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let none: [(&str, &str); 0] = [];
-        let passed = match timeout(script.timeout, process::run(&script.argv, &script.user, none)).await {
-            Ok(Ok(ended)) => ended.status.success(),
-            Err(_elapsed) => false,
-            // That is this host's trouble and no verdict.
-            Ok(Err(problem)) => {
-                let problem = problem.to_string();
-                if said.as_ref() != Some(&problem) {
-                    warn!("a virtual router's script cannot be run, and counts as before: {problem}");
-                    said = Some(problem);
-                }
-                continue;
-            }
-        };
-        said = None;
-        if let Some(works) = verdict.take(passed, script.rise, script.fall) {
-            tell(works);
-        }
-    }
-}
-
-impl Routers {
-    /// Runs the scripts that are tracked, and no others any more.
-    fn run_scripts(&mut self, specs: &[Arc<VrrpSpec>], thread: &Handle) {
-        let tracks = specs.iter().flat_map(|spec| &spec.tracks);
-        let wanted: BTreeSet<_> = tracks
-            .filter_map(|track| match &track.what {
-                VrrpTracked::Script(script) => Some(Arc::clone(script)),
-                VrrpTracked::Interface(_) | VrrpTracked::Quorum(_) => None,
-            })
-            .collect();
-        self.scripts.retain(|script, running| {
-            let stays = wanted.contains(script);
-            if !stays {
-                running.abort();
-            }
-            stays
-        });
-        for script in wanted {
-            let thread = thread.clone();
-            self.scripts.entry(Arc::clone(&script)).or_insert_with(|| {
-                let what = VrrpTracked::Script(Arc::clone(&script));
-                tokio::spawn(watch(script, move |works| thread.tracked(what.clone(), works))).abort_handle()
-            });
-        }
+fn put_down(file: &Path, entries: &BTreeSet<VrrpEntry>) {
+    let written = serde_json::to_vec(entries)
+        .map_err(anyhow::Error::from)
+        .and_then(|text| kept::write(file, &text));
+    if let Err(problem) = written {
+        error!("{problem:#}; addresses of virtual routers may be left if the daemon dies now");
     }
 }
 
@@ -136,17 +129,27 @@ impl Shell {
     /// Tells the virtual routers of a configuration.
     pub(super) fn configure_routers(&mut self, config: &Config) {
         let (specs, groups) = (config.vrrp_instances.clone(), config.vrrp_sync_groups.clone());
-        if self.options.observe || (specs.is_empty() && self.routers.thread.is_none()) {
+        let left = match self.routers.thread {
+            Some(_) => BTreeSet::new(),
+            None => self.routers.left(config),
+        };
+        let nothing = specs.is_empty() && left.is_empty() && self.routers.thread.is_none();
+        if self.options.observe || nothing {
             return;
         }
         let mut spoken = Spoken::new();
         if self.routers.thread.is_none() {
+            let file = self.routers.ledger.clone();
+            let ledger = Ledger {
+                entries: left,
+                write: Box::new(move |entries| put_down(&file, entries)),
+            };
             let sender = self.sender.clone();
             let tell = move |news| {
                 // The loop has ended where nobody listens any more.
                 let _ = sender.send(Message::Vrrp(news));
             };
-            match task::start(tell) {
+            match task::start(ledger, tell) {
                 Ok(thread) => self.routers.thread = Some(thread),
                 Err(problem) => {
                     error!("virtual routers cannot be started, no address moves: {problem}");
@@ -158,22 +161,20 @@ impl Shell {
         self.routers
             .since
             .retain(|name, _| specs.iter().any(|spec| spec.name == *name));
+        self.routers
+            .serving
+            .retain(|name, _| specs.iter().any(|spec| spec.name == *name));
         if let Some(thread) = self.routers.thread.clone() {
-            self.routers.run_scripts(&specs, &thread);
+            self.routers.notify.retain(|name, _| {
+                // One that stays and has no commands any more is not to keep its old ones.
+                config.vrrp_notify.contains_key(name) || specs.iter().all(|spec| spec.name != *name)
+            });
+            self.routers.notify.extend(config.vrrp_notify.clone());
+            self.routers.watched.watch(&specs, &thread);
             thread.configure(specs, groups, spoken);
-        }
-    }
-
-    /// Tells the virtual routers of the quorums that they track.
-    pub(super) fn tell_quorums(&self) {
-        let Some(thread) = &self.routers.thread else { return };
-        let tracks = self.reloads.config.vrrp_instances.iter().flat_map(|spec| &spec.tracks);
-        for track in tracks {
-            if let VrrpTracked::Quorum(name) = &track.what
-                && let Some(pool) = self.director.pools().find_pool(name)
-                && let Some(held) = self.director.pools().machine(pool).has_quorum()
-            {
-                thread.tracked(track.what.clone(), held);
+            if !self.routers.programs.0 {
+                // Who tracks it only now was not told.
+                thread.tracked(VrrpTracked::Program, VrrpFinding::Works(false));
             }
         }
     }
@@ -185,6 +186,15 @@ impl Shell {
                 warn!("{text}");
                 self.note(EventKind::Vrrp, Level::Warning, text);
             }
+            News::Serving { name, serves } => {
+                self.routers.serving.insert(name.clone(), serves);
+                self.want_sync_daemons();
+                self.tell(Event::RoleChanged { router: name, serves });
+            }
+            News::GroupChanged { name, from, to } => {
+                info!("sync group {name} is {to}, was {from}");
+                self.announce_group(&name, to);
+            }
             News::Changed { name, change, priority } => {
                 let VrrpChange { from, to, reason } = change;
                 let text = format!("virtual router {name} is {to}, was {from}, with priority {priority}: {reason}");
@@ -194,9 +204,15 @@ impl Shell {
                     true => warn!("{text}"),
                     false => info!("{text}"),
                 }
-                let now = self.both_nows().time;
-                self.routers.since.insert(name, now);
-                self.note(EventKind::Vrrp, level, text);
+                let record = EventRecord {
+                    from: Some(from.to_string()),
+                    to: Some(to.to_string()),
+                    cause: Some(reason.to_string()),
+                    ..EventRecord::new(self.both_nows().time, EventKind::Vrrp, level, text)
+                };
+                self.announce_router(&name, to, priority, &reason.to_string());
+                self.routers.since.insert(name, record.time);
+                self.put_down(record);
             }
         }
     }
@@ -258,9 +274,51 @@ impl Shell {
         }
     }
 
+    /// Lets the sync daemons run as the configuration and the role want it. Without a word in the configuration they are
+    /// nobody's business, unless there was one before.
+    pub(super) fn want_sync_daemons(&self) {
+        if self.options.observe {
+            return;
+        }
+        let wanted = match &self.reloads.config.ipvs.sync {
+            None => self.sync.borrow().is_some().then(Vec::new),
+            Some(settings) => {
+                let serves = settings
+                    .instance
+                    .as_ref()
+                    .and_then(|name| self.routers.serving.get(name));
+                settings.daemons(serves.copied())
+            }
+        };
+        self.sync.send_if_modified(|current| {
+            let changes = *current != wanted;
+            *current = wanted;
+            changes
+        });
+    }
+
+    fn hear_while_stopping(&mut self, message: Message) {
+        match message {
+            Message::Vrrp(news) => self.hear_routers(news),
+            // Services may have to leave the table together with the addresses.
+            Message::Event(
+                Event::StepsApplied(_) | Event::TableRead(_) | Event::TableUnchanged | Event::TableReadFailed(_),
+            ) => self.take(message),
+            Message::Event(_)
+            | Message::StateWritten(_)
+            | Message::ProgramExamined(_)
+            | Message::Reloaded(_)
+            | Message::Rehearse(_)
+            | Message::FilesStirred
+            | Message::FilesChanged => {}
+        }
+    }
+
     /// Hands all virtual routers over, or leaves them as they are for a quick restart.
-    pub(super) async fn stop_routers(&mut self) {
-        let Some(thread) = &self.routers.thread else { return };
+    pub(super) async fn stop_routers(&mut self, receiver: &mut UnboundedReceiver<Message>) {
+        let Some(thread) = self.routers.thread.clone() else {
+            return;
+        };
         if self.options.keep {
             info!(
                 "the addresses of virtual routers stay as they are; another director takes over if this one stays away"
@@ -268,7 +326,33 @@ impl Shell {
             return self.keep_spoken();
         }
         info!("virtual routers are handed over");
-        if timeout(LIMIT, thread.stop()).await.is_err() {
+        let mut stopped = std::pin::pin!(timeout(LIMIT, thread.stop()));
+        // They have something to tell meanwhile, and commands to run.
+        let ended = loop {
+            tokio::select! {
+                ended = &mut stopped => break ended,
+                Some(message) = receiver.recv() => self.hear_while_stopping(message),
+            }
+        };
+        while let Ok(message) = receiver.try_recv() {
+            self.hear_while_stopping(message);
+        }
+        let written = async {
+            while self.batches > 0
+                && let Some(message) = receiver.recv().await
+            {
+                self.hear_while_stopping(message);
+            }
+        };
+        // What the kernel has not answered by then it may still do.
+        let _ = timeout(LIMIT, written).await;
+        let daemons = self.sync.borrow().clone();
+        if let Some(daemons) = daemons
+            && let Ok(Err(problem)) = timeout(LIMIT, sync_daemons::put_right(daemons)).await
+        {
+            warn!("{problem}");
+        }
+        if ended.is_err() {
             warn!(
                 "nobody has taken over the virtual routers in {} s; their addresses stay",
                 LIMIT.as_secs()

@@ -6,6 +6,7 @@ mod operator;
 mod pause;
 mod policy;
 mod rehearsal;
+mod roles;
 mod snapshot;
 mod view;
 
@@ -248,6 +249,13 @@ impl World {
             Action::Report(Transition::ChecksSuspended { suspended, .. }) => {
                 self.say(if suspended { "suspended" } else { "goes on" });
             }
+            Action::Report(Transition::RoleChanged { serves, .. }) => {
+                self.say(if serves {
+                    "programmed here"
+                } else {
+                    "programmed elsewhere"
+                });
+            }
             Action::Report(Transition::ProbeWarned { server, warning, .. }) => {
                 self.say(&format!("{} warns: {warning}", server.server));
             }
@@ -399,6 +407,7 @@ fn pool(vip: u8, servers: &[u8]) -> VirtualServer {
         inhibit_on_failure: false,
         policy: Default::default(),
         device: None,
+        program_with: None,
         defaults: Default::default(),
     }
 }

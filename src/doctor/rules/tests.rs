@@ -31,6 +31,7 @@ fn config(forwarding: Forwarding) -> Config {
         inhibit_on_failure: false,
         policy: Default::default(),
         device: None,
+        program_with: None,
         defaults: Default::default(),
     };
     Config {

@@ -41,6 +41,7 @@ fn pool(real_servers: Vec<RealServer>) -> VirtualServer {
         inhibit_on_failure: false,
         policy: Default::default(),
         device: None,
+        program_with: None,
         defaults: Default::default(),
     }
 }

@@ -67,6 +67,7 @@ impl Site {
                 inhibit_on_failure: false,
                 policy: Default::default(),
                 device: None,
+                program_with: None,
                 defaults: Default::default(),
             },
             now: Instant::START,

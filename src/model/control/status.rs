@@ -131,6 +131,9 @@ pub struct PoolStatus {
     pub panic: bool,
     /// Whether its checks are suspended, for none of its addresses is on this host.
     pub suspended: bool,
+    /// Whether its services are out of the table, for its virtual router is master elsewhere.
+    #[serde(default)]
+    pub elsewhere: bool,
     /// Who could serve again and is not gone back to yet.
     pub awaited: Option<String>,
     /// Its members in the order of the configuration.

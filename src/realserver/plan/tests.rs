@@ -295,6 +295,7 @@ fn virtual_server(name: &str, services: &[&str], real_servers: Vec<RealServer>) 
         inhibit_on_failure: false,
         policy: Default::default(),
         device: None,
+        program_with: None,
         defaults: Default::default(),
     }
 }

@@ -90,7 +90,8 @@ impl Instance {
             return;
         }
         let since = *listening.lower_since.get_or_insert(now);
-        let waits = now.since(since) < self.spec.preempt_delay;
+        let syncs = now.since(listening.began) < self.spec.preempt_after_sync;
+        let waits = syncs || now.since(since) < self.spec.preempt_delay;
         if !preempts || waits {
             self.heed(source, advert, now);
         }

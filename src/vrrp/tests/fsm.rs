@@ -164,6 +164,19 @@ fn a_lower_master_is_preempted_or_not_as_told() {
         delayed.is_some_and(|millis| (13_000..14_500).contains(&millis)),
         "{delayed:?}"
     );
+    // From its own beginning on, whenever the other one was heard first.
+    let synced = listen(|spec| spec.preempt_after_sync = Duration::from_secs(8));
+    assert!(
+        synced.is_some_and(|millis| (11_000..12_500).contains(&millis)),
+        "{synced:?}"
+    );
+}
+
+#[test]
+fn who_waits_for_connections_takes_over_at_once_where_nobody_has_any() {
+    let mut lone = Lone::started(|spec| spec.preempt_after_sync = Duration::from_secs(60));
+    lone.pass(5_000);
+    assert_eq!(lone.state(), VrrpState::Master);
 }
 
 #[test]

@@ -64,6 +64,7 @@ fn spec() -> VrrpSpec {
         starts_as_master: false,
         preempt: true,
         preempt_delay: Duration::ZERO,
+        preempt_after_sync: Duration::ZERO,
         password: None,
         source: None,
         peers: Vec::new(),

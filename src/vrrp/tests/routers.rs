@@ -14,6 +14,7 @@ fn group() -> VrrpSyncGroup {
     VrrpSyncGroup {
         name: "VG_1".to_owned(),
         instances: vec!["inside".to_owned(), "outside".to_owned()],
+        notify: Default::default(),
     }
 }
 

@@ -266,6 +266,7 @@ impl World {
         let group = VrrpSyncGroup {
             name: "VG".to_owned(),
             instances: NAMES.map(str::to_owned).to_vec(),
+            notify: Default::default(),
         };
         let groups = if segments == 2 { vec![group] } else { Vec::new() };
         let new = host.routers.reconfigure(&host.specs, &groups, self.now).new;

@@ -1,29 +1,38 @@
 //! `[[vrrp_instance]]` and `[[vrrp_sync_group]]`: their tables, and the rules between them and the virtual servers.
+//!
+//! | file | what |
+//! |---|---|
+//! | `instance` | keys of an instance that have rules of their own |
+//! | `address` | one virtual address |
+//! | `track` | what is tracked |
+//! | `notify` | commands |
+//! | `group` | sync groups |
+
+mod address;
+mod group;
+mod instance;
+mod notify;
+mod track;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::address::read_address;
+use self::instance::{read_interval, read_password, read_peers, read_preempt};
 use super::hints::Scope;
 use super::problem::Place;
 use super::reader::{Item, Reader, shorten};
-use super::track;
-use super::tree::{Table, Value};
+use super::tree::Table;
 use crate::model::{
-    AddressScope, Family, Garp, ServiceKey, VirtualServer, VrrpAddress, VrrpChecksum, VrrpPassword, VrrpSpec,
+    AddressScope, Config, Family, Garp, ServiceKey, VirtualServer, VrrpAddress, VrrpChecksum, VrrpNotify, VrrpSpec,
     VrrpSyncGroup, VrrpVersion,
 };
 
-/// The most bytes of a label (`IFNAMSIZ` less its end).
-const LONGEST_LABEL: usize = 15;
-/// The most bytes of a password (RFC 2338, 5.3.10).
-const LONGEST_PASSWORD: usize = 8;
 /// The most addresses that an advert can name.
 const MOST_ADDRESSES: usize = 255;
-/// Adverts of version 3 count hundredths of a second in 12 bits, those of version 2 seconds in 8.
-const INTERVALS_V3: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(40_950));
-const INTERVALS_V2: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(255));
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// The virtual routers read so far, and what no two of them may share.
@@ -38,6 +47,8 @@ pub(super) struct Routers<'t> {
     numbers: HashMap<(String, Family, u8), Place>,
     /// The groups that name instances, by instance.
     grouped: BTreeMap<String, Place>,
+    /// Instances that wait for connections before they take over.
+    waits: Vec<(Place, Duration)>,
 }
 
 /// A virtual server whose addresses are on this host.
@@ -54,6 +65,7 @@ pub(super) struct Follower {
 struct Draft {
     place: Place,
     spec: VrrpSpec,
+    notify: Option<VrrpNotify>,
     /// What its addresses of other settings were given as; none yet where virtual servers bring them.
     family: Option<Family>,
     /// The virtual servers whose quorum it tracks, and where it says so.
@@ -81,6 +93,7 @@ impl<'t> Routers<'t> {
             advert_int,
             preempt,
             preempt_delay,
+            preempt_after_sync,
             password,
             source_address,
             peers,
@@ -94,6 +107,14 @@ impl<'t> Routers<'t> {
             track_interface,
             track_quorum,
             track_script,
+            track_process,
+            track_file,
+            track_program,
+            notify_master,
+            notify_backup,
+            notify_fault,
+            notify_stop,
+            notify_any,
         ] = reader.fields(table, Scope::VrrpInstance);
         let name = match name {
             Some(item) => reader.name(item, "vrrp_instances", &mut self.names).unwrap_or_default(),
@@ -146,6 +167,7 @@ impl<'t> Routers<'t> {
             starts_as_master: state.unwrap_or(owner),
             preempt: true,
             preempt_delay: Duration::ZERO,
+            preempt_after_sync: Duration::ZERO,
             password: None,
             source: None,
             peers: Vec::new(),
@@ -158,6 +180,17 @@ impl<'t> Routers<'t> {
             spec.advert_interval = interval;
         }
         read_preempt(reader, &mut spec, preempt, preempt_delay);
+        if let Some(item) = preempt_after_sync {
+            let wait = reader.duration(item, "preempt_after_sync", Duration::ZERO..=LONGEST_WAIT);
+            spec.preempt_after_sync = wait.unwrap_or_default();
+            if !spec.preempt || spec.is_owner() {
+                let text = "`preempt_after_sync` is for instances that take over from others and own no addresses";
+                reader.error(item.span().start, text, "take it out");
+            } else if !spec.preempt_after_sync.is_zero() {
+                self.waits
+                    .push((reader.place(item.span().start), spec.preempt_after_sync));
+            }
+        }
         if let Some(item) = password {
             spec.password = read_password(reader, item, version);
         }
@@ -217,6 +250,15 @@ impl<'t> Routers<'t> {
         if let Some(item) = track_script {
             track::read_scripts(reader, item, &mut spec);
         }
+        if let Some(item) = track_process {
+            track::read_processes(reader, item, &mut spec);
+        }
+        if let Some(item) = track_file {
+            track::read_files(reader, item, &mut spec);
+        }
+        if let Some(item) = track_program {
+            track::read_program(reader, item, &mut spec);
+        }
         if version == VrrpVersion::V2 && family == Some(Family::Inet6) {
             let hint = "take `version = 2` out: IPv6 needs version 3";
             reader.error(at, "VRRP version 2 is for IPv4 only", hint);
@@ -235,10 +277,13 @@ impl<'t> Routers<'t> {
                 self.numbers.insert(key, reader.place(number_at));
             }
         }
+        let commands = [notify_master, notify_backup, notify_fault, notify_stop, notify_any];
+        let notify = notify::read(reader, commands);
         let place = reader.place(interface_at);
         self.drafts.push(Draft {
             place,
             spec,
+            notify,
             family,
             quorums,
             listed: virtual_address.is_some_and(|item| reader.one_or_list(item).next().is_some()),
@@ -305,14 +350,16 @@ impl<'t> Routers<'t> {
         };
         reader.file = follower.place.file;
         match &follower.instance {
-            Some(name) => self.refer(reader, follower.place.offset, name, &server.services),
+            Some(name) => self.refer(reader, follower.place.offset, name, server),
             None => self.keep_apart(reader, follower.place.offset, &server.services),
         }
     }
 
     /// A virtual server whose addresses are where an instance is master.
-    fn refer(&mut self, reader: &mut Reader, at: usize, name: &str, services: &[ServiceKey]) {
-        if services.iter().all(|service| service.address().is_none()) {
+    fn refer(&mut self, reader: &mut Reader, at: usize, name: &str, server: &VirtualServer) {
+        let services = &server.services;
+        // Those of a mark may still be programmed by its role.
+        if server.program_with.is_none() && services.iter().all(|service| service.address().is_none()) {
             if !services.is_empty() {
                 let text = "a fwmark service has no address that could follow a `vrrp_instance`";
                 let hint = "take it out; list the addresses in the instance's `virtual_address`";
@@ -366,71 +413,19 @@ impl<'t> Routers<'t> {
         }
     }
 
-    /// Takes in the groups of one file; all instances are known by now.
-    pub(super) fn read_groups(&mut self, reader: &mut Reader, item: &'t Item<'_>) {
-        for (at, table) in reader.tables(item, "vrrp_sync_group") {
-            let [name, instances] = reader.fields(table, Scope::VrrpSyncGroup);
-            let name = match name {
-                Some(item) => reader
-                    .name(item, "vrrp_sync_groups", &mut self.group_names)
-                    .unwrap_or_default(),
-                None => {
-                    reader.missing(at, "the vrrp_sync_group has no `name`", "write name = \"VG_1\"");
-                    continue;
-                }
-            };
-            let Some(item) = instances else {
-                let hint = "write instances = [\"VI_1\", \"VI_2\"]";
-                reader.missing(at, "the vrrp_sync_group has no `instances`", hint);
-                continue;
-            };
-            let mut members: Vec<String> = Vec::new();
-            for element in reader.one_or_list(item) {
-                let Some(member) = reader.string(element, "instances") else {
-                    continue;
-                };
-                let at = element.span().start;
-                if !self.drafts.iter().any(|draft| draft.spec.name == member) {
-                    let text = format!("there is no vrrp_instance \"{}\"", shorten(member));
-                    reader.error(at, text, "a group names instances by their `name`");
-                } else if let Some(first) = self.grouped.get(member) {
-                    let text = format!("vrrp_instance \"{member}\" is in two places of groups");
-                    reader.second(at, *first, text, "each instance is in one group, once");
-                } else {
-                    self.grouped.insert(member.to_owned(), reader.place(at));
-                    members.push(member.to_owned());
-                }
-            }
-            let priorities = self.drafts.iter().filter(|draft| members.contains(&draft.spec.name));
-            let mut priorities: Vec<u8> = priorities.map(|draft| draft.spec.priority).collect();
-            priorities.sort_unstable();
-            priorities.dedup();
-            if priorities.len() > 1 {
-                let text = format!("the instances of \"{name}\" have different priorities");
-                let hint = "they move together: give them one priority, or two directors may never agree";
-                reader.warning(item.span().start, text, hint);
-            }
-            if members.len() == 1 {
-                let text = format!("group \"{name}\" has one instance only");
-                reader.warning(item.span().start, text, "a group binds two or more");
-            }
-            self.groups.push(VrrpSyncGroup {
-                name,
-                instances: members,
-            });
-        }
-    }
-
     /// What the tables mean, once all are read.
+    /// Answers with the waits for connections, and where they stand.
     pub(super) fn finish(
         self,
         reader: &mut Reader,
         virtual_servers: &[VirtualServer],
-    ) -> (Vec<Arc<VrrpSpec>>, Vec<VrrpSyncGroup>) {
+        config: &mut Config,
+    ) -> Vec<(Place, Duration)> {
         let mut specs = Vec::with_capacity(self.drafts.len());
         for Draft {
             place,
             spec,
+            notify,
             listed,
             quorums,
             ..
@@ -452,176 +447,12 @@ impl<'t> Routers<'t> {
                 let text = format!("vrrp_instance \"{}\" has no virtual address", shorten(&spec.name));
                 reader.missing(place.offset, text, hint);
             }
+            if let Some(notify) = notify {
+                config.vrrp_notify.insert(spec.name.clone(), notify);
+            }
             specs.push(Arc::new(spec));
         }
-        (specs, self.groups)
+        (config.vrrp_instances, config.vrrp_sync_groups) = (specs, self.groups);
+        self.waits
     }
-}
-
-fn read_interval(reader: &mut Reader, item: &Item<'_>, version: VrrpVersion) -> Option<Duration> {
-    let (range, step, hint) = match version {
-        VrrpVersion::V2 => (INTERVALS_V2, 1_000, "version 2 counts whole seconds"),
-        VrrpVersion::V3 => (
-            INTERVALS_V3,
-            10,
-            "version 3 counts hundredths of a second: a multiple of 10ms",
-        ),
-    };
-    let interval = reader.duration(item, "advert_int", range.0..=range.1)?;
-    if interval.as_millis() % step != 0 {
-        let text = format!("`advert_int` cannot be {}", super::duration::show(interval));
-        reader.error(item.span().start, text, hint);
-        return None;
-    }
-    Some(interval)
-}
-
-fn read_preempt(reader: &mut Reader, spec: &mut VrrpSpec, preempt: Option<&Item<'_>>, delay: Option<&Item<'_>>) {
-    if let Some(item) = preempt
-        && reader.boolean(item, "preempt") == Some(false)
-    {
-        spec.preempt = false;
-        if spec.is_owner() {
-            let text = "priority 255 is the owner of its addresses, which takes them back always";
-            reader.error(item.span().start, text, "take `preempt` out, or lower the priority");
-        }
-    }
-    if let Some(item) = delay {
-        let longest = Duration::from_secs(1_000);
-        spec.preempt_delay = reader
-            .duration(item, "preempt_delay", Duration::ZERO..=longest)
-            .unwrap_or_default();
-        if !spec.preempt {
-            let text = "`preempt_delay` has no effect with `preempt = false`";
-            reader.warning(item.span().start, text, "take one of them out");
-        }
-    }
-}
-
-fn read_password(reader: &mut Reader, item: &Item<'_>, version: VrrpVersion) -> Option<VrrpPassword> {
-    let text = reader.string(item, "password")?;
-    let at = item.span().start;
-    if version == VrrpVersion::V3 {
-        let hint = "take it out, or write version = 2; it is sent in clear text and keeps nobody out anyway";
-        reader.error(at, "VRRP version 3 has no passwords", hint);
-        return None;
-    }
-    if text.is_empty() || text.len() > LONGEST_PASSWORD {
-        let hint = format!("1 to {LONGEST_PASSWORD} bytes; keepalived cuts a longer one off there");
-        reader.error(at, format!("`password` cannot have {} bytes", text.len()), hint);
-        return None;
-    }
-    let mut password = [0; LONGEST_PASSWORD];
-    password.iter_mut().zip(text.bytes()).for_each(|(to, from)| *to = from);
-    Some(VrrpPassword(password))
-}
-
-fn read_peers(reader: &mut Reader, item: &Item<'_>, spec: &mut VrrpSpec, family: &mut Option<Family>) {
-    for element in reader.one_or_list(item) {
-        let Some(peer) = reader.ip_address(element, "peers") else {
-            continue;
-        };
-        let (at, own) = (element.span().start, Family::of(peer));
-        if spec.source == Some(peer) {
-            let text = format!("peer {peer} is the instance's own `source_address`");
-            reader.error(at, text, "name the other directors only");
-        } else if peer.is_multicast() || peer.is_unspecified() {
-            let hint = "the address of another director; without `peers` adverts go to the multicast group";
-            reader.error(at, format!("`peers` cannot be {peer}"), hint);
-        } else if *family.get_or_insert(own) != own {
-            let text = format!("peer {peer} is of another family than the rest of this instance");
-            reader.error(at, text, "IPv4 and IPv6 need an instance each");
-        } else if spec.peers.contains(&peer) {
-            reader.warning(at, format!("peer {peer} is there twice"), "once is enough");
-        } else {
-            spec.peers.push(peer);
-        }
-    }
-}
-
-fn read_address(reader: &mut Reader, item: &Item<'_>, interface: &str) -> Option<VrrpAddress> {
-    let (text, at, table) = match item.get_ref() {
-        Value::Table(table) => {
-            let [address, device, scope, label, excluded] = reader.fields(table, Scope::VrrpAddress);
-            let Some(address) = address else {
-                let hint = "write { address = \"192.0.2.100/24\", label = \"eth0:vip\" }";
-                reader.missing(item.span().start, "the virtual_address has no `address`", hint);
-                return None;
-            };
-            let text = reader.string(address, "address")?;
-            (text, address.span().start, Some((device, scope, label, excluded)))
-        }
-        Value::String(_) | Value::Integer(_) | Value::Float | Value::Boolean(_) | Value::Datetime | Value::Array(_) => {
-            (reader.string(item, "virtual_address")?, item.span().start, None)
-        }
-    };
-    let (host, prefix) = match text.split_once('/') {
-        Some((host, prefix)) => (host, Some(prefix)),
-        None => (text, None),
-    };
-    let address: Option<IpAddr> = host.parse().ok();
-    let usable =
-        address.filter(|address| !address.is_unspecified() && !address.is_multicast() && !address.is_loopback());
-    let longest = usable.map_or(0, |address| Family::of(address).host_prefix());
-    let prefix = match prefix {
-        None => Some(longest),
-        Some(text) => text.parse().ok().filter(|prefix| (1..=longest).contains(prefix)),
-    };
-    let (Some(address), Some(prefix)) = (usable, prefix) else {
-        let text = format!("`virtual_address` cannot be \"{}\"", shorten(text));
-        reader.error(
-            at,
-            text,
-            "an address of a host, with its prefix or without: \"192.0.2.100/24\"",
-        );
-        return None;
-    };
-    let mut found = VrrpAddress {
-        address,
-        prefix,
-        device: interface.to_owned(),
-        scope: AddressScope::Global,
-        label: None,
-        unadvertised: false,
-    };
-    let (device, scope, label, excluded) = table.unwrap_or_default();
-    if let Some(device) = device.and_then(|item| reader.device(item)) {
-        found.device = device;
-    }
-    for (item, key) in [(scope, "scope"), (label, "label")] {
-        if let Some(item) = item
-            && address.is_ipv6()
-        {
-            let hint = "take it out; the kernel derives the scope of an IPv6 address from the address";
-            reader.error(item.span().start, format!("an IPv6 address has no `{key}`"), hint);
-            return None;
-        }
-    }
-    if let Some(item) = scope {
-        let words = [
-            ("global", AddressScope::Global),
-            ("link", AddressScope::Link),
-            ("host", AddressScope::Host),
-        ];
-        found.scope = reader.word(item, "scope", &words).unwrap_or(AddressScope::Global);
-    }
-    if let Some(item) = label {
-        let text = reader.string(item, "label")?;
-        if text.is_empty() || text.len() > LONGEST_LABEL || text.contains(char::is_whitespace) {
-            let hint = format!(
-                "1 to {LONGEST_LABEL} bytes without blanks, by custom the interface's name first: \"eth0:vip\""
-            );
-            reader.error(
-                item.span().start,
-                format!("`label` cannot be \"{}\"", shorten(text)),
-                hint,
-            );
-            return None;
-        }
-        found.label = Some(text.to_owned());
-    }
-    found.unadvertised = excluded
-        .and_then(|item| reader.boolean(item, "excluded"))
-        .unwrap_or(false);
-    Some(found)
 }

@@ -1,18 +1,22 @@
-//! What a virtual router tracks: `track_interface`, `track_quorum`, `track_script`.
+//! What a virtual router tracks: `track_interface` and its like.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::checks::optional;
-use super::command::{DEFAULT_USER, read_argv, read_user};
-use super::hints::Scope;
-use super::problem::Place;
-use super::reader::{Item, Reader, shorten};
-use super::tree::Value;
-use crate::model::{VrrpScript, VrrpSpec, VrrpTrack, VrrpTracked};
+use super::super::checks::optional;
+use super::super::command::{DEFAULT_USER, read_argv, read_user};
+use super::super::hints::Scope;
+use super::super::probes::read_path;
+use super::super::problem::Place;
+use super::super::reader::{Item, Reader, shorten};
+use super::super::tree::Value;
+use crate::model::{VrrpFile, VrrpProcess, VrrpScript, VrrpSpec, VrrpTrack, VrrpTracked};
 
 /// The largest weight to either side: from the lowest priority to the highest, and back.
 const LARGEST: i32 = 253;
+/// The most bytes of a process's name (`TASK_COMM_LEN` less its end).
+const LONGEST_COMM: usize = 15;
+const MOST_PROCESSES: u32 = 100_000;
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(3600);
 /// keepalived's.
@@ -131,9 +135,130 @@ pub(super) fn read_scripts(reader: &mut Reader, item: &Item<'_>, spec: &mut Vrrp
     }
 }
 
+/// Reads `track_process`: names, or tables with more.
+pub(super) fn read_processes(reader: &mut Reader, item: &Item<'_>, spec: &mut VrrpSpec) {
+    for element in reader.one_or_list(item) {
+        let at = element.span().start;
+        let (name, [count, interval, delay, weight]) = match element.get_ref() {
+            Value::Table(table) => {
+                let [name, count, interval, delay, weight] = reader.fields(table, Scope::TrackProcess);
+                let Some(name) = name else {
+                    let hint = "write { name = \"nginx\", weight = -30 }";
+                    reader.missing(at, "`track_process` has no `name`", hint);
+                    continue;
+                };
+                (name, [count, interval, delay, weight])
+            }
+            Value::String(_)
+            | Value::Integer(_)
+            | Value::Float
+            | Value::Boolean(_)
+            | Value::Datetime
+            | Value::Array(_) => (element, [None; 4]),
+        };
+        let name_at = name.span().start;
+        let name = reader.string(name, "name");
+        let count = optional(count, |item| reader.number(item, "count", 1..=MOST_PROCESSES));
+        let interval = optional(interval, |item| reader.duration(item, "interval", SHORTEST..=LONGEST));
+        let delay = optional(delay, |item| reader.duration(item, "delay", Duration::ZERO..=LONGEST));
+        let weight = read_weight(reader, weight, spec);
+        let (Some(name), Some(count), Some(interval), Some(delay), Some(weight)) =
+            (name, count, interval, delay, weight)
+        else {
+            continue;
+        };
+        if name.is_empty() || name.contains(|letter: char| letter == '/' || letter.is_control()) {
+            let text = format!("`name` cannot be \"{}\"", shorten(name));
+            reader.error(
+                name_at,
+                text,
+                "the program's name without its path, as `ps -e` shows it",
+            );
+            continue;
+        }
+        // The kernel keeps no more of it.
+        let mut end = name.len().min(LONGEST_COMM);
+        while !name.is_char_boundary(end) {
+            end -= 1;
+        }
+        let process = VrrpProcess {
+            name: name[..end].to_owned(),
+            count: count.unwrap_or(1),
+            interval: interval.unwrap_or(DEFAULT_INTERVAL),
+            delay: delay.unwrap_or_default(),
+        };
+        spec.tracks.push(VrrpTrack {
+            what: VrrpTracked::Process(Arc::new(process)),
+            weight,
+        });
+    }
+}
+
+/// Reads `track_file`: paths, or tables with more.
+pub(super) fn read_files(reader: &mut Reader, item: &Item<'_>, spec: &mut VrrpSpec) {
+    for element in reader.one_or_list(item) {
+        let at = element.span().start;
+        let (path, interval, weight) = match element.get_ref() {
+            Value::Table(table) => {
+                let [path, interval, weight] = reader.fields(table, Scope::TrackFile);
+                let Some(path) = path else {
+                    let hint = "write { path = \"/run/lb/weight\", weight = 1 }";
+                    reader.missing(at, "`track_file` has no `path`", hint);
+                    continue;
+                };
+                (path, interval, weight)
+            }
+            Value::String(_)
+            | Value::Integer(_)
+            | Value::Float
+            | Value::Boolean(_)
+            | Value::Datetime
+            | Value::Array(_) => (element, None, None),
+        };
+        let path = read_path(reader, path, "path");
+        let interval = optional(interval, |item| reader.duration(item, "interval", SHORTEST..=LONGEST));
+        let weight = match weight {
+            Some(item) => read_weight_up_to(reader, item, spec, LARGEST + 1),
+            None => Some(1),
+        };
+        let (Some(path), Some(interval), Some(weight)) = (path, interval, weight) else {
+            continue;
+        };
+        let file = VrrpFile {
+            path,
+            interval: interval.unwrap_or(DEFAULT_INTERVAL),
+        };
+        spec.tracks.push(VrrpTrack {
+            what: VrrpTracked::File(Arc::new(file)),
+            weight,
+        });
+    }
+}
+
+/// Reads `track_program`: `true`, or a table with a weight.
+pub(super) fn read_program(reader: &mut Reader, item: &Item<'_>, spec: &mut VrrpSpec) {
+    let weight = match item.get_ref() {
+        Value::Table(table) => {
+            let [weight] = reader.fields(table, Scope::TrackProgram);
+            read_weight(reader, weight, spec)
+        }
+        _ => (reader.boolean(item, "track_program") == Some(true)).then_some(0),
+    };
+    spec.tracks.extend(weight.map(|weight| VrrpTrack {
+        what: VrrpTracked::Program,
+        weight,
+    }));
+}
+
 /// A weight, 0 where there is none; `None` where it cannot be used.
 fn read_weight(reader: &mut Reader, item: Option<&Item<'_>>, spec: &VrrpSpec) -> Option<i32> {
-    let Some(item) = item else { return Some(0) };
+    match item {
+        Some(item) => read_weight_up_to(reader, item, spec, LARGEST),
+        None => Some(0),
+    }
+}
+
+fn read_weight_up_to(reader: &mut Reader, item: &Item<'_>, spec: &VrrpSpec, largest: i32) -> Option<i32> {
     let at = item.span().start;
     let Value::Integer(number) = item.get_ref() else {
         reader.error(at, "`weight` must be a whole number", "write weight = -30");
@@ -141,10 +266,10 @@ fn read_weight(reader: &mut Reader, item: Option<&Item<'_>>, spec: &VrrpSpec) ->
     };
     let weight = i32::from_str_radix(number.as_str(), number.radix())
         .ok()
-        .filter(|weight| (-LARGEST..=LARGEST).contains(weight));
+        .filter(|weight| (-largest..=largest).contains(weight));
     let Some(weight) = weight else {
         let text = format!("`weight` cannot be {}", shorten(&number.to_string()));
-        let hint = format!("a number from -{LARGEST} to {LARGEST}; 0: its failure forbids to be master");
+        let hint = format!("a number from -{largest} to {largest}; 0: its failure forbids to be master");
         reader.error(at, text, hint);
         return None;
     };

@@ -1,0 +1,117 @@
+//! What waits to be told to one receiver: bounded, the oldest is left out where there is too much.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// How much may wait. Of more, the oldest would tell of what is long past.
+pub(super) const MOST_WAITING: usize = 1024;
+
+/// What waits for one receiver.
+#[derive(Debug)]
+pub(super) struct Queue<T> {
+    waiting: Mutex<Waiting<T>>,
+    stirred: Notify,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    items: VecDeque<T>,
+    /// So many were left out since that was asked last.
+    lost: u64,
+    /// Something was taken out and is not told yet.
+    busy: bool,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self {
+            waiting: Mutex::new(Waiting {
+                items: VecDeque::new(),
+                lost: 0,
+                busy: false,
+            }),
+            stirred: Notify::new(),
+        }
+    }
+}
+
+impl<T> Queue<T> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting<T>> {
+        // Nothing that holds it can panic half way.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts something in; never waits.
+    pub(super) fn push(&self, item: T) {
+        let mut waiting = self.waiting();
+        if waiting.items.len() >= MOST_WAITING {
+            waiting.items.pop_front();
+            waiting.lost += 1;
+        }
+        waiting.items.push_back(item);
+        drop(waiting);
+        self.stirred.notify_one();
+    }
+
+    /// Takes out the oldest one, and says how many were left out before it. Whoever asks again has told it.
+    pub(super) async fn next(&self) -> (T, u64) {
+        loop {
+            if let Some(found) = self.take() {
+                return found;
+            }
+            self.stirred.notified().await;
+        }
+    }
+
+    /// All that waits at this moment.
+    pub(super) fn rest(&self) -> Vec<T> {
+        self.waiting().items.drain(..).collect()
+    }
+
+    /// Whether everything has been told.
+    pub(super) fn is_idle(&self) -> bool {
+        let waiting = self.waiting();
+        waiting.items.is_empty() && !waiting.busy
+    }
+
+    fn take(&self) -> Option<(T, u64)> {
+        let mut waiting = self.waiting();
+        let item = waiting.items.pop_front();
+        waiting.busy = item.is_some();
+        item.map(|item| (item, std::mem::take(&mut waiting.lost)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn order_is_kept_and_the_oldest_is_left_out() {
+        let queue = Queue::default();
+        assert!(queue.is_idle());
+        for number in 0..MOST_WAITING + 3 {
+            queue.push(number);
+        }
+        assert_eq!(queue.next().await, (3, 3));
+        assert_eq!(queue.next().await, (4, 0));
+        let rest = queue.rest();
+        assert_eq!((rest.len(), rest[0]), (MOST_WAITING - 2, 5));
+        assert!(!queue.is_idle(), "the last one is not told yet");
+        assert!(queue.take().is_none() && queue.is_idle());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_woken() {
+        let queue = std::sync::Arc::new(Queue::default());
+        let waits = tokio::spawn({
+            let queue = std::sync::Arc::clone(&queue);
+            async move { queue.next().await }
+        });
+        tokio::task::yield_now().await;
+        queue.push("news");
+        assert_eq!(waits.await.expect("it ends"), ("news", 0));
+    }
+}

@@ -1,0 +1,225 @@
+//! Webhooks: every event is posted as JSON, tried again a few times, and then given up.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http1;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+use tracing::warn;
+
+use super::queue::Queue;
+use crate::checkers::tls_towards;
+use crate::model::Webhook;
+use crate::model::control::EventRecord;
+
+/// What is posted: the event, and whose it is.
+#[derive(Serialize)]
+struct Body<'a> {
+    host: &'a str,
+    #[serde(flatten)]
+    event: &'a EventRecord,
+}
+
+/// How one attempt has failed.
+#[derive(Debug, PartialEq, Eq)]
+enum Failed {
+    /// Another one may succeed.
+    ForNow(String),
+    /// The server does not want it.
+    ForGood(String),
+}
+
+/// Posts what is told, for good.
+pub(super) async fn serve(webhook: Arc<Webhook>, host: Arc<str>, queue: Arc<Queue<Arc<EventRecord>>>) {
+    loop {
+        let (event, lost) = queue.next().await;
+        if lost > 0 {
+            warn!(
+                "webhook {}: {lost} events are left out, for more wait than can be posted",
+                name(&webhook)
+            );
+        }
+        let body = Body {
+            host: &host,
+            event: &event,
+        };
+        match serde_json::to_vec(&body) {
+            Ok(body) => deliver(&webhook, body.into(), &event).await,
+            Err(problem) => warn!("event {} cannot be posted: {problem}", event.number),
+        }
+    }
+}
+
+async fn deliver(webhook: &Webhook, body: Bytes, event: &EventRecord) {
+    for attempt in 0.. {
+        let posted = timeout(webhook.delivery.timeout, post(webhook, body.clone())).await;
+        let (why, again) = match posted {
+            Ok(Ok(())) => return,
+            Ok(Err(Failed::ForNow(why))) => (why, webhook.delivery.wait_after(attempt)),
+            Ok(Err(Failed::ForGood(why))) => (why, None),
+            Err(_elapsed) => ("no answer in time".to_owned(), webhook.delivery.wait_after(attempt)),
+        };
+        match again {
+            Some(wait) => sleep(wait).await,
+            None => {
+                let (name, attempts) = (name(webhook), attempt + 1);
+                warn!(
+                    "webhook {name}: an event could not be posted ({attempts} attempts): {why}: {}",
+                    event.text
+                );
+                return;
+            }
+        }
+    }
+}
+
+/// What a webhook is called in the log: without its query, which may be a key.
+fn name(webhook: &Webhook) -> String {
+    let path = webhook.path.split('?').next().unwrap_or_default();
+    let host = match webhook.host.contains(':') {
+        true => format!("[{}]", webhook.host),
+        false => webhook.host.clone(),
+    };
+    let scheme = if webhook.tls { "https" } else { "http" };
+    format!("{scheme}://{host}:{}{path}", webhook.port)
+}
+
+async fn post(webhook: &Webhook, body: Bytes) -> Result<(), Failed> {
+    let for_now = |problem: std::io::Error| Failed::ForNow(problem.to_string());
+    let stream = TcpStream::connect((webhook.host.as_str(), webhook.port))
+        .await
+        .map_err(for_now)?;
+    let request = request(webhook, body).map_err(|problem| Failed::ForGood(problem.to_string()))?;
+    if !webhook.tls {
+        return exchange(stream, request).await;
+    }
+    let config = tls_towards(&webhook.trust).await.map_err(Failed::ForNow)?;
+    let name = ServerName::try_from(webhook.host.clone()).map_err(|problem| Failed::ForGood(problem.to_string()))?;
+    let stream = TlsConnector::from(config)
+        .connect(name, stream)
+        .await
+        .map_err(for_now)?;
+    exchange(stream, request).await
+}
+
+fn request(webhook: &Webhook, body: Bytes) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
+    let host = match webhook.host.contains(':') {
+        true => format!("[{}]", webhook.host),
+        false => webhook.host.clone(),
+    };
+    let usual = if webhook.tls { 443 } else { 80 };
+    let host = match webhook.port == usual {
+        true => host,
+        false => format!("{host}:{}", webhook.port),
+    };
+    let mut request = Request::post(&webhook.path)
+        .header(HOST, host)
+        .header(CONNECTION, "close")
+        .header(CONTENT_TYPE, "application/json");
+    let own_agent = |(name, _): &(String, String)| name.eq_ignore_ascii_case(USER_AGENT.as_str());
+    if !webhook.headers.iter().any(own_agent) {
+        request = request.header(USER_AGENT, concat!("ipvsd/", env!("CARGO_PKG_VERSION")));
+    }
+    for (name, value) in &webhook.headers {
+        request = request.header(name, value);
+    }
+    request.body(Full::new(body))
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+) -> Result<(), Failed> {
+    let for_now = |problem: hyper::Error| Failed::ForNow(problem.to_string());
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(for_now)?;
+    let mut answer = pin!(sender.send_request(request));
+    // The connection moves only while somebody polls it.
+    let mut connection = pin!(connection);
+    let answer = tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        _ = &mut connection => answer.await,
+    };
+    judge(answer.map_err(for_now)?.status())
+}
+
+/// What a status means: some say that another time may be better.
+fn judge(status: StatusCode) -> Result<(), Failed> {
+    let why = format!("the answer is {status}");
+    match status {
+        status if status.is_success() => Ok(()),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(Failed::ForNow(why)),
+        status if status.is_server_error() => Err(Failed::ForNow(why)),
+        _ => Err(Failed::ForGood(why)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Delivery, Trust};
+
+    #[test]
+    fn a_status_says_whether_to_try_again() {
+        for (status, ok, again) in [
+            (200, true, false),
+            (204, true, false),
+            (301, false, false),
+            (400, false, false),
+            (404, false, false),
+            (408, false, true),
+            (429, false, true),
+            (500, false, true),
+            (503, false, true),
+        ] {
+            let judged = judge(StatusCode::from_u16(status).expect("a status"));
+            assert_eq!(judged.is_ok(), ok, "{status}");
+            assert_eq!(matches!(judged, Err(Failed::ForNow(_))), again, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_request_names_its_host_and_carries_the_headers() {
+        let webhook = |host: &str, port, tls| Webhook {
+            tls,
+            host: host.to_owned(),
+            port,
+            path: "/hook?key=secret".to_owned(),
+            headers: vec![
+                ("X-Key".to_owned(), "1".to_owned()),
+                ("user-agent".to_owned(), "me".to_owned()),
+            ],
+            trust: Trust::System,
+            kinds: Vec::new(),
+            delivery: Delivery::default(),
+        };
+        for (host, port, tls, named, shown) in [
+            ("a.example", 80, false, "a.example", "http://a.example:80/hook"),
+            ("a.example", 80, true, "a.example:80", "https://a.example:80/hook"),
+            (
+                "2001:db8::1",
+                443,
+                true,
+                "[2001:db8::1]",
+                "https://[2001:db8::1]:443/hook",
+            ),
+        ] {
+            let webhook = webhook(host, port, tls);
+            assert_eq!(name(&webhook), shown);
+            let request = request(&webhook, Bytes::new()).expect("a request");
+            assert_eq!(request.headers()[HOST], named);
+            assert_eq!(request.headers()[USER_AGENT], "me");
+            assert_eq!(request.headers()["x-key"], "1");
+        }
+    }
+}

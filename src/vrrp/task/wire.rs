@@ -1,0 +1,193 @@
+//! The sockets of the instances: opened when their interface works, heard and spoken through.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use super::{AGAIN, News, Task, now};
+use crate::model::{Family, Instant, VrrpEvent, VrrpSpec};
+use crate::vrrp::Instance;
+use crate::vrrp::packet::{self, Envelope};
+use crate::vrrp::socket::{Listener, Received, Speaker, group};
+
+/// Packets of one socket that are read before the others' turn.
+const AT_ONCE: usize = 64;
+
+impl Task {
+    pub(super) fn open_all(&mut self) {
+        let silent: Vec<_> = self
+            .voices
+            .iter()
+            .filter(|(_, voice)| voice.speaker.is_none() && voice.started)
+            .map(|(name, _)| Arc::clone(name))
+            .collect();
+        for name in silent {
+            self.open(&name);
+        }
+        let listens = |interface: &str, family| {
+            self.routers.instances().any(|(name, instance)| {
+                let speaks = self.voices.get(name).is_some_and(|voice| voice.speaker.is_some());
+                speaks && instance.spec().interface == interface && instance.spec().family == family
+            })
+        };
+        let gone: Vec<_> = self
+            .listeners
+            .keys()
+            .filter(|(interface, family)| !listens(interface, *family))
+            .cloned()
+            .collect();
+        for key in gone {
+            self.listeners.remove(&key);
+        }
+    }
+
+    /// Opens the sockets of an instance if its interface works, and tells it.
+    pub(super) fn open(&mut self, name: &Arc<str>) {
+        let Some(spec) = self.routers.get(name).map(|instance| Arc::clone(instance.spec())) else {
+            return;
+        };
+        let Some(voice) = self.voices.get_mut(name) else { return };
+        voice.spec = Some(Arc::clone(&spec));
+        // A source that is given may come from the configuration that was before.
+        let source = voice
+            .facts
+            .source
+            .filter(|(source, _)| spec.source.is_none_or(|wanted| wanted == *source));
+        let opened = match source {
+            None => Err(match spec.source {
+                Some(source) => format!("interface {} does not work, or {source} is not here", spec.interface),
+                None => format!("interface {} is not there, is down or has no address", spec.interface),
+            }),
+            Some((source, index)) => open(&spec, source, index, &mut self.listeners).map_err(|problem| {
+                self.retry = Some(now() + AGAIN);
+                problem.to_string()
+            }),
+        };
+        let first = !std::mem::replace(&mut voice.started, true);
+        let found = voice.facts.found;
+        let event = match opened {
+            Ok(speaker) => {
+                voice.speaker = Some(speaker);
+                voice.trouble = None;
+                source.map(|(source, _)| VrrpEvent::InterfaceReady(source))
+            }
+            Err(trouble) => {
+                voice.speaker = None;
+                if voice.trouble.as_ref() != Some(&trouble) {
+                    (self.tell)(News::Warning(format!("virtual router {name} waits: {trouble}")));
+                    voice.trouble = Some(trouble);
+                }
+                Some(VrrpEvent::InterfaceLost)
+            }
+        };
+        if let Some(event) = event {
+            self.happen(name, event);
+        }
+        if first {
+            let spoke = self.spoken.remove(&**name);
+            let event = VrrpEvent::Started {
+                addresses_found: found,
+                spoke: spoke.map(|millis| Instant::after_start(Duration::from_millis(millis))),
+            };
+            self.happen(name, event);
+        }
+        self.show();
+    }
+
+    /// Reads what has come in.
+    pub(super) fn listen(&mut self, buffer: &mut [u8]) {
+        let keys: Vec<_> = self.listeners.keys().cloned().collect();
+        for key in keys {
+            for _ in 0..AT_ONCE {
+                let Some((_, listener)) = self.listeners.get(&key) else {
+                    break;
+                };
+                match listener.receive(buffer) {
+                    Ok(Received::Nothing) => break,
+                    Ok(Received::Broken(error)) => debug!("a packet on {}: {error}", key.0),
+                    Ok(Received::Packet(envelope, bytes)) => self.read(&key, &envelope, bytes),
+                    Err(problem) => {
+                        debug!("cannot listen on {}: {problem}", key.0);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, (interface, family): &(String, Family), envelope: &Envelope, bytes: &[u8]) {
+        let advert = match packet::decode(bytes, envelope) {
+            Ok(advert) => advert,
+            Err(error) => {
+                let Envelope { source, .. } = envelope;
+                if let Some(count) = self.complaints.take(interface, *source, &error.to_string(), now()) {
+                    let text = format!("a packet from {source} on {interface} is no advert: {error}");
+                    self.complain(&text, count);
+                }
+                return;
+            }
+        };
+        let Some(name) = self
+            .routers
+            .find(interface, *family, advert.virtual_router_id)
+            .map(Arc::clone)
+        else {
+            return;
+        };
+        let event = VrrpEvent::AdvertReceived {
+            source: envelope.source,
+            advert,
+        };
+        self.happen(&name, event);
+    }
+
+    pub(super) fn complain(&self, text: &str, count: u64) {
+        let again = match count {
+            1 => String::new(),
+            count => format!(" ({count} times)"),
+        };
+        (self.tell)(News::Warning(format!("{text}{again}")));
+    }
+
+    pub(super) fn send(&mut self, name: &Arc<str>, priority: u8) {
+        let Some(voice) = self.voices.get(name) else { return };
+        let (Some(speaker), Some((source, _))) = (&voice.speaker, voice.facts.source) else {
+            return;
+        };
+        let current = self.routers.get(name).map(Instance::spec).or(voice.spec.as_ref());
+        let Some(spec) = current.map(Arc::clone) else { return };
+        let advert = spec.advert(priority);
+        let everybody = [group(spec.family)];
+        let destinations = if spec.peers.is_empty() {
+            &everybody[..]
+        } else {
+            &spec.peers[..]
+        };
+        for destination in destinations {
+            let bytes = packet::encode(&advert, source, *destination, spec.checksum);
+            if let Err(problem) = speaker.send(&bytes, *destination) {
+                let what = format!("cannot send: {problem}");
+                if let Some(count) = self.complaints.take(name, *destination, &what, now()) {
+                    let text = format!("virtual router {name} cannot send an advert to {destination}: {problem}");
+                    warn!("{text} ({count} times)");
+                }
+            }
+        }
+    }
+}
+
+fn open(
+    spec: &VrrpSpec,
+    source: IpAddr,
+    index: u32,
+    listeners: &mut BTreeMap<(String, Family), (u32, Listener)>,
+) -> Result<Speaker, crate::net::NetError> {
+    let key = (spec.interface.clone(), spec.family);
+    if listeners.get(&key).is_none_or(|(number, _)| *number != index) {
+        listeners.insert(key, (index, Listener::open(&spec.interface, index, spec.family)?));
+    }
+    Speaker::open(&spec.interface, index, source)
+}

@@ -1,0 +1,147 @@
+//! Addresses that change hands within one director: between a virtual server and a virtual router, and from one daemon
+//! to the next.
+
+use std::net::SocketAddr;
+use std::thread::sleep;
+use std::time::Duration;
+
+use ipvsd_lab::{Client, Prober, wait_until};
+use nix::sys::signal::Signal;
+
+use crate::routers::{Own, Routers, SOON, measured};
+use crate::site::{Daemon, configure, ipvsd};
+
+const ADVERTS: &str = "advert_int = \"500ms\"";
+
+fn with_instance(routers: &Routers, more: &str) -> String {
+    let more = format!("{ADVERTS}\n{more}");
+    routers.instance(
+        0,
+        Own {
+            priority: 150,
+            more: &more,
+        },
+    )
+}
+
+/// The same virtual server, whose address is there for good.
+fn with_device(routers: &Routers) -> String {
+    let text = with_instance(routers, "");
+    let server = text.find("[[virtual_server]]").expect("a virtual server");
+    let device = format!("device = \"{}\"", routers.device(0));
+    text[server..].replace("vrrp_instance = \"VI_1\"", &device)
+}
+
+/// How many entries of an address there are on the director, and their prefixes.
+fn entries(routers: &Routers) -> Vec<String> {
+    let shown = routers
+        .director(0)
+        .exec_ok(&["ip", "-o", "address", "show"])
+        .expect("ip");
+    let vip = format!("{}/", routers.vip(0));
+    let words = shown.split_whitespace().filter(|word| word.starts_with(&vip));
+    words.map(|word| word[vip.len()..].to_owned()).collect()
+}
+
+fn reload(routers: &Routers, text: &str) {
+    let director = routers.director(0);
+    configure(director, text);
+    let reloaded = ipvsd(director, &["reload"]);
+    assert_eq!(reloaded.code(), 0, "{}", reloaded.stderr);
+}
+
+#[test]
+fn an_address_that_a_virtual_router_takes_over_by_a_reload_is_there_all_the_time() {
+    let routers = Routers::build("vrrp-adopt");
+    let _server = routers.serve();
+    let vip = routers.vip(0);
+    let address = SocketAddr::new(vip, 80);
+    for (more, prefix) in [
+        (String::new(), "32"),
+        (format!("virtual_address = [\"{vip}/24\"]"), "24"),
+    ] {
+        let mut daemon = routers.start(0, &with_device(&routers), &[]);
+        wait_until("the address is there", SOON, || entries(&routers) == ["32"]).expect("in time");
+        let client = Client::new(routers.lab.client(0));
+        client.wait_for_answer(address, "behind", SOON).expect("an answer");
+        let (every, timeout) = (Duration::from_millis(20), Duration::from_millis(500));
+        let prober =
+            Prober::start(routers.lab.client(0), address, every, timeout, Duration::from_secs(60)).expect("a prober");
+        sleep(Duration::from_millis(500));
+        reload(&routers, &with_instance(&routers, &more));
+        daemon.wait_for("virtual router VI_1 is master");
+        wait_until("the address has its prefix", SOON, || entries(&routers) == [prefix])
+            .unwrap_or_else(|problem| panic!("{problem}: {:?}\n{}", entries(&routers), daemon.process.log()));
+        sleep(Duration::from_secs(1));
+        let report = prober.stop().expect("a report");
+        let (gap, failures) = (report.longest_gap(), report.failures().len());
+        measured(format_args!(
+            "an address that a virtual router takes over as /{prefix}: longest gap {gap:?}, {failures} of {} failed",
+            report.attempts.len()
+        ));
+        // The election takes 1.7 s, which is how long it was away before.
+        assert!(
+            gap < Duration::from_millis(700),
+            "{gap:?}: {report}\n{}",
+            daemon.process.log()
+        );
+        daemon.process.signal(Signal::SIGTERM).expect("a signal");
+        daemon.process.wait(SOON).expect("it ends");
+        assert_eq!(entries(&routers), [""; 0], "a clean end leaves nothing");
+    }
+}
+
+#[test]
+fn what_an_instance_has_left_goes_with_it_also_where_the_daemon_was_dead_meanwhile() {
+    let routers = Routers::build("vrrp-orphan");
+    let (vip, director) = (routers.vip(0), routers.director(0));
+    let killed = |text: &str| {
+        let daemon = routers.start(0, text, &[]);
+        wait_until("it is master", SOON, || routers.has(0, vip)).expect("in time");
+        daemon.process.signal_alone(Signal::SIGKILL).expect("a signal");
+        drop(daemon);
+        assert!(routers.has(0, vip), "a killed daemon takes nothing with it");
+    };
+    killed(&with_instance(&routers, ""));
+    let mut daemon = routers.start(0, "virtual_server = []", &[]);
+    daemon.wait_for("address of a former virtual router taken off");
+    assert!(!routers.has(0, vip));
+    drop(daemon);
+
+    // Another instance that stays, and one that goes.
+    let second = format!(
+        "[[vrrp_instance]]\nname = \"VI_2\"\ninterface = \"{}\"\nvirtual_router_id = 52\n{ADVERTS}\n\
+         virtual_address = [\"{}/24\"]\n",
+        routers.device(0),
+        routers.vip(1)
+    );
+    let daemon = routers.start(0, &format!("{second}{}", with_instance(&routers, "")), &[]);
+    wait_until("both are master", SOON, || {
+        routers.has(0, vip) && routers.has(0, routers.vip(1))
+    })
+    .expect("in time");
+    daemon.process.signal_alone(Signal::SIGKILL).expect("a signal");
+    drop(daemon);
+    let mut daemon: Daemon = routers.start(0, &second, &[]);
+    daemon.wait_for("address of a former virtual router taken off");
+    wait_until("the other one is master again", SOON, || routers.has(0, routers.vip(1))).expect("in time");
+    assert!(!routers.has(0, vip));
+    daemon.process.signal(Signal::SIGTERM).expect("a signal");
+    daemon.process.wait(SOON).expect("it ends");
+
+    // What a virtual server keeps there now is not taken off.
+    killed(&with_instance(&routers, ""));
+    let daemon = routers.start(0, &with_device(&routers), &[]);
+    sleep(Duration::from_secs(2));
+    assert_eq!(entries(&routers), ["32"]);
+    assert!(!daemon.process.log().contains("taken off"), "{}", daemon.process.log());
+
+    // Nor what nobody has on record.
+    drop(daemon);
+    director
+        .ip(&[&format!("address add {}/32 dev {}", routers.vip(1), routers.device(0))])
+        .expect("ip");
+    let _daemon = routers.start(0, "virtual_server = []", &[]);
+    sleep(Duration::from_secs(2));
+    assert!(routers.has(0, routers.vip(1)));
+}
