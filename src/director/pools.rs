@@ -97,8 +97,10 @@ impl Pools {
     /// pool of which nothing has changed stays as it is.
     pub(super) fn load(&mut self, before: &Config, config: &Config, now: Instant) -> Taken {
         let mut old_pools: Vec<_> = std::mem::take(&mut self.pools).into_iter().map(Some).collect();
-        let place_of = |(place, server): (usize, &VirtualServer)| (server.name.clone(), place);
-        let old_places: HashMap<String, usize> = before.virtual_servers.iter().enumerate().map(place_of).collect();
+        let old_places: HashMap<&str, usize> = (0..)
+            .zip(&before.virtual_servers)
+            .map(|(place, server)| (server.name.as_str(), place))
+            .collect();
         self.checks.unsubscribe_all();
         let mut changed = BTreeSet::new();
         for (pool_index, server) in config.virtual_servers.iter().enumerate() {
@@ -111,7 +113,7 @@ impl Pools {
             };
             let place = Some(pool_index)
                 .filter(is_it)
-                .or_else(|| old_places.get(&server.name).copied());
+                .or_else(|| old_places.get(server.name.as_str()).copied());
             let old_pool = place.and_then(|place| old_pools.get_mut(place)?.take());
             let pool = match (place.and_then(|place| before.virtual_servers.get(place)), old_pool) {
                 (Some(old), Some(pool)) if old == server => {

@@ -26,22 +26,9 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) fn read_interfaces(reader: &mut Reader, item: &Item<'_>, spec: &mut VrrpSpec) {
     for element in reader.one_or_list(item) {
         let at = element.span().start;
-        let (interface, weight) = match element.get_ref() {
-            Value::Table(table) => {
-                let [interface, weight] = reader.fields(table, Scope::TrackInterface);
-                let Some(interface) = interface else {
-                    let hint = "write { interface = \"eth1\", weight = -30 }";
-                    reader.missing(at, "`track_interface` has no `interface`", hint);
-                    continue;
-                };
-                (interface, weight)
-            }
-            Value::String(_)
-            | Value::Integer(_)
-            | Value::Float
-            | Value::Boolean(_)
-            | Value::Datetime
-            | Value::Array(_) => (element, None),
+        let hint = "write { interface = \"eth1\", weight = -30 }";
+        let Some((interface, [_, weight])) = name_or_table(reader, element, Scope::TrackInterface, hint) else {
+            continue;
         };
         let (name, weight) = (reader.device(interface), read_weight(reader, weight, spec));
         let (Some(name), Some(weight)) = (name, weight) else {
@@ -64,22 +51,9 @@ pub(super) fn read_quorums(reader: &mut Reader, item: &Item<'_>, spec: &mut Vrrp
     let mut names = Vec::new();
     for element in reader.one_or_list(item) {
         let at = element.span().start;
-        let (name, weight) = match element.get_ref() {
-            Value::Table(table) => {
-                let [name, weight] = reader.fields(table, Scope::TrackQuorum);
-                let Some(name) = name else {
-                    let hint = "write { virtual_server = \"web\", weight = -30 }";
-                    reader.missing(at, "`track_quorum` has no `virtual_server`", hint);
-                    continue;
-                };
-                (name, weight)
-            }
-            Value::String(_)
-            | Value::Integer(_)
-            | Value::Float
-            | Value::Boolean(_)
-            | Value::Datetime
-            | Value::Array(_) => (element, None),
+        let hint = "write { virtual_server = \"web\", weight = -30 }";
+        let Some((name, [_, weight])) = name_or_table(reader, element, Scope::TrackQuorum, hint) else {
+            continue;
         };
         let name = reader.string(name, "virtual_server").map(str::to_owned);
         let (Some(name), Some(weight)) = (name, read_weight(reader, weight, spec)) else {
@@ -138,23 +112,10 @@ pub(super) fn read_scripts(reader: &mut Reader, item: &Item<'_>, spec: &mut Vrrp
 /// Reads `track_process`: names, or tables with more.
 pub(super) fn read_processes(reader: &mut Reader, item: &Item<'_>, spec: &mut VrrpSpec) {
     for element in reader.one_or_list(item) {
-        let at = element.span().start;
-        let (name, [count, interval, delay, weight]) = match element.get_ref() {
-            Value::Table(table) => {
-                let [name, count, interval, delay, weight] = reader.fields(table, Scope::TrackProcess);
-                let Some(name) = name else {
-                    let hint = "write { name = \"nginx\", weight = -30 }";
-                    reader.missing(at, "`track_process` has no `name`", hint);
-                    continue;
-                };
-                (name, [count, interval, delay, weight])
-            }
-            Value::String(_)
-            | Value::Integer(_)
-            | Value::Float
-            | Value::Boolean(_)
-            | Value::Datetime
-            | Value::Array(_) => (element, [None; 4]),
+        let hint = "write { name = \"nginx\", weight = -30 }";
+        let found = name_or_table(reader, element, Scope::TrackProcess, hint);
+        let Some((name, [_, count, interval, delay, weight])) = found else {
+            continue;
         };
         let name_at = name.span().start;
         let name = reader.string(name, "name");
@@ -197,23 +158,9 @@ pub(super) fn read_processes(reader: &mut Reader, item: &Item<'_>, spec: &mut Vr
 /// Reads `track_file`: paths, or tables with more.
 pub(super) fn read_files(reader: &mut Reader, item: &Item<'_>, spec: &mut VrrpSpec) {
     for element in reader.one_or_list(item) {
-        let at = element.span().start;
-        let (path, interval, weight) = match element.get_ref() {
-            Value::Table(table) => {
-                let [path, interval, weight] = reader.fields(table, Scope::TrackFile);
-                let Some(path) = path else {
-                    let hint = "write { path = \"/run/lb/weight\", weight = 1 }";
-                    reader.missing(at, "`track_file` has no `path`", hint);
-                    continue;
-                };
-                (path, interval, weight)
-            }
-            Value::String(_)
-            | Value::Integer(_)
-            | Value::Float
-            | Value::Boolean(_)
-            | Value::Datetime
-            | Value::Array(_) => (element, None, None),
+        let hint = "write { path = \"/run/lb/weight\", weight = 1 }";
+        let Some((path, [_, interval, weight])) = name_or_table(reader, element, Scope::TrackFile, hint) else {
+            continue;
         };
         let path = read_path(reader, path, "path");
         let interval = optional(interval, |item| reader.duration(item, "interval", SHORTEST..=LONGEST));
@@ -248,6 +195,28 @@ pub(super) fn read_program(reader: &mut Reader, item: &Item<'_>, spec: &mut Vrrp
         what: VrrpTracked::Program,
         weight,
     }));
+}
+
+/// What is tracked, which stands alone or under the first key of a table, and the values of that table.
+fn name_or_table<'t, 'i, const N: usize>(
+    reader: &mut Reader,
+    element: &'t Item<'i>,
+    scope: Scope,
+    hint: &str,
+) -> Option<(&'t Item<'i>, [Option<&'t Item<'i>>; N])> {
+    let Value::Table(table) = element.get_ref() else {
+        return Some((element, [None; N]));
+    };
+    let fields = reader.fields::<N>(table, scope);
+    let [first, ..] = scope.keys() else { return None };
+    match fields.first().copied().flatten() {
+        Some(name) => Some((name, fields)),
+        None => {
+            let text = format!("`{}` has no `{first}`", scope.name());
+            reader.missing(element.span().start, text, hint);
+            None
+        }
+    }
 }
 
 /// A weight, 0 where there is none; `None` where it cannot be used.
