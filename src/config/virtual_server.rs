@@ -81,16 +81,8 @@ impl<'t> Assembly<'t> {
                 let is_own = |name| own.contains(address) || source(name) == Some(*address);
                 follower.virtual_server == *number && follower.instance.as_ref().is_some_and(is_own)
             });
-            let real = server
-                .real_servers
-                .iter()
-                .map(|real| (real.address, real.spec.forwarding));
-            let sorry = server
-                .sorry_server
-                .iter()
-                .map(|sorry| (sorry.address, sorry.spec.forwarding));
-            let loops = real
-                .chain(sorry)
+            let loops = server
+                .members()
                 .any(|(found, forwarding)| found == *address && forwarding != Forwarding::Nat);
             if follows && loops && server.program_with.is_none() {
                 reader.warning_at(

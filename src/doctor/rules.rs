@@ -129,9 +129,8 @@ fn set(name: &str, value: &str) -> Sysctl {
 /// The families of services with at least one server behind NAT.
 fn nat_families(config: &Config) -> BTreeSet<Family> {
     let nat = |server: &&VirtualServer| {
-        let servers = server.real_servers.iter().map(|server| server.spec.forwarding);
-        let sorry = server.sorry_server.iter().map(|server| server.spec.forwarding);
-        servers.chain(sorry).any(|forwarding| forwarding == Forwarding::Nat)
+        let mut members = server.members();
+        members.any(|(_, forwarding)| forwarding == Forwarding::Nat)
     };
     config
         .virtual_servers

@@ -110,6 +110,19 @@ impl VirtualServer {
         addresses.dedup();
         addresses
     }
+
+    /// The addresses of the real servers and the sorry server, and how packets reach them.
+    pub fn members(&self) -> impl Iterator<Item = (IpAddr, Forwarding)> {
+        let pool = self
+            .real_servers
+            .iter()
+            .map(|real| (real.address, real.spec.forwarding));
+        let sorry = self
+            .sorry_server
+            .iter()
+            .map(|sorry| (sorry.address, sorry.spec.forwarding));
+        pool.chain(sorry)
+    }
 }
 
 /// A virtual address on a device of this host, always as /32 or /128.

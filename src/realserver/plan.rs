@@ -138,7 +138,7 @@ pub fn down(record: &Record, host: &Host) -> Undo {
 pub fn wanted_from(config: &Config, local: &[IpAddr]) -> FromConfig {
     let mut derived = FromConfig::default();
     for server in &config.virtual_servers {
-        for (address, forwarding) in members(server).filter(|(address, _)| local.contains(address)) {
+        for (address, forwarding) in server.members().filter(|(address, _)| local.contains(address)) {
             let mode = match forwarding {
                 Forwarding::Dr => Mode::Dr,
                 Forwarding::Tun(tunnel) if tunnel.kind == TunnelKind::Ipip => Mode::Tun,
@@ -166,19 +166,6 @@ pub fn wanted_from(config: &Config, local: &[IpAddr]) -> FromConfig {
         }
     }
     derived
-}
-
-/// The addresses of the pool and the sorry server, and how packets reach them.
-fn members(server: &VirtualServer) -> impl Iterator<Item = (IpAddr, Forwarding)> {
-    let pool = server
-        .real_servers
-        .iter()
-        .map(|real| (real.address, real.spec.forwarding));
-    let sorry = server
-        .sorry_server
-        .iter()
-        .map(|sorry| (sorry.address, sorry.spec.forwarding));
-    pool.chain(sorry)
 }
 
 impl FromConfig {

@@ -27,11 +27,22 @@ pub(crate) struct Routers {
     pub(crate) lab: Lab,
 }
 
+/// Slow enough for a guest that stands still for a moment, quick enough to wait for.
+pub(crate) const ADVERTS: &str = "advert_int = \"500ms\"";
+
 /// What one director is told beside what is common.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Own<'a> {
     pub(crate) priority: u8,
     pub(crate) more: &'a str,
+}
+
+/// A director of this priority, with those adverts and nothing else.
+pub(crate) fn own(priority: u8) -> Own<'static> {
+    Own {
+        priority,
+        more: ADVERTS,
+    }
 }
 
 impl Routers {

@@ -7,18 +7,8 @@ use std::time::Duration;
 use ipvsd_lab::{Prober, wait_until};
 use nix::sys::signal::Signal;
 
-use crate::routers::{Own, Routers, SOON, measured};
+use crate::routers::{ADVERTS, Own, Routers, SOON, measured, own};
 use crate::site::{configure, ipvsd};
-
-/// Slow enough for a guest that stands still for a moment, quick enough to wait for.
-const ADVERTS: &str = "advert_int = \"500ms\"";
-
-fn own(priority: u8) -> Own<'static> {
-    Own {
-        priority,
-        more: ADVERTS,
-    }
-}
 
 #[test]
 fn the_higher_priority_has_the_address_and_gets_it_back_after_a_kill() {

@@ -8,10 +8,8 @@ use std::time::Duration;
 use ipvsd_lab::{Client, Prober, wait_until};
 use nix::sys::signal::Signal;
 
-use crate::routers::{Own, Routers, SOON, measured};
+use crate::routers::{ADVERTS, Own, Routers, SOON, measured};
 use crate::site::{Daemon, configure, ipvsd};
-
-const ADVERTS: &str = "advert_int = \"500ms\"";
 
 fn with_instance(routers: &Routers, more: &str) -> String {
     let more = format!("{ADVERTS}\n{more}");

@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use ipvsd_lab::{Client, Responder, Segment, wait_until};
 
-use crate::routers::{Own, Routers, SOON, measured};
+use crate::routers::{ADVERTS, Own, Routers, SOON, measured};
 use crate::site::{configure, ipvsd};
 
 /// Adverts that a slow guest keeps, and connections that are sent at once and again every two seconds.
-const ADVERTS: &str = "advert_int = \"500ms\"";
 const SYSCTL: &str = "sysctl = { sync_threshold = \"0 1\", sync_refresh_period = 2 }";
 const CONNECTIONS: usize = 20;
 

@@ -4,18 +4,8 @@ use std::fs;
 
 use ipvsd_lab::wait_until;
 
-use crate::routers::{Own, Routers};
+use crate::routers::{ADVERTS, Own, Routers, own};
 use crate::site::{configure, ipvsd};
-
-/// Slow enough for a guest that stands still for a moment, quick enough to wait for.
-const ADVERTS: &str = "advert_int = \"500ms\"";
-
-fn own(priority: u8) -> Own<'static> {
-    Own {
-        priority,
-        more: ADVERTS,
-    }
-}
 
 #[test]
 fn what_is_tracked_moves_the_address_and_brings_it_back() {
