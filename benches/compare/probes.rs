@@ -1,25 +1,31 @@
 //! Ten thousand servers that are probed, beside keepalived: what a probe costs, whether it comes in time, what they
 //! take of memory; and half of them failing at once.
 //!
-//! Everything is seen from the servers' side, by one listener for all their addresses. First it only counts, while the
-//! processor time is taken; then it notes which server got a connection when. So both are measured alike, and what the
-//! listener itself is late counts against them.
+//! Everything is seen from the servers' side: one listener for all their addresses counts while the processor time is
+//! taken, and then the kernel's own stamps on the first packet of each connection say which server was probed when. So
+//! both are measured alike, and a listener that is late is not held against them.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use ipvsd::ipvs::Client;
 use ipvsd::model::control::{EventKind, Reply};
+use nix::cmsg_space;
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::sys::time::TimeSpec;
+use socket2::{Domain, SockFilter, Socket, Type};
 
 use super::{
     Bench, DESTINATIONS, Daemon, Keepalived, Row, in_new_namespace, keepalived_conf, run, service, toml, wait,
@@ -54,9 +60,6 @@ struct Seen {
 struct Servers {
     ended: Arc<AtomicBool>,
     count: Arc<AtomicU64>,
-    /// Whether times are taken.
-    timed: Arc<AtomicBool>,
-    probes: Arc<Mutex<Vec<(Instant, IpAddr)>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -69,12 +72,9 @@ impl Servers {
         let mut servers = Self {
             ended: Arc::default(),
             count: Arc::default(),
-            timed: Arc::default(),
-            probes: Arc::default(),
             thread: None,
         };
         let (ended, count) = (Arc::clone(&servers.ended), Arc::clone(&servers.count));
-        let (timed, probes) = (Arc::clone(&servers.timed), Arc::clone(&servers.probes));
         let accept = move || {
             let mut kept = Vec::new();
             loop {
@@ -82,12 +82,6 @@ impl Servers {
                     Ok(_) if ended.load(Ordering::Relaxed) => break,
                     Ok((stream, _)) => {
                         count.fetch_add(1, Ordering::Relaxed);
-                        if timed.load(Ordering::Relaxed)
-                            && let Ok(own) = stream.local_addr()
-                        {
-                            let mut probes = probes.lock().unwrap_or_else(PoisonError::into_inner);
-                            probes.push((Instant::now(), own.ip()));
-                        }
                         if stay {
                             kept.push(stream);
                         }
@@ -119,6 +113,77 @@ impl Drop for Servers {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// The first packets of connections, kept by the kernel with the time at which they were sent.
+struct Started(Socket);
+
+impl Started {
+    /// What passes at once is read when all is over, so that nobody reads beside the contestants.
+    const ROOM: usize = 256 << 20;
+
+    fn watch() -> Result<Self> {
+        const IP: u16 = 0x0800;
+        // TCP, at the offset that the header's own length says: SYN without ACK.
+        let program = [
+            op(0x30, 0, 0, 9),
+            op(0x15, 0, 4, 6),
+            op(0xb1, 0, 0, 0),
+            op(0x50, 0, 0, 13),
+            op(0x54, 0, 0, 0x12),
+            op(0x15, 1, 0, 0x02),
+            op(0x06, 0, 0, 0),
+            op(0x06, 0, 0, 40),
+        ];
+        let open = || -> std::io::Result<_> {
+            let protocol = i32::from(IP.to_be()).into();
+            let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(protocol))?;
+            socket.attach_filter(&program)?;
+            setsockopt(&socket, sockopt::RcvBufForce, &Self::ROOM)?;
+            setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+            Ok(socket)
+        };
+        open().map(Self).context("cannot watch for packets")
+    }
+
+    /// When each probe until now has started, since 1970, and which server it was for.
+    fn all(self) -> Result<Vec<(Duration, IpAddr)>> {
+        let end = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        let mut found = vec![];
+        loop {
+            let mut packet = [0; 40];
+            let mut buffers = [IoSliceMut::new(&mut packet)];
+            let mut more = cmsg_space!(TimeSpec);
+            let read = recvmsg::<()>(
+                self.0.as_raw_fd(),
+                &mut buffers,
+                Some(&mut more),
+                MsgFlags::MSG_DONTWAIT,
+            );
+            let at = match read {
+                Ok(read) => read
+                    .cmsgs()
+                    .context("a packet without a time")?
+                    .find_map(|message| match message {
+                        ControlMessageOwned::ScmTimestampns(at) => Some(Duration::from(at)),
+                        _ => None,
+                    }),
+                Err(Errno::EAGAIN) => break,
+                Err(error) => return Err(error).context("cannot read the packets"),
+            };
+            let at = at.context("a packet without a time")?;
+            let server = Ipv4Addr::new(packet[16], packet[17], packet[18], packet[19]);
+            // What came before the kernel had begun to stamp packets is stamped when it is read.
+            if at <= end {
+                found.push((at, server.into()));
+            }
+        }
+        Ok(found)
+    }
+}
+
+const fn op(code: u16, jt: u8, jf: u8, k: u32) -> SockFilter {
+    SockFilter::new(code, jt, jf, k)
 }
 
 impl Bench {
@@ -264,7 +329,7 @@ fn down(told: &Path) -> Result<Vec<u64>> {
 }
 
 /// Measures a daemon while its servers answer.
-fn observe(servers: &Servers, daemon: &Child, lateness: fn(&[Instant]) -> Vec<Duration>) -> Result<Seen> {
+fn observe(servers: &Servers, daemon: &Child, lateness: fn(&[Duration]) -> Vec<Duration>) -> Result<Seen> {
     let mut client = Client::connect()?;
     wait(|| Ok(client.destinations(&service(SERVICES - 1))?.len() == DESTINATIONS))?;
     thread::sleep(SETTLE);
@@ -273,12 +338,11 @@ fn observe(servers: &Servers, daemon: &Child, lateness: fn(&[Instant]) -> Vec<Du
     let used = processor_time(daemon.id())?.saturating_sub(used);
     let count = u32::try_from(servers.counted() - count).context("too many probes")?;
     ensure!(count > 0, "nobody was probed");
-    servers.timed.store(true, Ordering::Relaxed);
+    let started = Started::watch()?;
     thread::sleep(TIMED);
-    servers.timed.store(false, Ordering::Relaxed);
-    let probes = std::mem::take(&mut *servers.probes.lock().unwrap_or_else(PoisonError::into_inner));
+    let probes = started.all()?;
     let memory = largest_resident(daemon.id())?;
-    let mut of_server: BTreeMap<IpAddr, Vec<Instant>> = BTreeMap::new();
+    let mut of_server: BTreeMap<IpAddr, Vec<Duration>> = BTreeMap::new();
     for (at, server) in &probes {
         of_server.entry(*server).or_default().push(*at);
     }
@@ -295,9 +359,8 @@ fn observe(servers: &Servers, daemon: &Child, lateness: fn(&[Instant]) -> Vec<Du
 }
 
 /// How late each probe of a server is where they come at fixed times: beside the earliest of them.
-fn from_its_own_grid(times: &[Instant]) -> Vec<Duration> {
-    let Some(first) = times.first() else { return vec![] };
-    let nanos = |at: &Instant| i128::try_from(at.duration_since(*first).as_nanos()).unwrap_or(i128::MAX);
+fn from_its_own_grid(times: &[Duration]) -> Vec<Duration> {
+    let nanos = |at: &Duration| i128::try_from(at.as_nanos()).unwrap_or(i128::MAX);
     let interval = INTERVAL.as_nanos().cast_signed();
     let phases: Vec<_> = (0..)
         .zip(times)
@@ -309,17 +372,17 @@ fn from_its_own_grid(times: &[Instant]) -> Vec<Duration> {
 }
 
 /// How late each probe of a server is where each is due an interval after the one before.
-fn from_one_to_the_next(times: &[Instant]) -> Vec<Duration> {
+fn from_one_to_the_next(times: &[Duration]) -> Vec<Duration> {
     let pairs = times.windows(2);
     pairs
-        .map(|pair| pair[1].duration_since(pair[0]).saturating_sub(INTERVAL))
+        .map(|pair| pair[1].saturating_sub(pair[0]).saturating_sub(INTERVAL))
         .collect()
 }
 
-fn burst(probes: &[(Instant, IpAddr)]) -> f64 {
+fn burst(probes: &[(Duration, IpAddr)]) -> f64 {
     let (mut first, mut most) = (0, 0);
     for (last, (at, _)) in probes.iter().enumerate() {
-        while at.duration_since(probes[first].0) >= WINDOW {
+        while at.saturating_sub(probes[first].0) >= WINDOW {
             first += 1;
         }
         most = most.max(last - first + 1);

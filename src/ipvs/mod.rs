@@ -17,6 +17,7 @@ pub mod decode;
 pub mod encode;
 mod error;
 mod explain;
+mod leisure;
 pub mod proc;
 mod socket;
 mod table;

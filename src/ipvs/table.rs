@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::thread::{self, JoinHandle};
 
 use nix::errno::Errno;
 
 use super::client::Client;
 use super::error::IpvsError;
+use super::leisure::Leisure;
 use super::proc;
 use super::socket::Transport;
 use crate::model::{
@@ -17,6 +18,8 @@ use crate::model::{
 
 const PROC_TABLE: &str = "/proc/thread-self/net/ip_vs";
 const PROC_CONNECTIONS: &str = "/proc/thread-self/net/ip_vs_conn";
+/// How many bytes of a file are read between two pauses.
+const PIECE: u64 = 16 << 10;
 
 impl<T: Transport> Client<T> {
     /// Everything with all figures, in the kernel's order: one dump a service.
@@ -105,7 +108,8 @@ impl<T: Transport> Client<T> {
     /// [`Client::cheap_listing`].
     ///
     /// This is for looking at it again and again while the same host has better things to do: it takes one processor
-    /// only, and makes nothing of a table that has not changed.
+    /// only, and leaves it to others half of the time unless `hurry` says that somebody waits; and it makes nothing of a
+    /// table that has not changed.
     ///
     /// # Errors
     /// As [`Client::services`].
@@ -113,11 +117,17 @@ impl<T: Transport> Client<T> {
         &mut self,
         known: Option<&Table>,
         needs_all: impl Fn(&ServiceKey) -> bool,
+        hurry: impl Fn() -> bool,
     ) -> Result<Option<Table>, IpvsError> {
+        let mut leisure = Leisure::new(|| known.is_none() || hurry());
         let services = self.services()?;
-        let found = read_proc(PROC_TABLE).map(|text| proc::destinations(&text))?;
+        leisure.pause();
+        let text = read_proc_at_leisure(PROC_TABLE, &mut leisure)?;
+        let found = proc::destinations(&text);
+        leisure.pause();
         let mut listed = self.complete(services, found, needs_all)?;
         listed.iter_mut().for_each(forget_what_means_nothing);
+        leisure.pause();
         if known.is_some_and(|known| is_listed(known, &listed)) {
             return Ok(None);
         }
@@ -195,6 +205,21 @@ pub fn read_connections() -> Result<Vec<ConnectionEntry>, IpvsError> {
 
 fn read_proc(path: &'static str) -> Result<Vec<u8>, IpvsError> {
     fs::read(path).map_err(|cause| IpvsError::Proc { path, cause })
+}
+
+/// As [`read_proc`], piece by piece.
+fn read_proc_at_leisure(path: &'static str, leisure: &mut Leisure<impl Fn() -> bool>) -> Result<Vec<u8>, IpvsError> {
+    let mut text = Vec::new();
+    let mut read = || -> io::Result<()> {
+        let mut file = fs::File::open(path)?;
+        // What the kernel gives at once is a page.
+        while file.by_ref().take(PIECE).read_to_end(&mut text)? > 0 {
+            leisure.pause();
+        }
+        Ok(())
+    };
+    read().map_err(|cause| IpvsError::Proc { path, cause })?;
+    Ok(text)
 }
 
 fn is_tunnel(destination: &ListedDestination) -> bool {

@@ -5,6 +5,7 @@
 //! thread opens a new one for the next order.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -30,6 +31,8 @@ enum Order {
 #[derive(Debug, Clone)]
 pub struct Handle {
     orders: Sender<Order>,
+    /// Orders that nobody has taken yet.
+    waiting: Arc<AtomicUsize>,
     /// Since when the thread is busy with an order.
     busy: Arc<Mutex<Option<Instant>>>,
 }
@@ -46,14 +49,25 @@ impl Handle {
         let (sender, orders) = channel();
         let busy = Arc::default();
         let told = Arc::clone(&busy);
+        let waiting = Arc::default();
+        let left = Arc::clone(&waiting);
         thread::Builder::new()
             .name("netlink".to_owned())
-            .spawn(move || work(client, &orders, &told))
+            .spawn(move || work(client, &orders, &left, &told))
             .map_err(|cause| IpvsError::Socket {
                 action: "start the netlink thread",
                 cause,
             })?;
-        Ok(Self { orders: sender, busy })
+        Ok(Self {
+            orders: sender,
+            waiting,
+            busy,
+        })
+    }
+
+    fn give(&self, order: Order) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _ = self.orders.send(order);
     }
 
     /// How long the thread has been busy with the order that it carries out; zero where it waits for one.
@@ -63,7 +77,7 @@ impl Handle {
     }
 
     /// Reads the table; `details` are the services whose destinations are read in full. `None` says that it is the one
-    /// that was `known`.
+    /// that was `known`; such a look takes its time as long as no other order waits.
     ///
     /// # Errors
     /// As [`Client::table`].
@@ -73,14 +87,14 @@ impl Handle {
         known: Option<Arc<Table>>,
     ) -> Result<Option<Table>, IpvsError> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.orders.send(Order::ReadTable { details, known, reply });
+        self.give(Order::ReadTable { details, known, reply });
         answer.await.unwrap_or(Err(IpvsError::ThreadEnded))
     }
 
     /// Writes steps; see [`Client::apply`].
     pub async fn apply(&self, steps: Vec<Step>) -> Vec<StepOutcome> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.orders.send(Order::Apply(steps.clone(), reply));
+        self.give(Order::Apply(steps.clone(), reply));
         answer.await.unwrap_or_else(|_| refused(steps, &IpvsError::ThreadEnded))
     }
 
@@ -90,7 +104,7 @@ impl Handle {
     /// As [`Client::set_timeouts`].
     pub async fn set_timeouts(&self, timeouts: Timeouts) -> Result<(), IpvsError> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.orders.send(Order::SetTimeouts(timeouts, reply));
+        self.give(Order::SetTimeouts(timeouts, reply));
         answer.await.unwrap_or(Err(IpvsError::ThreadEnded))
     }
 }
@@ -109,13 +123,15 @@ fn refused(steps: Vec<Step>, error: &IpvsError) -> Vec<StepOutcome> {
         .collect()
 }
 
-fn work(client: Client, orders: &Receiver<Order>, busy: &Mutex<Option<Instant>>) {
+fn work(client: Client, orders: &Receiver<Order>, waiting: &AtomicUsize, busy: &Mutex<Option<Instant>>) {
     let mut current = Some(client);
     let note = |since| *busy.lock().unwrap_or_else(PoisonError::into_inner) = since;
     loop {
         note(None);
         let Ok(order) = orders.recv() else { return };
         note(Some(Instant::now()));
+        waiting.fetch_sub(1, Ordering::Relaxed);
+        let hurry = || waiting.load(Ordering::Relaxed) > 0;
         let mut client = match current.take().map_or_else(Client::connect, Ok) {
             Ok(client) => client,
             Err(error) => {
@@ -126,7 +142,7 @@ fn work(client: Client, orders: &Receiver<Order>, busy: &Mutex<Option<Instant>>)
         // Whoever asked may be gone; then nobody wants the answer.
         let sound = match order {
             Order::ReadTable { details, known, reply } => {
-                let read = client.table_unless(known.as_deref(), |key| details.contains(key));
+                let read = client.table_unless(known.as_deref(), |key| details.contains(key), hurry);
                 // Whoever asked goes on with it alone.
                 drop(known);
                 let sound = read.is_ok();

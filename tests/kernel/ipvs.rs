@@ -322,8 +322,8 @@ fn every_field_comes_back_and_the_original_shows_it_as_its_own() {
         assert_eq!(as_table(client.listing().unwrap()), rich.table);
         let read = client.table(|_| true).unwrap();
         assert_eq!(read.services, rich.table.services);
-        assert_eq!(client.table_unless(Some(&read), |_| true).unwrap(), None);
-        assert_eq!(client.table_unless(None, |_| true).unwrap(), Some(read));
+        assert_eq!(client.table_unless(Some(&read), |_| true, || false).unwrap(), None);
+        assert_eq!(client.table_unless(None, |_| true, || false).unwrap(), Some(read));
         for service in rich.table.services.keys() {
             let found = client.service(service).unwrap();
             assert_eq!((found.key, &found.spec), (*service, &rich.table.services[service].spec));
