@@ -108,8 +108,8 @@ impl<T: Transport> Client<T> {
     /// [`Client::cheap_listing`].
     ///
     /// This is for looking at it again and again while the same host has better things to do: it takes one processor
-    /// only, and leaves it to others half of the time unless `hurry` says that somebody waits; and it makes nothing of a
-    /// table that has not changed.
+    /// only, leaves it to others for two thirds of the time unless `hurry` says that somebody waits, and makes nothing of
+    /// a table that has not changed.
     ///
     /// # Errors
     /// As [`Client::services`].

@@ -538,7 +538,7 @@ fn a_dump_while_another_writes_tells_nothing_twice() {
             });
         });
         with_client(host, |client| {
-            for _ in 0..10 {
+            for _ in 0..4 {
                 let found = client.destinations(&service).unwrap();
                 let keys: BTreeSet<_> = found.iter().map(|found| found.key).collect();
                 assert_eq!(keys.len(), found.len());

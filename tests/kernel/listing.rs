@@ -225,10 +225,12 @@ fn every_listing_is_the_originals_with_live_connections_in_it() {
         vec!["-t".to_owned(), "80".to_owned()],
         vec!["-f".to_owned(), "0".to_owned()],
     ];
+    // Three views each, others for the next one: each view meets services of every kind.
+    let mut views = VIEWS.iter().cycle();
     for selection in &selections {
         let selection: Vec<&str> = selection.iter().map(String::as_str).collect();
         assert_same(director, &[&["-n"], selection.as_slice()].concat());
-        for view in VIEWS {
+        for view in views.by_ref().take(3) {
             assert_same(director, &[&["-n", view], selection.as_slice()].concat());
         }
     }
