@@ -472,6 +472,9 @@ impl Shell {
         for action in self.director.handle(event, now) {
             self.act(action);
         }
+        if self.director.waits_for_a_look() {
+            self.kernel.hurry();
+        }
     }
 
     fn act(&mut self, action: Action) {

@@ -376,6 +376,11 @@ impl Director {
         self.read_if_due(now, actions);
     }
 
+    /// Whether there is something to compare that has to wait until the table has been read.
+    pub fn waits_for_a_look(&self) -> bool {
+        self.kernel == Kernel::Reading && self.pause.is_none() && (self.compare_all || !self.dirty.is_empty())
+    }
+
     /// Writes what differs, if the table is known, no other batch is under way, and nobody wants it left alone.
     fn write(&mut self, now: Instant, actions: &mut Vec<Action>) {
         if self.pause.is_some()

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// The least that is worth a pause.
 const PIECE: Duration = Duration::from_millis(1);
 /// The longest pause, and so the longest that somebody waits who comes in one.
-const LONGEST: Duration = Duration::from_millis(20);
+const LONGEST: Duration = Duration::from_millis(5);
 
 /// Pauses between pieces of work, each twice as long as the piece before it took, as long as nobody is in a hurry.
 ///
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_pause_is_longer_than_the_work_before_it_unless_somebody_waits() {
-        let work = Duration::from_millis(5);
+        let work = Duration::from_millis(2);
         assert!(pause_after(work, false) >= work * 2);
         // A machine that is busy may take its time for the other one; a hundred times in a row it does not.
         assert!((0..100).any(|_| pause_after(work, true) < work * 2));

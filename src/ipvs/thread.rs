@@ -5,7 +5,7 @@
 //! thread opens a new one for the next order.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -31,8 +31,8 @@ enum Order {
 #[derive(Debug, Clone)]
 pub struct Handle {
     orders: Sender<Order>,
-    /// Orders that nobody has taken yet.
-    waiting: Arc<AtomicUsize>,
+    /// Somebody waits for a look at the table to end.
+    hurry: Arc<AtomicBool>,
     /// Since when the thread is busy with an order.
     busy: Arc<Mutex<Option<Instant>>>,
 }
@@ -49,25 +49,31 @@ impl Handle {
         let (sender, orders) = channel();
         let busy = Arc::default();
         let told = Arc::clone(&busy);
-        let waiting = Arc::default();
-        let left = Arc::clone(&waiting);
+        let hurry = Arc::default();
+        let hurried = Arc::clone(&hurry);
         thread::Builder::new()
             .name("netlink".to_owned())
-            .spawn(move || work(client, &orders, &left, &told))
+            .spawn(move || work(client, &orders, &hurried, &told))
             .map_err(|cause| IpvsError::Socket {
                 action: "start the netlink thread",
                 cause,
             })?;
         Ok(Self {
             orders: sender,
-            waiting,
+            hurry,
             busy,
         })
     }
 
     fn give(&self, order: Order) {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let waits_for_others = !matches!(order, Order::ReadTable { .. });
+        self.hurry.store(waits_for_others, Ordering::Relaxed);
         let _ = self.orders.send(order);
+    }
+
+    /// A look at the table that takes its time takes it no longer.
+    pub fn hurry(&self) {
+        self.hurry.store(true, Ordering::Relaxed);
     }
 
     /// How long the thread has been busy with the order that it carries out; zero where it waits for one.
@@ -77,7 +83,7 @@ impl Handle {
     }
 
     /// Reads the table; `details` are the services whose destinations are read in full. `None` says that it is the one
-    /// that was `known`; such a look takes its time as long as no other order waits.
+    /// that was `known`; such a look takes its time unless another order waits or somebody is in a hurry ([`Self::hurry`]).
     ///
     /// # Errors
     /// As [`Client::table`].
@@ -123,15 +129,14 @@ fn refused(steps: Vec<Step>, error: &IpvsError) -> Vec<StepOutcome> {
         .collect()
 }
 
-fn work(client: Client, orders: &Receiver<Order>, waiting: &AtomicUsize, busy: &Mutex<Option<Instant>>) {
+fn work(client: Client, orders: &Receiver<Order>, hurry: &AtomicBool, busy: &Mutex<Option<Instant>>) {
     let mut current = Some(client);
     let note = |since| *busy.lock().unwrap_or_else(PoisonError::into_inner) = since;
     loop {
         note(None);
         let Ok(order) = orders.recv() else { return };
         note(Some(Instant::now()));
-        waiting.fetch_sub(1, Ordering::Relaxed);
-        let hurry = || waiting.load(Ordering::Relaxed) > 0;
+        let hurry = || hurry.load(Ordering::Relaxed);
         let mut client = match current.take().map_or_else(Client::connect, Ok) {
             Ok(client) => client,
             Err(error) => {

@@ -15,7 +15,7 @@ const ROUNDS: usize = 30;
 /// Of the check below.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Every look takes the guest's only processor for a while.
-const LOOK_EVERY: Duration = Duration::from_micros(500);
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 const SOON: Duration = Duration::from_secs(20);
 
 #[test]

@@ -1039,6 +1039,27 @@ fn failures_that_come_while_a_batch_is_under_way_share_the_next_one() {
 }
 
 #[test]
+fn a_verdict_in_the_middle_of_a_look_waits_for_its_end_and_says_so() {
+    let mut world = World::new();
+    world.start(config(vec![pool(200, &[11, 12])]));
+    world.run_for(seconds(3));
+    let batches = world.batches;
+    let mut look = Vec::new();
+    world.director.read(world.now, &mut look);
+    assert!(!world.director.waits_for_a_look(), "there is nothing to write");
+    world.answer(11, Answer::Refuses);
+    world.run_for(seconds(10));
+    assert!(world.director.waits_for_a_look());
+    assert_eq!(world.batches, batches);
+    for action in look {
+        world.act(action);
+    }
+    world.run_for(seconds(1));
+    assert!(!world.director.waits_for_a_look());
+    assert_eq!(world.batches, batches + 1);
+}
+
+#[test]
 fn an_unreadable_table_is_told_once_and_read_again() {
     let mut world = World::new();
     world.start(config(vec![pool(200, &[11])]));
