@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use nix::unistd::Group;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tracing::{error, info};
@@ -17,12 +16,15 @@ use crate::control::{Answer, Caller, Listener};
 use crate::ipvs;
 use crate::model::control::{Reply, SCHEMA, ServerReport, Why};
 use crate::model::{ControlSettings, DestinationKey, ServiceKey, UnixTime};
+use crate::net::names::{self, Patience};
 
 /// How many replies of one answer wait for their caller.
 const WAITING_REPLIES: usize = 64;
 
 /// How many of the last events about a server go with `why`.
 const EVENTS_OF_A_SERVER: usize = 8;
+/// How long a group is looked for, which holds everything up.
+const LOOKED_UP: Duration = Duration::from_secs(2);
 
 /// Now, by the calendar.
 pub(super) fn unix_time() -> UnixTime {
@@ -77,8 +79,8 @@ pub(super) fn allow(listener: &Listener, settings: &ControlSettings) {
 
 fn gid_of(key: &str, group: Option<&str>) -> Option<u32> {
     let name = group?;
-    match Group::from_name(name) {
-        Ok(Some(found)) => Some(found.gid.as_raw()),
+    match names::group_of(name, Patience::for_one(LOOKED_UP)) {
+        Ok(Some(found)) => Some(found),
         Ok(None) => {
             error!("[control] {key} = \"{name}\": this host has no such group, so nobody is let in for it");
             None

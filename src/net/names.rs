@@ -5,10 +5,12 @@
 //! left behind by ending that process. Without getent nothing has a name.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
+use std::str::Split;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -81,6 +83,51 @@ pub fn ports(
         }
     });
     found
+}
+
+/// The numbers of a user and of the group that is the user's own; `None` where this host has no such user.
+///
+/// # Errors
+/// It is not in `/etc/passwd`, and getent cannot be run or has no answer when patience ends ([`ErrorKind::TimedOut`]).
+pub fn user_of(name: &str, patience: Patience) -> io::Result<Option<(u32, u32)>> {
+    let number = |field: Option<&str>| field?.parse().ok();
+    let ids = |fields: &mut Split<'_, char>| Some((number(fields.next())?, number(fields.next())?));
+    account("/etc/passwd", "passwd", name, patience, ids)
+}
+
+/// The number of a group; `None` where this host has no such group.
+///
+/// # Errors
+/// As [`user_of`], with `/etc/group`.
+pub fn group_of(name: &str, patience: Patience) -> io::Result<Option<u32>> {
+    account("/etc/group", "group", name, patience, |fields| {
+        fields.next()?.parse().ok()
+    })
+}
+
+/// What stands behind the name and the password of an entry. Whoever is in the file is found without another process.
+fn account<T>(
+    file: &str,
+    database: &'static str,
+    name: &str,
+    patience: Patience,
+    read: impl Fn(&mut Split<'_, char>) -> Option<T>,
+) -> io::Result<Option<T>> {
+    let entry = |line: &str| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name) && fields.next().is_some())
+            .then(|| read(&mut fields))
+            .flatten()
+    };
+    let text = fs::read_to_string(file).unwrap_or_default();
+    if let Some(found) = text.lines().find_map(entry) {
+        return Ok(Some(found));
+    }
+    let mut found = None;
+    ask(&[], [(database, [name.to_owned()])], patience, |line| {
+        found = found.take().or_else(|| entry(line));
+    })?;
+    Ok(found)
 }
 
 /// The first IPv4 address of a host; `None` where it has none.
@@ -250,6 +297,19 @@ mod tests {
             soon(),
         );
         assert_eq!(found, BTreeMap::from([((Protocol::Tcp, 80), "http".to_owned())]));
+    }
+
+    #[test]
+    fn accounts_have_numbers_from_the_file_and_from_getent_alike() {
+        assert_eq!(user_of("root", soon()).unwrap(), Some((0, 0)));
+        assert_eq!(group_of("root", soon()).unwrap(), Some(0));
+        let number = |fields: &mut Split<'_, char>| fields.next()?.parse::<u32>().ok();
+        let asked = account("/no/such/file", "passwd", "root", soon(), number);
+        assert_eq!(asked.unwrap(), Some(0));
+        for nobody in ["no-such-user", "", "0", "root:x"] {
+            assert_eq!(user_of(nobody, soon()).unwrap(), None, "{nobody}");
+            assert_eq!(group_of(nobody, soon()).unwrap(), None, "{nobody}");
+        }
     }
 
     #[test]

@@ -22,7 +22,10 @@ use crate::model::{Mail, MailTls, Trust};
 pub(super) async fn serve(mail: Arc<Mail>, host: Arc<str>, queue: Arc<Queue<Arc<EventRecord>>>) {
     loop {
         let (first, lost) = queue.next().await;
-        sleep(mail.gather).await;
+        tokio::select! {
+            () = sleep(mail.gather) => {}
+            () = queue.called_the_last() => {}
+        }
         let mut events = vec![first];
         events.extend(queue.rest());
         let (subject, text) = letter::compose(&host, &events, lost);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// How much may wait. Of more, the oldest would tell of what is long past.
 pub(super) const MOST_WAITING: usize = 1024;
@@ -13,6 +13,8 @@ pub(super) const MOST_WAITING: usize = 1024;
 pub(super) struct Queue<T> {
     waiting: Mutex<Waiting<T>>,
     stirred: Notify,
+    /// Nobody waits for more any longer.
+    last_call: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -33,6 +35,7 @@ impl<T> Default for Queue<T> {
                 busy: false,
             }),
             stirred: Notify::new(),
+            last_call: watch::Sender::new(false),
         }
     }
 }
@@ -68,6 +71,17 @@ impl<T> Queue<T> {
     /// All that waits at this moment.
     pub(super) fn rest(&self) -> Vec<T> {
         self.waiting().items.drain(..).collect()
+    }
+
+    /// From now on nobody gathers: the process ends.
+    pub(super) fn call_the_last(&self) {
+        self.last_call.send_replace(true);
+    }
+
+    /// Returns when nobody is to gather any longer.
+    pub(super) async fn called_the_last(&self) {
+        // The sender is our own.
+        let _ = self.last_call.subscribe().wait_for(|called| *called).await;
     }
 
     /// Whether everything has been told.

@@ -130,8 +130,11 @@ impl Notifier {
         }
     }
 
-    /// Waits until everything has been told, or tried.
+    /// Waits until everything has been told, or tried. Mail is no longer gathered.
     pub async fn settle(&self) {
+        if let Some((_, receiver)) = &self.mail {
+            receiver.queue.call_the_last();
+        }
         let idle = || {
             let mail = self.mail.as_ref().is_none_or(|(_, receiver)| receiver.queue.is_idle());
             let fifo = self.fifo.as_ref().is_none_or(|(_, receiver)| receiver.queue.is_idle());

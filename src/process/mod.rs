@@ -16,13 +16,17 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::waitpid;
-use nix::unistd::{Pid, User};
+use nix::unistd::{Gid, Pid, Uid};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
+
+use crate::net::names::{self, Patience};
 
 pub use running::running;
 
 /// The environment's only variable beside those that are asked for.
+/// How long a user is looked for.
+const LOOKED_UP: Duration = Duration::from_secs(5);
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How much of what it writes is kept; the rest is read and forgotten.
 const KEPT: usize = 512;
@@ -90,7 +94,7 @@ pub async fn run<'e, K: AsRef<OsStr>>(
     user: &str,
     environment: impl IntoIterator<Item = (K, &'e str)>,
 ) -> Result<Ended, ProcessError> {
-    let user = look_up(user.to_owned()).await?;
+    let (user, group) = look_up(user.to_owned()).await?;
     let program = argv.first().map(String::as_str).unwrap_or_default();
     let mut command = std::process::Command::new(program);
     command
@@ -103,8 +107,8 @@ pub async fn run<'e, K: AsRef<OsStr>>(
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .process_group(0);
-    if nix::unistd::geteuid() != user.uid {
-        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+    if nix::unistd::geteuid() != user {
+        command.uid(user.as_raw()).gid(group.as_raw());
     }
     let mut child = Command::from(command)
         .kill_on_drop(true)
@@ -214,14 +218,16 @@ impl Drop for Group {
     }
 }
 
-async fn look_up(name: String) -> Result<User, ProcessError> {
+/// Not by libc, whose name service a static program must not call (docs/adr/0007).
+async fn look_up(name: String) -> Result<(Uid, Gid), ProcessError> {
     let asked = name.clone();
-    match tokio::task::spawn_blocking(move || User::from_name(&asked)).await {
-        Ok(Ok(Some(user))) => Ok(user),
+    let look = move || names::user_of(&asked, Patience::for_one(LOOKED_UP));
+    match tokio::task::spawn_blocking(look).await {
+        Ok(Ok(Some((user, group)))) => Ok((Uid::from_raw(user), Gid::from_raw(group))),
         Ok(Ok(None)) => Err(ProcessError::NoUser(name)),
-        Ok(Err(errno)) => Err(ProcessError::LookUp {
+        Ok(Err(problem)) => Err(ProcessError::LookUp {
             name,
-            why: errno.to_string(),
+            why: problem.to_string(),
         }),
         Err(error) => Err(ProcessError::LookUp {
             name,

@@ -269,6 +269,7 @@ fn hundreds_of_kills(plan: &Plan) {
         ),
     );
     assert!(late.memory <= early.memory + GROWTH, "{early:?}, then {late:?}");
-    // Two probes may be under way at any look.
-    assert!(late.descriptors <= early.descriptors + 2, "{early:?}, then {late:?}");
+    // Each server may have been probed at the same moment within the last seconds, and sockets are kept for a while.
+    let most = early.descriptors + count + 1;
+    assert!(late.descriptors <= most, "{early:?}, then {late:?}");
 }

@@ -104,7 +104,7 @@ fn everybody_is_told_of_virtual_routers_and_servers_until_the_end() {
         "[notify]\nfifo = \"{}\"\n[[notify.webhook]]\nurl = \"https://{address}/hook\"\nca_file = \"{ca}\"\n\
          headers = {{ X-Key = \"secret\" }}\nretry_interval = \"200ms\"\ntimeout = \"10s\"\n\
          [notify.mail]\nserver = \"{address}\"\nca_file = \"{ca}\"\nuser = \"lb\"\npassword = \"pass\"\n\
-         from = \"ipvsd@example.com\"\nto = \"ops@example.com\"\ngather = \"500ms\"\ntimeout = \"10s\"\n{}\n\
+         from = \"ipvsd@example.com\"\nto = \"ops@example.com\"\ngather = \"5s\"\ntimeout = \"10s\"\n{}\n\
          [[vrrp_sync_group]]\nname = \"VG_1\"\ninstances = [\"VI_1\"]\n{commands}",
         fifo.display(),
         routers

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipvsd_lab::{Forwarding, wait_until};
 
-use crate::site::{Daemon, Family, Held, Site, table};
+use crate::site::{Daemon, Family, Held, IPVSD, Site, table};
 
 const CHECK: &str = "check = [{ type = \"tcp\", interval = \"300ms\", retry_interval = \"100ms\", timeout = \"300ms\", \
                      rise = 2, fall = 2 }]";
@@ -396,4 +396,65 @@ fn two_pools_with_maglev_hashing_build_the_same_table() {
 #[test]
 fn two_pools_with_source_hashing_build_the_same_table() {
     hashes_alike("pol-sh", "sh");
+}
+
+#[test]
+fn what_the_systemd_unit_leaves_the_daemon_is_enough_for_scripts_commands_and_their_end() {
+    let unit = include_str!("../../conf/systemd/ipvsd.service");
+    let words = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("CapabilityBoundingSet="));
+    let kept = words.expect("a bounding set").split_whitespace();
+    let kept: String = kept
+        .map(|word| format!(",+{}", word.trim_start_matches("CAP_").to_lowercase()))
+        .collect();
+    let site = Site::build("pol-unit", Forwarding::Nat, Family::V4, 2, 1);
+    let directory = site.director().directory();
+    let told = directory.join("told");
+    std::fs::write(&told, "").expect("a file");
+    std::fs::set_permissions(&told, std::fs::Permissions::from_mode(0o666)).expect("a file");
+    let tell = format!("echo $(id -un) >>{}", told.display());
+    // The second server's script outlives its time, and is nobody's.
+    let check = |script: &str| {
+        format!(
+            "check = [{{ type = \"script\", interval = \"300ms\", timeout = \"2s\", argv = [\"/bin/sh\", \"-c\", \"{script}\"] }}]"
+        )
+    };
+    let address = format!("address = \"{}\"", vip_of(&site));
+    let more = format!("device = \"eth0\"\nnotify_down = {{ argv = [\"/bin/sh\", \"-c\", \"{tell}\"] }}");
+    let mut text = site.virtual_server("web", &address, &more, &[(0, 1)]);
+    text += &check("test $(id -un) = nobody");
+    text += &format!(
+        "\n[[virtual_server.real_server]]\naddress = \"{}\"\n{}\n",
+        site.server_address(1),
+        check("sleep 73")
+    );
+    let file = site.configure(&text).display().to_string();
+    let set = format!("-all{kept}");
+    let command = [
+        "setpriv",
+        "--bounding-set",
+        &set,
+        "--inh-caps",
+        "-all",
+        "--no-new-privs",
+        "--",
+        IPVSD,
+        "run",
+        "-c",
+        &file,
+    ];
+    let mut daemon = Daemon {
+        process: site.director().spawn(&command).expect("setpriv"),
+    };
+    daemon.wait_for("ready:");
+    wait_for(&site, "one serves", &[Some(1), None]);
+    daemon.wait_for("no answer in time");
+    let lines = || std::fs::read_to_string(&told).unwrap_or_default();
+    wait_until("the command has run", SOON, || lines() == "nobody\n")
+        .unwrap_or_else(|error| panic!("{error}: {}\n{}", lines(), daemon.process.log()));
+    // One is killed before the next is started.
+    std::thread::sleep(Duration::from_secs(5));
+    let left = site.director().exec(&["pgrep", "-cf", "^sleep 73"]).expect("pgrep");
+    assert!(matches!(left.stdout.trim(), "0" | "1"), "{} are left", left.stdout);
 }
