@@ -62,10 +62,10 @@ pub struct VrrpStatus {
     /// Its addresses.
     pub virtual_addresses: Vec<IpAddr>,
     /// The routes that go with them, in the words of ip-route(8).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub routes: Vec<String>,
     /// The rules that go with them, in the words of ip-rule(8).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub rules: Vec<String>,
     /// Why it cannot speak; null where it can.
     pub trouble: Option<String>,
