@@ -18,7 +18,7 @@ help:
 	@echo 'make bench         measurements beside ipvsadm and keepalived, in QEMU'
 	@echo 'make build         the program, optimised: target/release/ipvsd'
 	@echo 'make fmt lint      format; formatting and clippy as the tests want them'
-	@echo 'make setup         fetch what all of these need, and nothing else'
+	@echo 'make setup         fetch what demo and test need, and nothing else'
 	@echo 'make clean         remove everything that was built or fetched'
 
 setup:

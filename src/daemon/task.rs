@@ -513,9 +513,9 @@ impl Shell {
                 }
             }
             Action::ReadTable { details, known } => {
-                let kernel = self.kernel.clone();
+                let read = self.kernel.read_table(details, known);
                 self.later(async move {
-                    match kernel.read_table(details, known).await {
+                    match read.await {
                         Ok(Some(table)) => Event::TableRead(table),
                         Ok(None) => Event::TableUnchanged,
                         Err(error) => Event::TableReadFailed(format!("cannot read the kernel's table: {error}")),

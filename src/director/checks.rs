@@ -12,6 +12,7 @@ use super::pools::Member;
 use crate::health::Check;
 use crate::model::{
     Action, Advice, CheckSpec, CheckState, HoldId, Instant, LocalTrouble, ProbeId, ProbeSpec, ProbeWarning, Table,
+    WeightAdvice,
 };
 
 /// Names one check of one target. Never used twice in one process.
@@ -32,6 +33,16 @@ pub(super) struct Advised {
     pub(super) advice: Advice,
     /// Its last probe that said anything found the server asking for no new connections.
     pub(super) drain: bool,
+}
+
+impl Advised {
+    /// As if it had never asked for no connections; a weight that is one stays.
+    pub(super) fn forget_what_keeps_out(&mut self) {
+        self.drain = false;
+        self.advice.state = None;
+        let nothing = [WeightAdvice::Absolute(0), WeightAdvice::Percent(0)];
+        self.advice.weight = self.advice.weight.filter(|weight| !nothing.contains(weight));
+    }
 }
 
 /// What a member's check before has found, for a new one to start from.

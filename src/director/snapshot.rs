@@ -16,7 +16,7 @@ use super::Director;
 use super::checks::{Advised, CheckSlot, Subscriber, Target};
 use super::history::History;
 use super::pools::{Member, Pool, Pools};
-use crate::health::{self, Check, Seat};
+use crate::health::{self, Check, Inputs, Seat};
 use crate::model::{
     Action, Advice, AdviceSnapshot, CheckSnapshot, CheckSpec, Config, DestinationKey, DestinationSpec, Instant,
     MemberSnapshot, PoolSnapshot, ServerState, Snapshot, Transition,
@@ -95,7 +95,8 @@ impl Director {
 impl Director {
     /// The file may lag behind the table: whoever was killed between writing the one and the other has left a server out
     /// that the file has up, or in that it has down. A server of which the two tell different things, in a service that
-    /// is there, stays as it was found until its own next verdict, as if nothing were known.
+    /// is there, stays as it was found until its own next verdict, as if nothing were known. The same goes for whoever
+    /// does not serve by what an agent had said.
     ///
     /// A service that is gone says nothing about its servers: that was no verdict of ours.
     pub(super) fn doubt_what_was_recalled(&mut self, now: Instant) {
@@ -126,7 +127,11 @@ impl Director {
                 for (place, real) in server.real_servers.iter().enumerate() {
                     let destination = real.destination(key);
                     let told = match self.pools.judged(index, place) {
-                        ServerState::Up => weighs(desired, destination) && !weighs(found, destination),
+                        ServerState::Up => match (weighs(desired, destination), weighs(found, destination)) {
+                            (true, false) => true,
+                            (false, true) => self.pools.is_kept_out_by_advice(&config, index, place),
+                            (true, true) | (false, false) => false,
+                        },
                         ServerState::Down => !weighs(desired, destination) && weighs(found, destination),
                         ServerState::Unknown => false,
                     };
@@ -150,8 +155,19 @@ impl Director {
 }
 
 impl Pools {
-    /// Takes back the verdicts of a member's checks, for all who go by them.
+    /// Whether a member would serve if none of its checks had advised anything.
+    fn is_kept_out_by_advice(&self, config: &Config, pool: usize, place: usize) -> bool {
+        let mut inputs = self.inputs(config, pool, place);
+        let serves = |inputs: &Inputs| health::standing(inputs).can_serve();
+        !serves(&inputs) && {
+            inputs.advised.clear();
+            serves(&inputs)
+        }
+    }
+
+    /// Takes back the verdicts of a member's checks, for all who go by them, and the advice that keeps it out.
     fn doubt(&mut self, config: &Config, pool: usize, place: usize, now: Instant) {
+        let by_advice = self.is_kept_out_by_advice(config, pool, place);
         let checks = self.pool(pool).map(|pool| pool.members[place].checks.clone());
         for check in checks.into_iter().flatten() {
             let Some(slot) = self.checks_mut().get_mut(check) else {
@@ -164,6 +180,9 @@ impl Pools {
             }
             slot.machine.doubt();
             slot.recalled = false;
+            if by_advice {
+                slot.advised.forget_what_keeps_out();
+            }
             slot.history.since = now;
             for Subscriber { pool, server } in slot.subscribers.clone() {
                 let state = self.judged(pool, server);

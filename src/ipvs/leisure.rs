@@ -8,7 +8,8 @@ const PIECE: Duration = Duration::from_millis(1);
 /// The longest pause, and so the longest that somebody waits who comes in one.
 const LONGEST: Duration = Duration::from_millis(5);
 
-/// Pauses between pieces of work, each twice as long as the piece before it took, as long as nobody is in a hurry.
+/// Pauses between pieces of work, each twice as long as the piece before it took, 5 ms at most, as long as nobody is in a
+/// hurry.
 ///
 /// A thread that looks at ten thousand entries is ready to run for a tenth of a second on a slow machine. Where others
 /// keep the processors busy, whoever sends probes would share them with it and be late.

@@ -108,7 +108,7 @@ impl<T: Transport> Client<T> {
     /// [`Client::cheap_listing`].
     ///
     /// This is for looking at it again and again while the same host has better things to do: it takes one processor
-    /// only, leaves it to others for two thirds of the time unless `hurry` says that somebody waits, and makes nothing of
+    /// only, leaves it to others again and again unless `hurry` says that somebody waits, and makes nothing of
     /// a table that has not changed.
     ///
     /// # Errors

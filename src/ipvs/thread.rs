@@ -87,14 +87,15 @@ impl Handle {
     ///
     /// # Errors
     /// As [`Client::table`].
-    pub async fn read_table(
+    pub fn read_table(
         &self,
         details: Arc<BTreeSet<ServiceKey>>,
         known: Option<Arc<Table>>,
-    ) -> Result<Option<Table>, IpvsError> {
+    ) -> impl Future<Output = Result<Option<Table>, IpvsError>> + Send + use<> {
         let (reply, answer) = oneshot::channel();
+        // Now and not when it is waited for: who is in a hurry from here on means this look.
         self.give(Order::ReadTable { details, known, reply });
-        answer.await.unwrap_or(Err(IpvsError::ThreadEnded))
+        async move { answer.await.unwrap_or(Err(IpvsError::ThreadEnded)) }
     }
 
     /// Writes steps; see [`Client::apply`].

@@ -8,7 +8,7 @@ use crate::model::Instant;
 
 /// How long the same complaint is only counted.
 const QUIET: Duration = Duration::from_secs(60);
-/// How many are kept apart; the rest is one.
+/// How many are kept apart; the rest is one for each instance or interface.
 const MOST: usize = 256;
 
 /// What was complained of, by the instance or interface, the sender and the words.
@@ -20,12 +20,13 @@ pub(super) struct Complaints {
 impl Complaints {
     /// Takes in one; answers with how many there were since it was told, where it is to be told now.
     pub(super) fn take(&mut self, about: &str, source: IpAddr, what: &str, now: Instant) -> Option<u64> {
-        self.known
-            .retain(|_, (told, count)| *count > 0 || now.since(*told) < QUIET);
         let mut key = (about.to_owned(), Some(source), what.to_owned());
         if self.known.len() >= MOST && !self.known.contains_key(&key) {
-            // Senders are easily made up.
-            key.1 = None;
+            self.known.retain(|_, (told, _)| now.since(*told) < QUIET);
+            if self.known.len() >= MOST {
+                // Senders are easily made up, and much of the words is theirs.
+                (key.1, key.2) = (None, String::new());
+            }
         }
         match self.known.get_mut(&key) {
             None => {
@@ -70,9 +71,16 @@ mod tests {
     fn senders_that_are_made_up_do_not_fill_the_memory() {
         let mut complaints = Complaints::default();
         let told: u64 = (0..100_000_u32)
-            .filter_map(|number| complaints.take("VI_1", Ipv4Addr::from(number).into(), "a password", at(1)))
+            .filter_map(|number| {
+                let what = format!("{} addresses", number % 5000);
+                complaints.take("VI_1", Ipv4Addr::from(number).into(), &what, at(1))
+            })
             .sum();
         assert!(told <= MOST as u64 + 1, "{told}");
         assert!(complaints.known.len() <= MOST + 1);
+        // A minute later they are forgotten, however often they came.
+        let other = Ipv4Addr::new(192, 0, 2, 9).into();
+        assert_eq!(complaints.take("VI_2", other, "a password", at(62)), Some(1));
+        assert_eq!(complaints.known.len(), 1);
     }
 }

@@ -198,9 +198,16 @@ impl Instance {
         self.group_fault
     }
 
-    /// It is in a group now, or no longer.
-    pub(super) fn set_grouped(&mut self, grouped: bool) {
-        self.grouped = grouped;
+    /// It is in a group now, or no longer; answers with whether it has left one. Whoever has is to be told that no fault
+    /// of the group counts any more ([`VrrpGroupOrder::FaultCleared`]), and listens before it becomes master.
+    pub(super) fn set_grouped(&mut self, grouped: bool) -> bool {
+        let left = std::mem::replace(&mut self.grouped, grouped) && !grouped;
+        if let Phase::Backup(listening) = &mut self.phase
+            && left
+        {
+            listening.claim = None;
+        }
+        left
     }
 
     /// When it wants to be told that time has passed.
@@ -582,10 +589,16 @@ impl Instance {
         }
     }
 
-    /// Lets the addresses stay until a successor is heard, or until there is none.
+    /// Lets the addresses stay until a successor is heard, or until there is none: in a group a moment longer, for its
+    /// slowest one says whether all become master.
     fn linger(&mut self, now: Instant) {
         self.ceding = None;
-        self.lingers = self.holding.then(|| now + self.master_down(self.spec.advert_interval));
+        let group = match self.grouped {
+            true => self.spec.advert_interval,
+            false => Duration::ZERO,
+        };
+        let until = now + self.master_down(self.spec.advert_interval) + group;
+        self.lingers = self.holding.then_some(until);
     }
 
     fn hold(&mut self, out: &mut Vec<VrrpAction>) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Instance;
 use super::sync_group::{self, Member};
-use crate::model::{Family, Instant, VrrpAction, VrrpEvent, VrrpSpec, VrrpState, VrrpSyncGroup};
+use crate::model::{Family, Instant, VrrpAction, VrrpEvent, VrrpGroupOrder, VrrpSpec, VrrpState, VrrpSyncGroup};
 
 /// What an instance wants done.
 pub type Wanted = (Arc<str>, VrrpAction);
@@ -51,7 +51,9 @@ impl Routers {
                 wanted.filter(|spec| key(spec) == key(instance.spec()) && spec.version == instance.spec().version);
             match stays {
                 Some(spec) if !self.ending.contains(name) => {
-                    instance.set_grouped(is_grouped(name));
+                    if instance.set_grouped(is_grouped(name)) {
+                        told.push((Arc::clone(name), VrrpEvent::Group(VrrpGroupOrder::FaultCleared)));
+                    }
                     if spec != instance.spec() {
                         told.push((Arc::clone(name), VrrpEvent::SpecChanged(Arc::clone(spec))));
                     }
@@ -76,6 +78,12 @@ impl Routers {
         for (name, event) in told {
             outcome.wanted.extend(self.handle(&name, event, now));
         }
+        // Who has left a group may be whom the others waited for.
+        let firsts: Vec<_> = groups.iter().filter_map(|group| group.instances.first()).collect();
+        for name in firsts {
+            self.consult_group_of(name, now, &mut outcome.wanted);
+        }
+        self.bury(&outcome.wanted);
         outcome
     }
 

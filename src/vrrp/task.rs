@@ -256,10 +256,11 @@ impl Task {
             self.wait(wake);
             let _ = wake.read();
             self.turns.fetch_add(1, Ordering::Relaxed);
+            // Before anybody is told of the time: what has come in meanwhile is no silence.
+            self.listen(&mut buffer);
             while let Ok(command) = commands.try_recv() {
                 self.obey(command);
             }
-            self.listen(&mut buffer);
             let now = now();
             let wanted = self.routers.pass_time(now);
             self.act(wanted);

@@ -1,7 +1,7 @@
 //! What one director leaves for the next: the same decisions, and nothing written where nothing has happened.
 
 use super::*;
-use crate::model::{ReturnMode, Snapshot};
+use crate::model::{Advice, ReturnMode, Snapshot, StateAdvice};
 
 /// What a file keeps of it.
 fn kept(world: &World) -> Snapshot {
@@ -483,4 +483,54 @@ proptest! {
         twin.run_for(seconds(120));
         prop_assert_eq!(twin.shown(), world.shown(), "{:?}\n{:?}", twin.log, world.log);
     }
+}
+
+#[test]
+fn what_an_agent_said_after_the_last_word_in_the_file_is_undone_by_nobody() {
+    let advise = |state| Advice {
+        weight: None,
+        state: Some(state),
+        max_connections: None,
+    };
+    let (drain, ready) = (advise(StateAdvice::Drain), advise(StateAdvice::Ready));
+    // Drained, while the file has it serve; and the other way round.
+    for (before, after, weight) in [(ready, drain, 0), (drain, ready, 1)] {
+        let config = config(vec![inhibited(&[11, 12])]);
+        let mut world = World::new();
+        world.advice.insert(address(11), before);
+        world.start(config.clone());
+        world.run_for(seconds(10));
+        assert_eq!(world.shown(), format!("11={} 12=1 20=0", 1 - weight));
+        change_behind_the_file(&mut world, 11, Some(weight));
+        world.advice.insert(address(11), after);
+        let found = world.shown();
+        let mut next = successor(&world, config, Duration::from_millis(300));
+        next.advice.clone_from(&world.advice);
+        for _ in 0..50 {
+            next.run_for(Duration::from_millis(100));
+            assert_eq!((next.batches, next.shown()), (0, found.clone()), "{:?}", next.log);
+        }
+    }
+}
+
+#[test]
+fn a_server_that_is_probed_in_the_path_stays_as_it_was_found_until_its_next_verdict() {
+    let config = in_the_path(200, &[11, 12]);
+    let mut world = World::new();
+    world.start(config.clone());
+    world.run_for(seconds(10));
+    // Out of the table; the file, which was written before, has it up.
+    let destination = DestinationKey::new(address(11), 80);
+    let pool = world.kernel.services.get_mut(&service(200)).expect("a service");
+    assert!(pool.destinations.remove(&destination).is_some());
+    world.answer(11, Answer::Refuses);
+    let mut next = successor(&world, config.clone(), Duration::from_millis(300));
+    for _ in 0..100 {
+        next.run_for(Duration::from_millis(100));
+        assert_eq!(serving(&next, 200), "12=1", "it is never in: {:?}", next.log);
+    }
+    world.answer(11, Answer::Accepts);
+    let mut next = successor(&world, config, Duration::from_millis(300));
+    next.run_for(Duration::from_millis(500));
+    assert_eq!(serving(&next, 200), "11=1 12=1", "{:?}", next.log);
 }

@@ -15,6 +15,9 @@ use crate::vrrp::socket::{Listener, Received, Speaker, group};
 
 /// Packets of one socket that are read before the others' turn.
 const AT_ONCE: usize = 64;
+/// Turns that each socket has until time passes: what waits after a stall of this thread is read whole, and a flood does
+/// not keep it from speaking.
+const TURNS: usize = 32;
 
 impl Task {
     pub(super) fn open_all(&mut self) {
@@ -99,23 +102,32 @@ impl Task {
 
     /// Reads what has come in.
     pub(super) fn listen(&mut self, buffer: &mut [u8]) {
-        let keys: Vec<_> = self.listeners.keys().cloned().collect();
-        for key in keys {
-            for _ in 0..AT_ONCE {
-                let Some((_, listener)) = self.listeners.get(&key) else {
-                    break;
-                };
-                match listener.receive(buffer) {
-                    Ok(Received::Nothing) => break,
-                    Ok(Received::Broken(error)) => debug!("a packet on {}: {error}", key.0),
-                    Ok(Received::Packet(envelope, bytes)) => self.read(&key, &envelope, bytes),
-                    Err(problem) => {
-                        debug!("cannot listen on {}: {problem}", key.0);
-                        break;
-                    }
+        let mut waiting: Vec<_> = self.listeners.keys().cloned().collect();
+        for _ in 0..TURNS {
+            waiting.retain(|key| self.listen_to(key, buffer));
+            if waiting.is_empty() {
+                break;
+            }
+        }
+    }
+
+    /// Answers with whether there may be more.
+    fn listen_to(&mut self, key: &(String, Family), buffer: &mut [u8]) -> bool {
+        for _ in 0..AT_ONCE {
+            let Some((_, listener)) = self.listeners.get(key) else {
+                return false;
+            };
+            match listener.receive(buffer) {
+                Ok(Received::Nothing) => return false,
+                Ok(Received::Broken(error)) => debug!("a packet on {}: {error}", key.0),
+                Ok(Received::Packet(envelope, bytes)) => self.read(key, &envelope, bytes),
+                Err(problem) => {
+                    debug!("cannot listen on {}: {problem}", key.0);
+                    return false;
                 }
             }
         }
+        true
     }
 
     fn read(&mut self, (interface, family): &(String, Family), envelope: &Envelope, bytes: &[u8]) {

@@ -138,3 +138,68 @@ fn whoever_steps_down_does_so_with_its_group() {
         ["inside", "outside"]
     );
 }
+
+#[test]
+fn whoever_leaves_a_group_is_held_by_it_no_longer() {
+    let specs = [named("inside", "eth0", 100), named("outside", "eth1", 100)];
+    // A fault of the other one.
+    let mut routers = pair();
+    pass(&mut routers, 5_000);
+    let tracked = VrrpEvent::Tracked(VrrpTracking { fault: true, weight: 0 });
+    routers.handle("outside", tracked, at(5_000));
+    assert_eq!(states(&routers), [VrrpState::Fault; 2]);
+    routers.reconfigure(&specs, &[], at(6_000));
+    pass(&mut routers, 20_000);
+    assert_eq!(states(&routers), [VrrpState::Master, VrrpState::Fault]);
+    // A claim that waits for the other one.
+    let mut routers = pair();
+    for second in 1..10 {
+        pass(&mut routers, second * 1_000);
+        hear(&mut routers, "inside", second * 1_000, 200);
+    }
+    routers.reconfigure(&specs, &[], at(9_000));
+    for second in 10..20 {
+        pass(&mut routers, second * 1_000);
+        hear(&mut routers, "inside", second * 1_000, 200);
+    }
+    assert_eq!(states(&routers), [VrrpState::Backup, VrrpState::Master]);
+}
+
+#[test]
+fn a_group_that_one_leaves_waits_for_it_no_longer() {
+    let mut routers = pair();
+    for second in 1..10 {
+        pass(&mut routers, second * 1_000);
+        hear(&mut routers, "inside", second * 1_000, 200);
+    }
+    assert_eq!(states(&routers), [VrrpState::Backup; 2]);
+    let specs = [named("inside", "eth0", 100), named("outside", "eth1", 100)];
+    let alone = VrrpSyncGroup {
+        instances: vec!["outside".to_owned()],
+        ..group()
+    };
+    routers.reconfigure(&specs, &[alone], at(9_000));
+    assert_eq!(states(&routers), [VrrpState::Backup, VrrpState::Master]);
+}
+
+#[test]
+fn a_group_that_is_alone_keeps_the_addresses_that_a_dead_daemon_has_left() {
+    let mut routers = Routers::default();
+    let specs = [named("inside", "eth0", 100), named("outside", "eth1", 100)];
+    let mut actions = Vec::new();
+    // One interface is looked at a little later than the other.
+    for (name, moment) in routers.reconfigure(&specs, &[group()], at(0)).new.iter().zip([0, 300]) {
+        actions.extend(routers.handle(name, VrrpEvent::InterfaceReady(host(1)), at(moment)));
+        let started = VrrpEvent::Started {
+            addresses_found: true,
+            spoke: None,
+        };
+        actions.extend(routers.handle(name, started, at(moment)));
+    }
+    while let Some(wake) = routers.next_wake().filter(|wake| *wake <= at(20_000)) {
+        actions.extend(routers.pass_time(wake));
+    }
+    assert_eq!(states(&routers), [VrrpState::Master; 2]);
+    let removed = actions.iter().any(|(_, action)| *action == VrrpAction::RemoveAddresses);
+    assert!(!removed, "{actions:?}");
+}
