@@ -222,6 +222,12 @@ fn show_vrrp(out: &mut String, instance: &VrrpSpec) {
         let excluded = if address.unadvertised { " excluded" } else { "" };
         writeln!(out, "  {address} scope {scope} label {label:?}{excluded}").unwrap();
     }
+    for route in &instance.routes {
+        writeln!(out, "  route {} {:?}: {route}", route.to.family(), route.scope).unwrap();
+    }
+    for rule in &instance.rules {
+        writeln!(out, "  rule {}: {rule}", rule.family).unwrap();
+    }
 }
 
 fn show_config(out: &mut String, config: &Config) {

@@ -81,6 +81,10 @@ pub(super) enum Scope {
     VrrpInstance,
     /// One `virtual_address` of an instance as a table.
     VrrpAddress,
+    /// One of the `routes` of an instance.
+    VrrpRoute,
+    /// One of the `rules` of an instance.
+    VrrpRule,
     /// `[[vrrp_sync_group]]`.
     VrrpSyncGroup,
     /// One of `track_interface`.
@@ -98,7 +102,7 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    const ALL: [Self; 44] = [
+    const ALL: [Self; 46] = [
         Self::Top,
         Self::Ipvs,
         Self::Timeouts,
@@ -136,6 +140,8 @@ impl Scope {
         Self::Tun,
         Self::VrrpInstance,
         Self::VrrpAddress,
+        Self::VrrpRoute,
+        Self::VrrpRule,
         Self::VrrpSyncGroup,
         Self::TrackInterface,
         Self::TrackQuorum,
@@ -343,6 +349,8 @@ impl Scope {
                 "garp_master_refresh_repeat",
                 "garp_lower_prio_repeat",
                 "virtual_address",
+                "routes",
+                "rules",
                 "track_interface",
                 "track_quorum",
                 "track_script",
@@ -362,6 +370,8 @@ impl Scope {
             Self::TrackFile => &["path", "interval", "weight"],
             Self::TrackProgram => &["weight"],
             Self::VrrpAddress => &["address", "device", "scope", "label", "excluded"],
+            Self::VrrpRoute => &["to", "via", "device", "source", "table", "metric", "scope"],
+            Self::VrrpRule => &["from", "to", "iif", "oif", "fwmark", "family", "table", "priority"],
             Self::VrrpSyncGroup => &[
                 "name",
                 "instances",
@@ -381,11 +391,13 @@ impl Scope {
             .any(|other| other != self && other.keys().contains(&key))
     }
 
-    /// Whether it is a part of what a virtual router tracks.
-    const fn is_tracked(self) -> bool {
+    /// Whether it is a part of a virtual router: what it tracks, its routes and rules.
+    const fn is_of_routers(self) -> bool {
         matches!(
             self,
-            Self::TrackInterface
+            Self::VrrpRoute
+                | Self::VrrpRule
+                | Self::TrackInterface
                 | Self::TrackQuorum
                 | Self::TrackScript
                 | Self::TrackProcess
@@ -456,6 +468,8 @@ impl Scope {
             Self::Tun => "tun",
             Self::VrrpInstance => "a vrrp_instance",
             Self::VrrpAddress => "a virtual_address",
+            Self::VrrpRoute => "a route",
+            Self::VrrpRule => "a rule",
             Self::VrrpSyncGroup => "a vrrp_sync_group",
             Self::TrackInterface => "track_interface",
             Self::TrackQuorum => "track_quorum",
@@ -612,8 +626,20 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
     ("accept", "ipvsd always takes what is sent to its virtual addresses"),
     ("no_accept", NOT_YET),
     ("use_vmac", NOT_YET),
-    ("virtual_routes", NOT_YET),
-    ("virtual_rules", NOT_YET),
+    (
+        "virtual_routes",
+        "here it is `routes`: routes = [{ to = \"198.51.100.0/24\", via = \"192.0.2.1\" }]",
+    ),
+    (
+        "virtual_rules",
+        "here it is `rules`: rules = [{ from = \"192.0.2.200/32\", table = 100, priority = 1000 }]",
+    ),
+    ("src", "here it is `source`"),
+    ("dev", "here it is `device`"),
+    ("gateway", "here it is `via`"),
+    ("preference", "here it is `priority`"),
+    ("pref", "here it is `priority`"),
+    ("lookup", "here it is `table`"),
     (
         "vrrp_script",
         "here: track_script = [{ argv = [\"/path\", \"argument\"], weight = -20 }], in a vrrp_instance",
@@ -669,8 +695,8 @@ pub(super) fn unknown_key(scopes: &[Scope], key: &str) -> String {
     let homes: Vec<_> = Scope::ALL
         .into_iter()
         .filter(|home| !scopes.contains(home) && home.keys().contains(&key))
-        // What is tracked is far from everything else that has such words.
-        .filter(|home| !home.is_tracked() || scope == Scope::VrrpInstance)
+        // What is tracked, and routes, are far from everything else that has such words.
+        .filter(|home| !home.is_of_routers() || scope == Scope::VrrpInstance)
         .filter(|home| !home.is_of_news() || scope == Scope::Notify)
         .map(Scope::name)
         .collect();

@@ -43,7 +43,8 @@ pub struct Link {
 }
 
 /// How far an address is good for (`RT_SCOPE_*`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum AddressScope {
     /// Everywhere.
     Global,

@@ -25,6 +25,7 @@
 //! | `event`, `action` | what happens to the director and what it wants done |
 //! | `instant` | our own point in time, so that thinking rooms never ask a clock |
 //! | `unix_time` | a point in time by the calendar, for what is shown |
+//! | `routing` | routes and rules that are where a virtual router is master, and the record of what it has put on this host |
 //! | `vrrp` | virtual routers: what an instance is told to be, what happens to it, what it wants done |
 //! | `snapshot` | what a director knows, for its successor |
 //! | `control` | what is said over the control socket |
@@ -50,6 +51,7 @@ mod owned;
 mod pattern;
 mod policy;
 mod probe;
+mod routing;
 mod scheduler;
 mod service;
 mod snapshot;
@@ -84,6 +86,7 @@ pub use owned::Owned;
 pub use pattern::Pattern;
 pub use policy::{Command, ForeignDestinations, Notify, PoolPolicy, ReturnMode, Tier};
 pub use probe::{AgentProbe, Bytes, FileProbe, Origin, ProbeKind, ProbeSpec, ProbeType, ScriptProbe, TalkStep};
+pub use routing::{MAIN_TABLE, Prefix, RouteKey, VrrpRecord, VrrpRoute, VrrpRule};
 pub use scheduler::{Scheduler, ServiceFlags};
 pub use service::{Family, Netmask, ParseKeyError, Protocol, ServiceKey, ServiceSpec};
 pub use snapshot::{

@@ -11,7 +11,8 @@ use super::destination::order_of_addresses;
 use super::{Scheduler, ServiceFlags};
 
 /// An address family, by the names of keepalived.conf(5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Family {
     /// IPv4 (`AF_INET`).
     Inet,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AddressScope, Family, Instant, VrrpNotify};
+use super::{AddressScope, Family, Instant, VrrpNotify, VrrpRoute, VrrpRule};
 
 /// The version of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -157,6 +157,10 @@ pub struct VrrpSpec {
     pub garp: Garp,
     /// The addresses that are where the master is, in the order of the file.
     pub addresses: Vec<VrrpAddress>,
+    /// The routes that are where the master is, in the order of the file.
+    pub routes: Vec<VrrpRoute>,
+    /// The rules that are where the master is, in the order of the file.
+    pub rules: Vec<VrrpRule>,
     /// What has to work beside its own interface.
     pub tracks: Vec<VrrpTrack>,
 }
@@ -463,9 +467,9 @@ pub enum VrrpAction {
         /// 0 says that it leaves.
         priority: u8,
     },
-    /// Put the addresses on their devices.
+    /// Put the addresses on their devices, and the routes and rules behind them into their tables.
     AddAddresses,
-    /// Take the addresses off their devices.
+    /// Take the routes and rules out of their tables, and then the addresses off their devices.
     RemoveAddresses,
     /// Tell the neighbours of each address so many times.
     Announce {

@@ -57,6 +57,17 @@ pub enum NetError {
         /// Who has it.
         holder: Mac,
     },
+    /// Somebody else's route is where ours would go.
+    #[error(
+        "cannot add route {route}: somebody else's is in its place, {other} \
+         (take that one out, or give ours another `metric`)"
+    )]
+    RouteInUse {
+        /// Ours.
+        route: String,
+        /// The other one, with the number of who made it.
+        other: String,
+    },
     /// There is no such kernel setting.
     #[error("kernel setting {name} does not exist here (is its module loaded, the interface there, the name right?)")]
     NoSuchSysctl {
@@ -111,7 +122,9 @@ impl NetError {
     pub fn is_transient(&self) -> bool {
         use nix::libc;
         match self {
-            Self::NoAnswer { .. } | Self::AddressInUse { .. } | Self::DeviceDown { .. } => true,
+            Self::NoAnswer { .. } | Self::AddressInUse { .. } | Self::RouteInUse { .. } | Self::DeviceDown { .. } => {
+                true
+            }
             Self::Kernel { cause, .. } => matches!(
                 cause.raw_os_error(),
                 Some(

@@ -69,12 +69,22 @@ impl AddOptions {
 #[derive(Debug)]
 pub struct HostNetwork {
     handle: Handle,
-    connection: JoinHandle<()>,
+    _connection: Connection,
 }
 
-impl Drop for HostNetwork {
+/// The task that reads a socket; it ends with its owner.
+#[derive(Debug)]
+pub(super) struct Connection(JoinHandle<()>);
+
+impl Connection {
+    pub(super) fn of(reads: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(reads))
+    }
+}
+
+impl Drop for Connection {
     fn drop(&mut self) {
-        self.connection.abort();
+        self.0.abort();
     }
 }
 
@@ -90,7 +100,7 @@ impl HostNetwork {
         })?;
         Ok(Self {
             handle,
-            connection: tokio::spawn(connection),
+            _connection: Connection::of(connection),
         })
     }
 
@@ -250,7 +260,7 @@ impl HostNetwork {
 }
 
 /// Waits for the kernel's answer and puts its error into words.
-async fn answer<T>(
+pub(super) async fn answer<T>(
     action: &str,
     device: &str,
     request: impl Future<Output = Result<T, rtnetlink::Error>>,
@@ -270,7 +280,7 @@ async fn answer<T>(
     })
 }
 
-fn os_error(error: &NetError) -> Option<i32> {
+pub(super) fn os_error(error: &NetError) -> Option<i32> {
     match error {
         NetError::Kernel { cause, .. } => cause.raw_os_error(),
         NetError::NoSuchDevice { .. }
@@ -279,6 +289,7 @@ fn os_error(error: &NetError) -> Option<i32> {
         | NetError::NotPermitted { .. }
         | NetError::Ipv6Off { .. }
         | NetError::AddressInUse { .. }
+        | NetError::RouteInUse { .. }
         | NetError::NoSuchSysctl { .. }
         | NetError::BadSysctlValue { .. }
         | NetError::NoAnswer { .. } => None,

@@ -9,6 +9,7 @@ use rtnetlink::MulticastGroup;
 use rtnetlink::packet_core::NetlinkPayload;
 
 use super::NetError;
+use super::host::Connection;
 
 /// Tells of every interface that comes up or gets its carrier, or loses either: its name, and whether it works now.
 /// Returns only where watching is no longer possible.
@@ -22,7 +23,7 @@ pub async fn watch(mut tell: impl FnMut(String, bool)) -> Result<(), NetError> {
     };
     let (connection, handle, mut messages) =
         rtnetlink::new_multicast_connection(&[MulticastGroup::Link]).map_err(problem)?;
-    let connection = Connection(tokio::spawn(connection));
+    let connection = Connection::of(connection);
     let mut links = HashMap::new();
     let mut found = handle.link().get().execute();
     while let Ok(Some(message)) = found.try_next().await {
@@ -58,7 +59,7 @@ pub async fn working() -> Result<BTreeSet<String>, NetError> {
         cause,
     };
     let (connection, handle, _) = rtnetlink::new_connection().map_err(problem)?;
-    let connection = Connection(tokio::spawn(connection));
+    let connection = Connection::of(connection);
     let found = handle.link().get().execute().try_collect::<Vec<_>>().await;
     drop(connection);
     let found = found.map_err(|error| problem(std::io::Error::other(error)))?;
@@ -85,21 +86,12 @@ pub async fn watch_addresses(mut tell: impl FnMut()) -> Result<(), NetError> {
         MulticastGroup::Ipv6Ifaddr,
     ];
     let (connection, _handle, mut messages) = rtnetlink::new_multicast_connection(&groups).map_err(problem)?;
-    let connection = Connection(tokio::spawn(connection));
+    let connection = Connection::of(connection);
     while messages.next().await.is_some() {
         tell();
     }
     drop(connection);
     Err(problem(std::io::ErrorKind::ConnectionAborted.into()))
-}
-
-/// The task that reads the socket; it ends with its reader.
-struct Connection(tokio::task::JoinHandle<()>);
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// Up, and with a carrier or whatever stands for one.

@@ -9,6 +9,7 @@
 //! | file | what |
 //! |---|---|
 //! | `host` | interfaces and addresses, over rtnetlink |
+//! | `routing` | routes and rules of ours, over rtnetlink |
 //! | `links` | interfaces that come and go, told as it happens |
 //! | `neighbour` | duplicate-address probes and announcements, ARP and neighbour discovery |
 //! | `vip` | a director's virtual address: probe, add, announce |
@@ -30,9 +31,11 @@ pub mod neighbour;
 mod own;
 pub mod packet;
 pub mod reach;
+pub mod routing;
 pub mod sysctl;
 pub mod vip;
 
 pub use error::NetError;
 pub use host::{AddOptions, Change, HostNetwork};
 pub use own::own_addresses;
+pub use routing::HostRouting;

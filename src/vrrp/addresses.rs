@@ -1,5 +1,14 @@
 //! The addresses of virtual routers: put on their devices, announced and taken off as told, in a thread of its own, so
-//! that an advert never waits for them; and what this host's interfaces have to do with it, told as it changes.
+//! that an advert never waits for them; and what this host's interfaces have to do with it, told as it changes. Routes and
+//! rules go with the addresses: they come after them and go before them.
+//!
+//! | file | what |
+//! |---|---|
+//! | `ledger` | what an instance has, and the record of what is there |
+//! | `routes` | routes and rules |
+
+mod ledger;
+mod routes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -9,8 +18,12 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+pub(super) use self::ledger::Belongings;
+pub use self::ledger::Ledger;
+use self::routes::Routing;
 use crate::model::{
     AddressScope, Family, HostAddress, Link, VirtualAddress, VrrpAddress, VrrpEntry, VrrpSpec, VrrpTracked,
 };
@@ -27,8 +40,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(super) enum Order {
     /// These are the instances.
     Watch(Vec<Arc<VrrpSpec>>),
-    /// Exactly these addresses of an instance have to be on their devices.
-    Hold(Arc<str>, Vec<VrrpAddress>),
+    /// Exactly these addresses of an instance have to be on their devices, these routes and rules in their tables.
+    Hold(Arc<str>, Belongings),
     /// Each address of an instance is announced so many times.
     Announce(Arc<str>, u32),
     /// Everything before this has been done.
@@ -40,48 +53,12 @@ pub(super) enum Order {
 pub(super) struct Facts {
     /// Where its adverts come from, and its interface's number; `None` where the interface does not work.
     pub(super) source: Option<(IpAddr, u32)>,
-    /// Addresses of it are here.
+    /// Addresses, routes or rules of it are here.
     pub(super) found: bool,
     /// Addresses that it holds are not here.
     pub(super) missing: bool,
     /// The interfaces that it tracks and that do not work.
     pub(super) lost: BTreeSet<String>,
-}
-
-/// The addresses on devices, as they are put down.
-type Entries = BTreeSet<VrrpEntry>;
-
-/// What virtual routers of this host have put on devices, for the process after this one.
-pub struct Ledger {
-    /// What is there, as far as is known.
-    pub entries: Entries,
-    /// Puts it down; called before an address is put on a device, and after one was taken off.
-    pub write: Box<dyn Fn(&Entries) + Send>,
-}
-
-impl Ledger {
-    fn add(&mut self, entries: impl Iterator<Item = VrrpEntry>) {
-        let before = self.entries.len();
-        self.entries.extend(entries);
-        if self.entries.len() != before {
-            (self.write)(&self.entries);
-        }
-    }
-
-    fn remove(&mut self, gone: &[VrrpEntry]) {
-        let before = self.entries.len();
-        self.entries.retain(|entry| !gone.contains(entry));
-        if self.entries.len() != before {
-            (self.write)(&self.entries);
-        }
-    }
-
-    /// What belongs to no instance any more: neither to one of these, nor to one that still ends.
-    fn orphans<'a>(&self, known: impl Iterator<Item = &'a VrrpAddress>) -> Vec<VrrpEntry> {
-        let known: BTreeSet<_> = known.map(|address| (&*address.device, address.address)).collect();
-        let orphaned = |entry: &&VrrpEntry| !known.contains(&(&*entry.device, entry.address));
-        self.entries.iter().filter(orphaned).cloned().collect()
-    }
 }
 
 /// Carries out orders until there is nobody to give one. `tell` is told what an instance has to know, first of all and
@@ -99,6 +76,10 @@ pub(super) async fn keep(mut orders: UnboundedReceiver<Order>, ledger: Ledger, t
         }
     });
     let mut keeper = Keeper {
+        stirred: Arc::clone(&stirred),
+        watches_routes: false,
+        repaired: None,
+        said_of_routes: BTreeMap::new(),
         specs: Vec::new(),
         told: BTreeMap::new(),
         held: BTreeMap::new(),
@@ -122,9 +103,16 @@ pub(super) async fn keep(mut orders: UnboundedReceiver<Order>, ledger: Ledger, t
 }
 
 struct Keeper {
+    stirred: Arc<Notify>,
+    /// Somebody tells of routes that are taken out; begins with the first of them.
+    watches_routes: bool,
+    /// When routes and rules were put back last.
+    repaired: Option<Instant>,
+    /// What was said of one that could not be put in, or taken out.
+    said_of_routes: BTreeMap<String, String>,
     specs: Vec<Arc<VrrpSpec>>,
     told: BTreeMap<String, Facts>,
-    held: BTreeMap<Arc<str>, Vec<VrrpAddress>>,
+    held: BTreeMap<Arc<str>, Belongings>,
     ledger: Ledger,
     /// What was said of an address that could not be put on, or taken off.
     said: BTreeMap<VrrpAddress, String>,
@@ -138,6 +126,10 @@ impl Keeper {
             Order::Watch(specs) => {
                 self.specs = specs;
                 self.told.clear();
+                let routing = self.specs.iter().any(|spec| Belongings::of(spec).has_routing());
+                if routing && !std::mem::replace(&mut self.watches_routes, true) {
+                    tokio::spawn(routes::watch(Arc::clone(&self.stirred)));
+                }
                 self.look(tell).await;
                 self.take_off_orphans().await;
             }
@@ -145,16 +137,16 @@ impl Keeper {
                 let before = self.held.insert(Arc::clone(&name), wanted.clone()).unwrap_or_default();
                 // Of an instance that holds nothing, what a process before this one has left goes as well.
                 let known = self.specs.iter().find(|spec| *spec.name == *name);
-                let left = known.filter(|_| wanted.is_empty()).map(|spec| spec.addresses.clone());
-                let gone: BTreeSet<_> = before.into_iter().chain(left.unwrap_or_default()).collect();
-                if let Err(problem) = self.hold(&gone, &wanted).await {
+                let left = known.filter(|_| wanted.is_empty()).map(|spec| Belongings::of(spec));
+                let gone: Vec<_> = [before].into_iter().chain(left).collect();
+                if let Err(problem) = self.hold(&name, &gone, &wanted).await {
                     error!(instance = &*name, "{problem}");
                     self.troubled = true;
                 }
             }
             Order::Announce(name, repeat) => {
-                let addresses = self.held.get(&name).cloned().unwrap_or_default();
-                announce(&addresses, repeat).await;
+                let held = self.held.get(&name).cloned().unwrap_or_default();
+                announce(&held.addresses, repeat).await;
             }
             Order::Done(done) => {
                 // Whoever asked has gone.
@@ -165,8 +157,8 @@ impl Keeper {
 
     /// Takes off what a process before this one has put on for an instance that is no longer configured.
     async fn take_off_orphans(&mut self) {
-        let of_specs = self.specs.iter().flat_map(|spec| &spec.addresses);
-        let orphans = self.ledger.orphans(of_specs.chain(self.held.values().flatten()));
+        let of_specs: Vec<_> = self.specs.iter().map(|spec| Belongings::of(spec)).collect();
+        let orphans = self.ledger.orphans(of_specs.iter().chain(self.held.values()));
         if orphans.is_empty() {
             return;
         }
@@ -174,8 +166,16 @@ impl Keeper {
             Ok(network) => network,
             Err(problem) => return error!("addresses of former virtual routers stay: {problem}"),
         };
+        let routing = Belongings {
+            addresses: Vec::new(),
+            routes: orphans.routes.into_iter().collect(),
+            rules: orphans.rules.into_iter().collect(),
+        };
+        if let Err(problem) = self.take_out(&network, &[routing], &[]).await {
+            error!("routes of former virtual routers stay: {problem}");
+        }
         let mut gone = Vec::new();
-        for entry in orphans {
+        for entry in orphans.addresses {
             let VrrpEntry {
                 device,
                 address,
@@ -195,13 +195,34 @@ impl Keeper {
                 Err(problem) => error!(%address, device, "{problem}"),
             }
         }
-        self.ledger.remove(&gone);
+        self.forget(&gone);
     }
 
-    async fn hold(&mut self, before: &BTreeSet<VrrpAddress>, wanted: &[VrrpAddress]) -> Result<(), NetError> {
+    fn forget(&mut self, gone: &[VrrpEntry]) {
+        self.ledger
+            .change(|record| record.addresses.retain(|entry| !gone.contains(entry)));
+    }
+
+    async fn hold(&mut self, name: &str, gone: &[Belongings], wanted: &Belongings) -> Result<(), NetError> {
         let network = HostNetwork::connect().await?;
+        self.ledger.add(wanted);
+        let others = self.held.iter().filter(|(other, _)| &***other != name);
+        let kept: Vec<_> = others.map(|(_, held)| held).chain([wanted]).cloned().collect();
+        // Without a route the address can still go, and an address is needed before a route.
+        let taken = self.take_out(&network, gone, &kept).await;
+        let before: BTreeSet<_> = gone.iter().flat_map(|gone| gone.addresses.iter().cloned()).collect();
+        self.hold_addresses(&network, &before, &wanted.addresses).await?;
+        self.put_in(&network, wanted).await?;
+        taken
+    }
+
+    async fn hold_addresses(
+        &mut self,
+        network: &HostNetwork,
+        before: &BTreeSet<VrrpAddress>,
+        wanted: &[VrrpAddress],
+    ) -> Result<(), NetError> {
         let present = network.addresses().await?;
-        self.ledger.add(wanted.iter().map(VrrpAddress::entry));
         let is_here = |address: &VrrpAddress| present.iter().any(|held| is(held, address));
         for address in wanted.iter().filter(|address| !is_here(address)) {
             let options = AddOptions {
@@ -236,7 +257,7 @@ impl Keeper {
             .iter()
             .filter(|address| !wanted.contains(address) && !is_here(address));
         gone.extend(absent.map(VrrpAddress::entry));
-        self.ledger.remove(&gone);
+        self.forget(&gone);
         Ok(())
     }
 
@@ -268,6 +289,11 @@ impl Keeper {
                 return;
             }
         };
+        let routing = self.look_at_routes().await.unwrap_or_else(|problem| {
+            error!("virtual routers do not know this host's routes: {problem}");
+            self.troubled = true;
+            Routing::default()
+        });
         let moving: BTreeSet<IpAddr> = self
             .specs
             .iter()
@@ -280,13 +306,12 @@ impl Keeper {
                 .find(|link| link.name == spec.interface && working.contains(&link.name));
             let source = link.and_then(|link| Some((source_of(spec, &addresses, &moving)?, link.index)));
             let is_here = |address: &VrrpAddress| addresses.iter().any(|held| is(held, address));
-            let held = self.held.get(&*spec.name).map(Vec::as_slice).unwrap_or_default();
+            let held = self.held.get(&*spec.name);
+            let held = held.map(|held| &*held.addresses).unwrap_or_default();
+            let found = |address: &VrrpAddress| addresses.iter().any(|held| is_at(held, address));
             let facts = Facts {
                 source,
-                found: spec
-                    .addresses
-                    .iter()
-                    .any(|address| addresses.iter().any(|held| is_at(held, address))),
+                found: spec.addresses.iter().any(found) || routing.has_ours(&Belongings::of(spec)),
                 missing: !held.iter().all(is_here),
                 lost: spec
                     .tracks
@@ -371,41 +396,4 @@ fn is(held: &HostAddress, address: &VrrpAddress) -> bool {
 /// The same address on the same device, with whatever prefix.
 fn is_at(held: &HostAddress, address: &VrrpAddress) -> bool {
     held.address == address.address && held.device == address.device
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-
-    fn address(last: u8, device: &str, prefix: u8) -> VrrpAddress {
-        VrrpAddress {
-            address: IpAddr::from([192, 0, 2, last]),
-            prefix,
-            device: device.to_owned(),
-            scope: AddressScope::Global,
-            label: None,
-            unadvertised: false,
-        }
-    }
-
-    #[test]
-    fn the_ledger_is_written_when_it_changes_and_knows_what_nobody_wants() {
-        let written = Arc::new(Mutex::new(Vec::new()));
-        let log = Arc::clone(&written);
-        let mut ledger = Ledger {
-            entries: BTreeSet::from([address(1, "eth0", 32).entry()]),
-            write: Box::new(move |entries| log.lock().expect("a log").push(entries.len())),
-        };
-        let (one, two, three) = (address(1, "eth0", 24), address(2, "eth0", 32), address(1, "eth1", 32));
-        assert_eq!(ledger.orphans([&one].into_iter()), [], "whatever its prefix");
-        assert_eq!(ledger.orphans([&two, &three].into_iter()).len(), 1);
-        assert_eq!(ledger.orphans([].into_iter()), [address(1, "eth0", 32).entry()]);
-        ledger.add([two.entry()].into_iter());
-        ledger.add([two.entry()].into_iter());
-        ledger.remove(&[three.entry()]);
-        ledger.remove(&[two.entry()]);
-        assert_eq!(*written.lock().expect("a log"), [2, 1]);
-    }
 }

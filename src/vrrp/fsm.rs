@@ -481,6 +481,7 @@ impl Instance {
     fn respecify(&mut self, spec: Arc<VrrpSpec>, now: Instant, out: &mut Vec<VrrpAction>) {
         let before = std::mem::replace(&mut self.spec, spec);
         let other_addresses = before.addresses != self.spec.addresses;
+        let other_routes = before.routes != self.spec.routes || before.rules != self.spec.rules;
         let Garps { refresh, .. } = self.garps(now);
         let priority = self.priority();
         match &mut self.phase {
@@ -489,8 +490,10 @@ impl Instance {
                 speaking.spoke = now;
                 speaking.next_advert = now + self.spec.advert_interval;
                 out.push(VrrpAction::SendAdvert { priority });
-                if other_addresses {
+                if other_addresses || other_routes {
                     self.hold(out);
+                }
+                if other_addresses {
                     let repeat = self.spec.garp.repeat;
                     out.push(VrrpAction::Announce { repeat });
                 }

@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 use tracing::error;
 
 pub use super::addresses::Ledger;
-use super::addresses::{self, Facts, Order};
+use super::addresses::{self, Belongings, Facts, Order};
 use super::complaints::Complaints;
 use super::packet;
 use super::routers::Wanted;
@@ -415,14 +415,11 @@ impl Task {
             match action {
                 VrrpAction::SendAdvert { priority } => self.send(&name, priority),
                 VrrpAction::AddAddresses => {
-                    let addresses = self
-                        .routers
-                        .get(&name)
-                        .map(|instance| instance.spec().addresses.clone());
-                    let _ = self.addresses.send(Order::Hold(name, addresses.unwrap_or_default()));
+                    let has = self.routers.get(&name).map(|instance| Belongings::of(instance.spec()));
+                    let _ = self.addresses.send(Order::Hold(name, has.unwrap_or_default()));
                 }
                 VrrpAction::RemoveAddresses => {
-                    let _ = self.addresses.send(Order::Hold(name, Vec::new()));
+                    let _ = self.addresses.send(Order::Hold(name, Belongings::default()));
                 }
                 VrrpAction::Announce { repeat } => {
                     let _ = self.addresses.send(Order::Announce(name, repeat));

@@ -32,5 +32,6 @@ mod vagrant;
 mod vrrp;
 mod vrrp_addresses;
 mod vrrp_roles;
+mod vrrp_routes;
 mod vrrp_sync;
 mod vrrp_tracking;

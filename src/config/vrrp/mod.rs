@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `instance` | keys of an instance that have rules of their own |
 //! | `address` | one virtual address |
+//! | `route`, `rule` | one of its routes and rules |
 //! | `track` | what is tracked |
 //! | `notify` | commands |
 //! | `group` | sync groups |
@@ -12,6 +13,8 @@ mod address;
 mod group;
 mod instance;
 mod notify;
+mod route;
+mod rule;
 mod track;
 
 use std::collections::{BTreeMap, HashMap};
@@ -21,13 +24,15 @@ use std::time::Duration;
 
 use self::address::read_address;
 use self::instance::{read_interval, read_password, read_peers, read_preempt};
+use self::route::read_route;
+use self::rule::read_rule;
 use super::hints::Scope;
 use super::problem::Place;
 use super::reader::{Item, Reader, shorten};
 use super::tree::Table;
 use crate::model::{
-    AddressScope, Config, Family, Garp, ServiceKey, VirtualServer, VrrpAddress, VrrpChecksum, VrrpNotify, VrrpSpec,
-    VrrpSyncGroup, VrrpVersion,
+    AddressScope, Config, Family, Garp, RouteKey, ServiceKey, VirtualServer, VrrpAddress, VrrpChecksum, VrrpNotify,
+    VrrpRule, VrrpSpec, VrrpSyncGroup, VrrpVersion,
 };
 
 /// The most addresses that an advert can name.
@@ -44,6 +49,8 @@ pub(super) struct Routers<'t> {
     group_names: HashMap<&'t str, Place>,
     /// Each address with the device that it is on where other devices may have it too.
     addresses: HashMap<(IpAddr, Option<String>), Place>,
+    routes: HashMap<RouteKey, Place>,
+    rules: HashMap<VrrpRule, Place>,
     numbers: HashMap<(String, Family, u8), Place>,
     /// The groups that name instances, by instance.
     grouped: BTreeMap<String, Place>,
@@ -104,6 +111,8 @@ impl<'t> Routers<'t> {
             garp_master_refresh_repeat,
             garp_lower_prio_repeat,
             virtual_address,
+            routes,
+            rules,
             track_interface,
             track_quorum,
             track_script,
@@ -174,6 +183,8 @@ impl<'t> Routers<'t> {
             checksum: VrrpChecksum::default(),
             garp: Garp::default(),
             addresses: Vec::new(),
+            routes: Vec::new(),
+            rules: Vec::new(),
             tracks: Vec::new(),
         };
         if let Some(interval) = advert_int.and_then(|item| read_interval(reader, item, version)) {
@@ -239,6 +250,12 @@ impl<'t> Routers<'t> {
         }
         if let Some(item) = virtual_address {
             self.read_addresses(reader, item, &mut spec, &mut family);
+        }
+        if let Some(item) = routes {
+            self.read_routes(reader, item, &mut spec);
+        }
+        if let Some(item) = rules {
+            self.read_rules(reader, item, &mut spec);
         }
         let mut quorums = Vec::new();
         if let Some(item) = track_interface {
@@ -341,6 +358,41 @@ impl<'t> Routers<'t> {
         }
         self.addresses.insert(key, reader.place(at));
         true
+    }
+
+    fn read_routes(&mut self, reader: &mut Reader, item: &'t Item<'_>, spec: &mut VrrpSpec) {
+        for element in reader.one_or_list(item) {
+            let at = element.span().start;
+            let Some(route) = read_route(reader, element) else {
+                continue;
+            };
+            if let Some(first) = self.routes.get(&route.key()) {
+                let text = format!(
+                    "there are two routes to {} with the same `table` and `metric`",
+                    route.to
+                );
+                reader.second(at, *first, text, "the kernel keeps one: give it another metric");
+                continue;
+            }
+            self.routes.insert(route.key(), reader.place(at));
+            spec.routes.push(route);
+        }
+    }
+
+    fn read_rules(&mut self, reader: &mut Reader, item: &'t Item<'_>, spec: &mut VrrpSpec) {
+        for element in reader.one_or_list(item) {
+            let at = element.span().start;
+            let Some(rule) = read_rule(reader, element) else {
+                continue;
+            };
+            if let Some(first) = self.rules.get(&rule) {
+                let text = format!("the rule \"{rule}\" is there twice");
+                reader.second(at, *first, text, "one instance can have it: take one out");
+                continue;
+            }
+            self.rules.insert(rule.clone(), reader.place(at));
+            spec.rules.push(rule);
+        }
     }
 
     /// Takes in what a virtual server says about where its addresses are.

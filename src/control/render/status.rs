@@ -96,6 +96,18 @@ fn routers(out: &mut String, routers: &[VrrpStatus], now: UnixTime) {
     }
     columns.render(out, "");
     for router in routers {
+        for (word, all) in [("route", &router.routes), ("rule", &router.rules)] {
+            for one in all.iter().take(MOST_SERVICES) {
+                out.push_str(&format!("vrrp_instance {} {word}: {one}\n", router.name));
+            }
+            if let Some(more) = all.len().checked_sub(MOST_SERVICES + 1) {
+                out.push_str(&format!(
+                    "vrrp_instance {} {word}: and {} more\n",
+                    router.name,
+                    more + 1
+                ));
+            }
+        }
         if let Some(trouble) = &router.trouble {
             out.push_str(&format!("vrrp_instance {} waits: {trouble}\n", router.name));
         }

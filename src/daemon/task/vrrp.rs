@@ -17,13 +17,13 @@ use crate::daemon::sync_daemons;
 use crate::model::control::{EventKind, EventRecord, Level, Refused, Trouble, VrrpStatus};
 use crate::model::{
     Config, Event, Instant, UnixTime, VirtualAddress, VrrpChange, VrrpEntry, VrrpFinding, VrrpNotify, VrrpReason,
-    VrrpState, VrrpTracked,
+    VrrpRecord, VrrpState, VrrpTracked,
 };
 use crate::vrrp::task::{self, Handle, Ledger, News, Spoken};
 
 /// Where it is kept when each master has spoken last, beside the record.
 const FILE: &str = "vrrp.json";
-/// Where the addresses are on record that virtual routers have put on devices, beside the record.
+/// Where the addresses, routes and rules are on record that virtual routers have put on this host, beside the record.
 const LEDGER: &str = "vrrp-addresses.json";
 /// How long the thread may take to say so.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -77,24 +77,24 @@ impl Routers {
         self.turns.map_or(Duration::ZERO, |(_, since)| now.since(since))
     }
 
-    /// The addresses that a process before this one has put on devices. What a virtual server keeps there for good now is
-    /// not among them.
-    fn left(&self, config: &Config) -> BTreeSet<VrrpEntry> {
+    /// What a process before this one has put on this host: addresses, routes, rules. An address that a virtual server
+    /// keeps on a device for good now is not among them.
+    fn left(&self, config: &Config) -> VrrpRecord {
         let found = kept::read(&self.ledger).and_then(|text| {
             let text = text.unwrap_or_else(|| b"[]".to_vec());
             Ok(serde_json::from_slice(&text)?)
         });
-        let mut left: BTreeSet<VrrpEntry> = found.unwrap_or_else(|problem: anyhow::Error| {
+        let mut left: VrrpRecord = found.unwrap_or_else(|problem: anyhow::Error| {
             let file = self.ledger.display();
             warn!("{file} is passed over, addresses of former virtual routers may be left: {problem:#}");
-            BTreeSet::new()
+            VrrpRecord::default()
         });
         let stays: BTreeSet<_> = config
             .virtual_servers
             .iter()
             .flat_map(|server| server.virtual_addresses())
             .collect();
-        left.retain(|entry| {
+        left.addresses.retain(|entry| {
             let VrrpEntry { device, address, .. } = entry.clone();
             !stays.contains(&VirtualAddress { device, address })
         });
@@ -116,8 +116,8 @@ impl Routers {
     }
 }
 
-fn put_down(file: &Path, entries: &BTreeSet<VrrpEntry>) {
-    let written = serde_json::to_vec(entries)
+fn put_down(file: &Path, record: &VrrpRecord) {
+    let written = serde_json::to_vec(record)
         .map_err(anyhow::Error::from)
         .and_then(|text| kept::write(file, &text));
     if let Err(problem) = written {
@@ -130,7 +130,7 @@ impl Shell {
     pub(super) fn configure_routers(&mut self, config: &Config) {
         let (specs, groups) = (config.vrrp_instances.clone(), config.vrrp_sync_groups.clone());
         let left = match self.routers.thread {
-            Some(_) => BTreeSet::new(),
+            Some(_) => VrrpRecord::default(),
             None => self.routers.left(config),
         };
         let nothing = specs.is_empty() && left.is_empty() && self.routers.thread.is_none();
@@ -141,8 +141,8 @@ impl Shell {
         if self.routers.thread.is_none() {
             let file = self.routers.ledger.clone();
             let ledger = Ledger {
-                entries: left,
-                write: Box::new(move |entries| put_down(&file, entries)),
+                record: left,
+                write: Box::new(move |record| put_down(&file, record)),
             };
             let sender = self.sender.clone();
             let tell = move |news| {
@@ -256,6 +256,8 @@ impl Shell {
             master: instance.master,
             holds_addresses: instance.holds,
             virtual_addresses: instance.spec.addresses.iter().map(|held| held.address).collect(),
+            routes: instance.spec.routes.iter().map(ToString::to_string).collect(),
+            rules: instance.spec.rules.iter().map(ToString::to_string).collect(),
             trouble: instance.trouble,
             failing: instance.failing,
         });

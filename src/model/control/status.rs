@@ -61,6 +61,12 @@ pub struct VrrpStatus {
     pub holds_addresses: bool,
     /// Its addresses.
     pub virtual_addresses: Vec<IpAddr>,
+    /// The routes that go with them, in the words of ip-route(8).
+    #[serde(default)]
+    pub routes: Vec<String>,
+    /// The rules that go with them, in the words of ip-rule(8).
+    #[serde(default)]
+    pub rules: Vec<String>,
     /// Why it cannot speak; null where it can.
     pub trouble: Option<String>,
     /// What it tracks and what does not work of it.

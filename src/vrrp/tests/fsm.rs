@@ -1,7 +1,10 @@
 //! One instance, event by event.
 
 use super::*;
-use crate::model::{VrrpAction, VrrpChange, VrrpEvent, VrrpPassword, VrrpReason, VrrpRefusal, VrrpState, VrrpTracking};
+use crate::model::{
+    Prefix, VrrpAction, VrrpChange, VrrpEvent, VrrpPassword, VrrpReason, VrrpRefusal, VrrpRoute, VrrpState,
+    VrrpTracking,
+};
 use crate::vrrp::Instance;
 
 struct Lone {
@@ -574,6 +577,27 @@ fn other_settings_do_not_cost_the_mastership() {
     assert_eq!(
         lone.tell(5_000, VrrpEvent::SpecChanged(more)),
         [send(120), VrrpAction::AddAddresses, VrrpAction::Announce { repeat: 5 }]
+    );
+    let routed = spec_with(|spec| {
+        spec.routes.push(VrrpRoute {
+            to: Prefix::all(Family::Inet),
+            via: Some(host(1)),
+            device: None,
+            source: None,
+            table: 100,
+            metric: 0,
+            scope: AddressScope::Global,
+        });
+    });
+    // The addresses are those of the beginning again.
+    assert_eq!(
+        lone.tell(5_300, VrrpEvent::SpecChanged(spec_with(|_| {})))[1],
+        VrrpAction::AddAddresses
+    );
+    assert_eq!(
+        lone.tell(5_500, VrrpEvent::SpecChanged(routed)),
+        [send(100), VrrpAction::AddAddresses],
+        "nobody has to be told of a route"
     );
     let slower = spec_with(|spec| spec.advert_interval = Duration::from_millis(100));
     assert_eq!(lone.tell(5_900, VrrpEvent::SpecChanged(slower))[0], send(100));

@@ -78,6 +78,8 @@ fn spec() -> VrrpSpec {
             label: None,
             unadvertised: false,
         }],
+        routes: Vec::new(),
+        rules: Vec::new(),
         tracks: Vec::new(),
     }
 }

@@ -1,0 +1,378 @@
+//! Routes and policy rules that are where a virtual router is master, and the record of all that it has put on this host.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{AddressScope, Family, VrrpEntry};
+
+/// The table that everything is looked up in unless a rule says otherwise (`RT_TABLE_MAIN`).
+pub const MAIN_TABLE: u32 = 254;
+
+/// A network: an address whose bits behind the prefix are 0, and the length of the prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Prefix {
+    /// The address.
+    pub address: IpAddr,
+    /// 0 to 32 or 128.
+    pub length: u8,
+}
+
+impl Prefix {
+    /// Everything of one family.
+    pub fn all(family: Family) -> Self {
+        let address = match family {
+            Family::Inet => Ipv4Addr::UNSPECIFIED.into(),
+            Family::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        Self { address, length: 0 }
+    }
+
+    /// The network that this address is in.
+    pub fn of(address: IpAddr, length: u8) -> Self {
+        let address = match address {
+            IpAddr::V4(address) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(length.min(32))).unwrap_or(0);
+                Ipv4Addr::from_bits(address.to_bits() & mask).into()
+            }
+            IpAddr::V6(address) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(length.min(128))).unwrap_or(0);
+                Ipv6Addr::from_bits(address.to_bits() & mask).into()
+            }
+        };
+        Self { address, length }
+    }
+
+    /// Its family.
+    pub fn family(&self) -> Family {
+        Family::of(self.address)
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.length, self.length == self.family().host_prefix()) {
+            (0, _) => f.write_str("default"),
+            (_, true) => write!(f, "{}", self.address),
+            (length, false) => write!(f, "{}/{length}", self.address),
+        }
+    }
+}
+
+/// A route (ip-route(8), of type unicast with one next hop).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct VrrpRoute {
+    /// Where to; its family is that of the route.
+    pub to: Prefix,
+    /// The next hop; `None` for hosts that are on the link.
+    pub via: Option<IpAddr>,
+    /// The interface; the kernel finds it by the next hop where it is not said.
+    pub device: Option<String>,
+    /// The source address that this host prefers for it.
+    pub source: Option<IpAddr>,
+    /// The table, 1 to 4294967295 but for 255.
+    pub table: u32,
+    /// The lowest counts; the kernel makes 1024 of 0 for IPv6.
+    pub metric: u32,
+    /// How far away it is; IPv4 only, `Global` for IPv6.
+    pub scope: AddressScope,
+}
+
+/// What the kernel knows a route by: two with the same one cannot be there together, but as one with several next hops.
+pub type RouteKey = (u32, Prefix, u32);
+
+impl VrrpRoute {
+    /// What the kernel knows it by.
+    pub fn key(&self) -> RouteKey {
+        (self.table, self.to, self.metric)
+    }
+
+    /// Whether this one, as it was found, is what `wanted` asks for.
+    pub fn is(&self, wanted: &Self) -> bool {
+        let found = Self {
+            // Where it is not asked for, the kernel has chosen it.
+            device: wanted.device.as_ref().and(self.device.clone()),
+            ..self.clone()
+        };
+        found == *wanted
+    }
+}
+
+impl fmt::Display for VrrpRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inet6 = self.to.family() == Family::Inet6;
+        match inet6 && self.to.length == 0 {
+            true => f.write_str("::/0")?,
+            false => write!(f, "{}", self.to)?,
+        }
+        if let Some(via) = self.via {
+            write!(f, " via {via}")?;
+        }
+        if let Some(device) = &self.device {
+            write!(f, " dev {device}")?;
+        }
+        if self.table != MAIN_TABLE {
+            write!(f, " table {}", self.table)?;
+        }
+        if !inet6 && self.scope != AddressScope::Global {
+            write!(f, " scope {}", self.scope)?;
+        }
+        if let Some(source) = self.source {
+            write!(f, " src {source}")?;
+        }
+        if self.metric != 0 {
+            write!(f, " metric {}", self.metric)?;
+        }
+        Ok(())
+    }
+}
+
+/// A rule that says which packets are looked up in which table (ip-rule(8)).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct VrrpRule {
+    /// Of which packets.
+    pub family: Family,
+    /// The lowest is asked first; 1 to 4294967295 but for 32766 and 32767.
+    pub priority: u32,
+    /// Where they come from; `None` for everywhere.
+    pub from: Option<Prefix>,
+    /// Where they go to; `None` for everywhere.
+    pub to: Option<Prefix>,
+    /// The interface they came in by; `lo` for those of this host.
+    pub iif: Option<String>,
+    /// The interface that a socket of this host is bound to.
+    pub oif: Option<String>,
+    /// Their firewall mark.
+    pub fwmark: Option<u32>,
+    /// The table, 1 to 4294967295 but for 255.
+    pub table: u32,
+}
+
+impl fmt::Display for VrrpRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.from {
+            Some(from) => write!(f, "from {from}")?,
+            None => f.write_str("from all")?,
+        }
+        if let Some(to) = &self.to {
+            write!(f, " to {to}")?;
+        }
+        if let Some(mark) = self.fwmark {
+            write!(f, " fwmark {mark:#x}")?;
+        }
+        if let Some(iif) = &self.iif {
+            write!(f, " iif {iif}")?;
+        }
+        if let Some(oif) = &self.oif {
+            write!(f, " oif {oif}")?;
+        }
+        if self.family == Family::Inet6 && self.from.is_none() && self.to.is_none() {
+            f.write_str(" inet6")?;
+        }
+        write!(f, " table {} priority {}", self.table, self.priority)
+    }
+}
+
+/// What virtual routers have put on this host, for the process after this one.
+///
+/// Where there are addresses only it is written as a list of them, as it always was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "RecordForm", into = "RecordForm")]
+pub struct VrrpRecord {
+    /// Addresses.
+    pub addresses: BTreeSet<VrrpEntry>,
+    /// Routes.
+    pub routes: BTreeSet<VrrpRoute>,
+    /// Rules.
+    pub rules: BTreeSet<VrrpRule>,
+}
+
+impl VrrpRecord {
+    /// Whether nothing is there.
+    pub fn is_empty(&self) -> bool {
+        self.addresses.is_empty() && self.routes.is_empty() && self.rules.is_empty()
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum RecordForm {
+    Addresses(BTreeSet<VrrpEntry>),
+    All {
+        #[serde(default)]
+        addresses: BTreeSet<VrrpEntry>,
+        #[serde(default)]
+        routes: BTreeSet<VrrpRoute>,
+        #[serde(default)]
+        rules: BTreeSet<VrrpRule>,
+    },
+}
+
+impl From<RecordForm> for VrrpRecord {
+    fn from(form: RecordForm) -> Self {
+        match form {
+            RecordForm::Addresses(addresses) => Self {
+                addresses,
+                ..Self::default()
+            },
+            RecordForm::All {
+                addresses,
+                routes,
+                rules,
+            } => Self {
+                addresses,
+                routes,
+                rules,
+            },
+        }
+    }
+}
+
+impl From<VrrpRecord> for RecordForm {
+    fn from(record: VrrpRecord) -> Self {
+        let VrrpRecord {
+            addresses,
+            routes,
+            rules,
+        } = record;
+        match routes.is_empty() && rules.is_empty() {
+            true => Self::Addresses(addresses),
+            false => Self::All {
+                addresses,
+                routes,
+                rules,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prefix(text: &str) -> Prefix {
+        let (address, length) = text.split_once('/').expect("a prefix");
+        Prefix::of(address.parse().expect("an address"), length.parse().expect("a length"))
+    }
+
+    fn route() -> VrrpRoute {
+        VrrpRoute {
+            to: prefix("198.51.100.0/24"),
+            via: Some([192, 0, 2, 1].into()),
+            device: None,
+            source: None,
+            table: MAIN_TABLE,
+            metric: 0,
+            scope: AddressScope::Global,
+        }
+    }
+
+    fn rule() -> VrrpRule {
+        VrrpRule {
+            family: Family::Inet,
+            priority: 1000,
+            from: Some(prefix("192.0.2.200/32")),
+            to: None,
+            iif: None,
+            oif: None,
+            fwmark: None,
+            table: 100,
+        }
+    }
+
+    #[test]
+    fn a_network_has_no_bits_behind_its_prefix() {
+        for (given, shown) in [
+            ("198.51.100.7/24", "198.51.100.0/24"),
+            ("198.51.100.7/32", "198.51.100.7"),
+            ("198.51.100.7/0", "default"),
+            ("2001:db8::7/64", "2001:db8::/64"),
+            ("2001:db8::7/128", "2001:db8::7"),
+            ("2001:db8::7/0", "default"),
+        ] {
+            assert_eq!(prefix(given).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn routes_and_rules_are_shown_in_the_words_of_ip() {
+        let plain = route();
+        let full = VrrpRoute {
+            to: Prefix::all(Family::Inet),
+            via: None,
+            device: Some("eth0".to_owned()),
+            source: Some([192, 0, 2, 200].into()),
+            table: 100,
+            metric: 10,
+            scope: AddressScope::Link,
+        };
+        let six = VrrpRoute {
+            to: Prefix::all(Family::Inet6),
+            via: Some("2001:db8::1".parse().expect("an address")),
+            metric: 1024,
+            ..route()
+        };
+        assert_eq!(plain.to_string(), "198.51.100.0/24 via 192.0.2.1");
+        assert_eq!(
+            full.to_string(),
+            "default dev eth0 table 100 scope link src 192.0.2.200 metric 10"
+        );
+        assert_eq!(six.to_string(), "::/0 via 2001:db8::1 metric 1024");
+        let marked = VrrpRule {
+            family: Family::Inet6,
+            from: None,
+            fwmark: Some(16),
+            iif: Some("eth1".to_owned()),
+            oif: Some("eth0".to_owned()),
+            ..rule()
+        };
+        let both = VrrpRule {
+            to: Some(prefix("198.51.100.0/24")),
+            ..rule()
+        };
+        assert_eq!(rule().to_string(), "from 192.0.2.200 table 100 priority 1000");
+        assert_eq!(
+            both.to_string(),
+            "from 192.0.2.200 to 198.51.100.0/24 table 100 priority 1000"
+        );
+        assert_eq!(
+            marked.to_string(),
+            "from all fwmark 0x10 iif eth1 oif eth0 inet6 table 100 priority 1000"
+        );
+    }
+
+    #[test]
+    fn a_route_without_a_device_is_found_on_the_one_that_the_kernel_has_chosen() {
+        let on = |device: &str| VrrpRoute {
+            device: Some(device.to_owned()),
+            ..route()
+        };
+        assert!(on("eth0").is(&route()));
+        assert!(on("eth0").is(&on("eth0")));
+        assert!(!on("eth1").is(&on("eth0")));
+        assert!(
+            !VrrpRoute {
+                via: None,
+                ..on("eth0")
+            }
+            .is(&on("eth0"))
+        );
+    }
+
+    #[test]
+    fn the_record_is_read_in_its_old_form_and_keeps_it_where_nothing_is_new() {
+        let old = r#"[{"device":"eth0","address":"192.0.2.100","prefix":24}]"#;
+        let mut record: VrrpRecord = serde_json::from_str(old).expect("an old record");
+        assert_eq!(record.addresses.len(), 1);
+        assert_eq!(serde_json::to_string(&record).expect("text"), old);
+        record.routes.insert(route());
+        record.rules.insert(rule());
+        let text = serde_json::to_string(&record).expect("text");
+        assert_eq!(serde_json::from_str::<VrrpRecord>(&text).expect("a record"), record);
+        let partial: VrrpRecord = serde_json::from_str(r#"{"routes":[]}"#).expect("a record");
+        assert!(partial.is_empty());
+        assert!(serde_json::from_str::<VrrpRecord>("{\"routes\":7}").is_err());
+    }
+}

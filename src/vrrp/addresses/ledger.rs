@@ -1,0 +1,177 @@
+//! What an instance has where it is master, and the record of what is there.
+
+use std::collections::BTreeSet;
+
+use crate::model::{VrrpAddress, VrrpRecord, VrrpRoute, VrrpRule, VrrpSpec};
+
+/// What an instance has where it is master.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::vrrp) struct Belongings {
+    pub(super) addresses: Vec<VrrpAddress>,
+    pub(super) routes: Vec<VrrpRoute>,
+    pub(super) rules: Vec<VrrpRule>,
+}
+
+impl Belongings {
+    /// All that it is told to have.
+    pub(in crate::vrrp) fn of(spec: &VrrpSpec) -> Self {
+        Self {
+            addresses: spec.addresses.clone(),
+            routes: spec.routes.clone(),
+            rules: spec.rules.clone(),
+        }
+    }
+
+    /// Whether there is something besides addresses.
+    pub(super) fn has_routing(&self) -> bool {
+        !self.routes.is_empty() || !self.rules.is_empty()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.addresses.is_empty() && !self.has_routing()
+    }
+}
+
+/// What virtual routers of this host have put on it, for the process after this one.
+pub struct Ledger {
+    /// What is there, as far as is known.
+    pub record: VrrpRecord,
+    /// Puts it down; called before something is put in, and after something was taken out.
+    pub write: Box<dyn Fn(&VrrpRecord) + Send>,
+}
+
+impl Ledger {
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut VrrpRecord)) {
+        let before = self.record.clone();
+        change(&mut self.record);
+        if self.record != before {
+            (self.write)(&self.record);
+        }
+    }
+
+    pub(super) fn add(&mut self, wanted: &Belongings) {
+        self.change(|record| {
+            record.addresses.extend(wanted.addresses.iter().map(VrrpAddress::entry));
+            record.routes.extend(wanted.routes.iter().cloned());
+            record.rules.extend(wanted.rules.iter().cloned());
+        });
+    }
+
+    /// What belongs to no instance any more: neither to one of these, nor to one that still ends.
+    pub(super) fn orphans<'a>(&self, known: impl Iterator<Item = &'a Belongings> + Clone) -> VrrpRecord {
+        let addresses = known.clone().flat_map(|has| &has.addresses);
+        let addresses: BTreeSet<_> = addresses.map(|address| (&*address.device, address.address)).collect();
+        let routes: BTreeSet<_> = known.clone().flat_map(|has| &has.routes).collect();
+        let rules: BTreeSet<_> = known.flat_map(|has| &has.rules).collect();
+        let mut orphans = self.record.clone();
+        orphans
+            .addresses
+            .retain(|entry| !addresses.contains(&(&*entry.device, entry.address)));
+        orphans.routes.retain(|route| !routes.contains(route));
+        orphans.rules.retain(|rule| !rules.contains(rule));
+        orphans
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::model::{AddressScope, Family, Prefix};
+
+    fn address(last: u8, device: &str, prefix: u8) -> VrrpAddress {
+        VrrpAddress {
+            address: IpAddr::from([192, 0, 2, last]),
+            prefix,
+            device: device.to_owned(),
+            scope: AddressScope::Global,
+            label: None,
+            unadvertised: false,
+        }
+    }
+
+    fn addresses(addresses: &[&VrrpAddress]) -> Belongings {
+        Belongings {
+            addresses: addresses.iter().map(|address| (*address).clone()).collect(),
+            ..Belongings::default()
+        }
+    }
+
+    fn routed(metric: u32, priority: u32) -> Belongings {
+        Belongings {
+            addresses: Vec::new(),
+            routes: vec![VrrpRoute {
+                to: Prefix::all(Family::Inet),
+                via: None,
+                device: Some("eth0".to_owned()),
+                source: None,
+                table: 100,
+                metric,
+                scope: AddressScope::Link,
+            }],
+            rules: vec![VrrpRule {
+                family: Family::Inet,
+                priority,
+                from: None,
+                to: None,
+                iif: None,
+                oif: None,
+                fwmark: Some(1),
+                table: 100,
+            }],
+        }
+    }
+
+    /// A ledger with nothing in it, and what it has written: how many things each time.
+    fn ledger() -> (Ledger, Arc<Mutex<Vec<usize>>>) {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&written);
+        let ledger = Ledger {
+            record: VrrpRecord::default(),
+            write: Box::new(move |record| {
+                let many = record.addresses.len() + record.routes.len() + record.rules.len();
+                log.lock().expect("a log").push(many);
+            }),
+        };
+        (ledger, written)
+    }
+
+    #[test]
+    fn the_ledger_is_written_when_it_changes_and_knows_what_nobody_wants() {
+        let (mut ledger, written) = ledger();
+        let old = address(1, "eth0", 32);
+        ledger.record.addresses.insert(old.entry());
+        let (one, two, three) = (address(1, "eth0", 24), address(2, "eth0", 32), address(1, "eth1", 32));
+        let orphans = |ledger: &Ledger, known: &[&VrrpAddress]| ledger.orphans([addresses(known)].iter()).addresses;
+        assert_eq!(orphans(&ledger, &[&one]), BTreeSet::new(), "whatever its prefix");
+        assert_eq!(orphans(&ledger, &[&two, &three]).len(), 1);
+        assert_eq!(orphans(&ledger, &[]), BTreeSet::from([old.entry()]));
+        ledger.add(&addresses(&[&two]));
+        ledger.add(&addresses(&[&two]));
+        ledger.change(|record| {
+            record.addresses.remove(&three.entry());
+        });
+        ledger.change(|record| {
+            record.addresses.remove(&two.entry());
+        });
+        assert_eq!(*written.lock().expect("a log"), [2, 1]);
+    }
+
+    #[test]
+    fn a_route_or_rule_that_is_no_longer_configured_like_that_is_nobodys() {
+        let (mut ledger, written) = ledger();
+        ledger.add(&routed(10, 1000));
+        ledger.add(&routed(10, 1000));
+        assert_eq!(*written.lock().expect("a log"), [2]);
+        let orphans = |known: Belongings| {
+            let orphans = ledger.orphans([known].iter());
+            (orphans.routes.len(), orphans.rules.len())
+        };
+        assert_eq!(orphans(routed(10, 1000)), (0, 0));
+        assert_eq!(orphans(routed(11, 1000)), (1, 0));
+        assert_eq!(orphans(routed(10, 1001)), (0, 1));
+        assert_eq!(orphans(Belongings::default()), (1, 1));
+    }
+}
