@@ -17,6 +17,7 @@ mod route;
 mod rule;
 mod track;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -51,7 +52,6 @@ pub(super) struct Routers<'t> {
     addresses: HashMap<(IpAddr, Option<String>), Place>,
     routes: HashMap<RouteKey, Place>,
     rules: HashMap<VrrpRule, Place>,
-    numbers: HashMap<(String, Family, u8), Place>,
     /// The groups that name instances, by instance.
     grouped: BTreeMap<String, Place>,
     /// Instances that wait for connections before they take over.
@@ -71,6 +71,12 @@ pub(super) struct Follower {
 /// One instance, before its virtual servers are known.
 struct Draft {
     place: Place,
+    /// Where its table begins.
+    table: Place,
+    /// Where its number stands; `None` where that or its interface is missing or wrong.
+    number: Option<Place>,
+    /// Where its addresses stand, or its table where only virtual servers have them.
+    addresses: Place,
     spec: VrrpSpec,
     notify: Option<VrrpNotify>,
     /// What its addresses of other settings were given as; none yet where virtual servers bring them.
@@ -276,29 +282,15 @@ impl<'t> Routers<'t> {
         if let Some(item) = track_program {
             track::read_program(reader, item, &mut spec);
         }
-        if version == VrrpVersion::V2 && family == Some(Family::Inet6) {
-            let hint = "take `version = 2` out: IPv6 needs version 3";
-            reader.error(at, "VRRP version 2 is for IPv4 only", hint);
-        }
         spec.family = family.unwrap_or(Family::Inet);
-        if let (Some(interface), Some(number)) = (interface, number) {
-            let key = (interface, spec.family, byte(number));
-            if let Some(first) = self.numbers.get(&key) {
-                reader.second(
-                    number_at,
-                    *first,
-                    format!("virtual_router_id {number} is used twice on {}", key.0),
-                    "each virtual router of a segment has its own number",
-                );
-            } else {
-                self.numbers.insert(key, reader.place(number_at));
-            }
-        }
         let commands = [notify_master, notify_backup, notify_fault, notify_stop, notify_any];
         let notify = notify::read(reader, commands);
         let place = reader.place(interface_at);
         self.drafts.push(Draft {
             place,
+            table: reader.place(at),
+            number: (interface.is_some() && number.is_some()).then(|| reader.place(number_at)),
+            addresses: reader.place(virtual_address.map_or(at, |item| item.span().start)),
             spec,
             notify,
             family,
@@ -332,14 +324,6 @@ impl<'t> Routers<'t> {
             if self.is_new(reader, at, &address) {
                 spec.addresses.push(address);
             }
-        }
-        let advertised = spec.advertised().count();
-        if advertised > MOST_ADDRESSES {
-            reader.error(
-                item.span().start,
-                format!("{advertised} virtual addresses are too many for one instance"),
-                format!("an advert names {MOST_ADDRESSES} at most: write excluded = true at the others"),
-            );
         }
     }
 
@@ -474,6 +458,10 @@ impl<'t> Routers<'t> {
         config: &mut Config,
     ) -> Vec<(Place, Duration)> {
         let mut specs = Vec::with_capacity(self.drafts.len());
+        let mut numbers = HashMap::new();
+        for draft in &self.drafts {
+            examine(reader, draft, &mut numbers);
+        }
         for Draft {
             place,
             spec,
@@ -506,5 +494,33 @@ impl<'t> Routers<'t> {
         }
         (config.vrrp_instances, config.vrrp_sync_groups) = (specs, self.groups);
         self.waits
+    }
+}
+
+/// What holds for an instance whoever has brought its addresses: its own table or virtual servers.
+fn examine(reader: &mut Reader, draft: &Draft, numbers: &mut HashMap<(String, Family, u8), Place>) {
+    let spec = &draft.spec;
+    if spec.version == VrrpVersion::V2 && spec.family == Family::Inet6 {
+        let hint = "take `version = 2` out: IPv6 needs version 3";
+        reader.error_at(draft.table, "VRRP version 2 is for IPv4 only", hint);
+    }
+    let advertised = spec.advertised().count();
+    if advertised > MOST_ADDRESSES {
+        let text = format!("{advertised} virtual addresses are too many for one instance");
+        let hint = format!("an advert names {MOST_ADDRESSES} at most: list the others with excluded = true");
+        reader.error_at(draft.addresses, text, hint);
+    }
+    let Some(place) = draft.number else { return };
+    match numbers.entry((spec.interface.clone(), spec.family, spec.virtual_router_id)) {
+        Entry::Vacant(vacant) => drop(vacant.insert(place)),
+        Entry::Occupied(first) => {
+            reader.file = place.file;
+            let text = format!(
+                "virtual_router_id {} is used twice on {}",
+                spec.virtual_router_id, spec.interface
+            );
+            let hint = "each virtual router of a segment has its own number";
+            reader.second(place.offset, *first.get(), text, hint);
+        }
     }
 }
