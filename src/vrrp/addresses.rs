@@ -83,6 +83,7 @@ pub(super) async fn keep(mut orders: UnboundedReceiver<Order>, ledger: Ledger, t
         specs: Vec::new(),
         told: BTreeMap::new(),
         held: BTreeMap::new(),
+        left: BTreeMap::new(),
         ledger,
         said: BTreeMap::new(),
         troubled: false,
@@ -113,11 +114,20 @@ struct Keeper {
     specs: Vec<Arc<VrrpSpec>>,
     told: BTreeMap<String, Facts>,
     held: BTreeMap<Arc<str>, Belongings>,
+    /// What could not be taken off, by its instance, and what was said of that.
+    left: BTreeMap<Arc<str>, Left>,
     ledger: Ledger,
     /// What was said of an address that could not be put on, or taken off.
     said: BTreeMap<VrrpAddress, String>,
     /// Something could not be done, or not be known.
     troubled: bool,
+}
+
+/// What is here and should not be.
+#[derive(Default)]
+struct Left {
+    gone: Vec<Belongings>,
+    said: String,
 }
 
 impl Keeper {
@@ -138,11 +148,9 @@ impl Keeper {
                 // Of an instance that holds nothing, what a process before this one has left goes as well.
                 let known = self.specs.iter().find(|spec| *spec.name == *name);
                 let left = known.filter(|_| wanted.is_empty()).map(|spec| Belongings::of(spec));
-                let gone: Vec<_> = [before].into_iter().chain(left).collect();
-                if let Err(problem) = self.hold(&name, &gone, &wanted).await {
-                    error!(instance = &*name, "{problem}");
-                    self.troubled = true;
-                }
+                let mut still = self.left.remove(&name).unwrap_or_default();
+                still.gone.extend([before].into_iter().chain(left));
+                self.hold_or_try_again(name, still, &wanted).await;
             }
             Order::Announce(name, repeat) => {
                 let held = self.held.get(&name).cloned().unwrap_or_default();
@@ -153,6 +161,27 @@ impl Keeper {
                 let _ = done.send(());
             }
         }
+    }
+
+    /// What could not be taken off is on two hosts when another router is master: it is tried again until it is gone.
+    async fn hold_or_try_again(&mut self, name: Arc<str>, mut left: Left, wanted: &Belongings) {
+        let why = match self.hold(&name, &left.gone, wanted).await {
+            Ok(true) => return,
+            // Each address was told of.
+            Ok(false) => String::new(),
+            Err(problem) => problem.to_string(),
+        };
+        self.troubled = true;
+        if !why.is_empty() && left.said != why {
+            let stay = if wanted.is_empty() {
+                "; what it had stays here"
+            } else {
+                ""
+            };
+            error!(instance = &*name, "{why}{stay}, and it is tried again every second");
+            left.said = why;
+        }
+        self.left.insert(name, left);
     }
 
     /// Takes off what a process before this one has put on for an instance that is no longer configured.
@@ -203,7 +232,8 @@ impl Keeper {
             .change(|record| record.addresses.retain(|entry| !gone.contains(entry)));
     }
 
-    async fn hold(&mut self, name: &str, gone: &[Belongings], wanted: &Belongings) -> Result<(), NetError> {
+    /// Answers with whether nothing is here any more that is to be gone.
+    async fn hold(&mut self, name: &str, gone: &[Belongings], wanted: &Belongings) -> Result<bool, NetError> {
         let network = HostNetwork::connect().await?;
         self.ledger.add(wanted);
         let others = self.held.iter().filter(|(other, _)| &***other != name);
@@ -211,9 +241,9 @@ impl Keeper {
         // Without a route the address can still go, and an address is needed before a route.
         let taken = self.take_out(&network, gone, &kept).await;
         let before: BTreeSet<_> = gone.iter().flat_map(|gone| gone.addresses.iter().cloned()).collect();
-        self.hold_addresses(&network, &before, &wanted.addresses).await?;
+        let all_gone = self.hold_addresses(&network, &before, &wanted.addresses).await?;
         self.put_in(&network, wanted).await?;
-        taken
+        taken.map(|()| all_gone)
     }
 
     async fn hold_addresses(
@@ -221,7 +251,7 @@ impl Keeper {
         network: &HostNetwork,
         before: &BTreeSet<VrrpAddress>,
         wanted: &[VrrpAddress],
-    ) -> Result<(), NetError> {
+    ) -> Result<bool, NetError> {
         let present = network.addresses().await?;
         let is_here = |address: &VrrpAddress| present.iter().any(|held| is(held, address));
         for address in wanted.iter().filter(|address| !is_here(address)) {
@@ -234,7 +264,7 @@ impl Keeper {
             let result = network.add_address(&vip(address), &options).await;
             self.note(address, result, "virtual address put on its device");
         }
-        let mut gone = Vec::new();
+        let (mut gone, mut all_gone) = (Vec::new(), true);
         for address in before.iter().chain(wanted) {
             // The same address with another prefix is from another time: of a `device`, or of another configuration.
             for held in present.iter().filter(|held| is_at(held, address)) {
@@ -246,8 +276,9 @@ impl Keeper {
                     continue;
                 }
                 let result = network.remove_address_of(&vip(&stale), stale.prefix).await;
-                if result.is_ok() {
-                    gone.push(stale.entry());
+                match &result {
+                    Ok(_) => gone.push(stale.entry()),
+                    Err(_) => all_gone = false,
                 }
                 self.note(&stale, result, "virtual address taken off");
             }
@@ -258,7 +289,7 @@ impl Keeper {
             .filter(|address| !wanted.contains(address) && !is_here(address));
         gone.extend(absent.map(VrrpAddress::entry));
         self.forget(&gone);
-        Ok(())
+        Ok(all_gone)
     }
 
     fn note(&mut self, address: &VrrpAddress, result: Result<Change, NetError>, done: &str) {
@@ -281,6 +312,10 @@ impl Keeper {
     /// Looks at this host and tells what has changed.
     async fn look(&mut self, tell: &impl Fn(&str, Facts)) {
         self.troubled = false;
+        for (name, left) in std::mem::take(&mut self.left) {
+            let wanted = self.held.get(&name).cloned().unwrap_or_default();
+            self.hold_or_try_again(name, left, &wanted).await;
+        }
         let (links, addresses, working) = match see().await {
             Ok(seen) => seen,
             Err(problem) => {

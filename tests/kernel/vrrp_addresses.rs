@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipvsd_lab::{Client, Prober, wait_until};
 use nix::sys::signal::Signal;
 
-use crate::routers::{ADVERTS, Own, Routers, SOON, measured};
+use crate::routers::{ADVERTS, Own, Routers, SOON, measured, own};
 use crate::site::{Daemon, configure, ipvsd};
 
 fn with_instance(routers: &Routers, more: &str) -> String {
@@ -142,4 +142,27 @@ fn what_an_instance_has_left_goes_with_it_also_where_the_daemon_was_dead_meanwhi
     let _daemon = routers.start(0, "virtual_server = []", &[]);
     sleep(Duration::from_secs(2));
     assert!(routers.has(0, routers.vip(1)));
+}
+
+#[test]
+fn an_address_that_cannot_be_taken_off_goes_as_soon_as_it_can() {
+    let routers = Routers::build("vrrp-stays");
+    let vip = routers.vip(0);
+    let mut first = routers.start(0, &with_instance(&routers, ""), &[]);
+    wait_until("it is master", SOON, || routers.has(0, vip)).expect("in time");
+    let pid = first.process.id().to_string();
+    let limit = |files: &str| {
+        let option = format!("--nofile={files}:{files}");
+        routers
+            .director(0)
+            .exec_ok(&["prlimit", "--pid", &pid, &option])
+            .expect("prlimit");
+    };
+    limit("3");
+    let second = routers.instance(1, own(200));
+    let _second = routers.start(1, &second, &[]);
+    first.wait_for("what it had stays here, and it is tried again every second");
+    assert!(routers.has(0, vip), "{}", first.process.log());
+    limit("1024");
+    routers.wait_for_master("the address has gone from the first", 1, vip);
 }
