@@ -167,7 +167,7 @@ impl Keeper {
     async fn hold_or_try_again(&mut self, name: Arc<str>, mut left: Left, wanted: &Belongings) {
         let why = match self.hold(&name, &left.gone, wanted).await {
             Ok(true) => return,
-            // Each address was told of.
+            // Each address, route and rule was told of.
             Ok(false) => String::new(),
             Err(problem) => problem.to_string(),
         };
@@ -243,7 +243,7 @@ impl Keeper {
         let before: BTreeSet<_> = gone.iter().flat_map(|gone| gone.addresses.iter().cloned()).collect();
         let all_gone = self.hold_addresses(&network, &before, &wanted.addresses).await?;
         self.put_in(&network, wanted).await?;
-        taken.map(|()| all_gone)
+        taken.map(|taken| taken && all_gone)
     }
 
     async fn hold_addresses(

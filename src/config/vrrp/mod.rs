@@ -449,8 +449,7 @@ impl<'t> Routers<'t> {
         }
     }
 
-    /// What the tables mean, once all are read.
-    /// Answers with the waits for connections, and where they stand.
+    /// What the tables mean, once all are read; answers with the waits for connections, and where they stand.
     pub(super) fn finish(
         self,
         reader: &mut Reader,

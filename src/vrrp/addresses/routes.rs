@@ -112,13 +112,13 @@ impl Keeper {
         Ok(())
     }
 
-    /// Takes routes and rules out that are there and ours, but for those of `kept`.
+    /// Takes routes and rules out that are there and ours, but for those of `kept`; answers with whether all have gone.
     pub(super) async fn take_out(
         &mut self,
         network: &HostNetwork,
         gone: &[Belongings],
         kept: &[Belongings],
-    ) -> Result<(), NetError> {
+    ) -> Result<bool, NetError> {
         let rules: BTreeSet<_> = gone.iter().flat_map(|gone| &gone.rules).collect();
         let routes: BTreeSet<_> = gone.iter().flat_map(|gone| &gone.routes).collect();
         let rules = rules
@@ -129,28 +129,27 @@ impl Keeper {
             .filter(|route| !kept.iter().any(|kept| kept.routes.contains(route)));
         let (rules, routes): (Vec<_>, Vec<_>) = (rules.collect(), routes.collect());
         if rules.is_empty() && routes.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let host = HostRouting::connect(network).await?;
+        let mut all_gone = true;
         for rule in rules {
             let result = host.remove_rule(rule).await;
-            if result.is_ok() {
-                self.ledger.change(|record| {
-                    record.rules.remove(rule);
-                });
+            match &result {
+                Ok(_) => self.ledger.change(|record| drop(record.rules.take(rule))),
+                Err(_) => all_gone = false,
             }
             self.note_routing(&format!("rule {rule}"), result, "taken out");
         }
         for route in routes {
             let result = host.remove_route(route).await;
-            if result.is_ok() {
-                self.ledger.change(|record| {
-                    record.routes.remove(route);
-                });
+            match &result {
+                Ok(_) => self.ledger.change(|record| drop(record.routes.take(route))),
+                Err(_) => all_gone = false,
             }
             self.note_routing(&format!("route {route}"), result, "taken out");
         }
-        Ok(())
+        Ok(all_gone)
     }
 
     fn note_routing(&mut self, what: &str, result: Result<Change, NetError>, done: &str) {
