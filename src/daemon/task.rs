@@ -449,7 +449,7 @@ impl Shell {
         let now = self.now();
         let stuck = match (self.kernel.busy_for() > STUCK, self.routers.busy_for(now) > STUCK) {
             (true, _) => Some("the kernel has not answered"),
-            (false, true) => Some("the virtual routers' thread has not moved"),
+            (false, true) => Some("a thread of the virtual routers has not moved"),
             (false, false) => None,
         };
         match stuck {

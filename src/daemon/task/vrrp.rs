@@ -36,8 +36,8 @@ pub(super) struct Routers {
     spoken: PathBuf,
     /// Where the addresses are on record that they have put on devices.
     ledger: PathBuf,
-    /// How often the thread had looked around, and since when that has not changed.
-    turns: Option<(u64, Instant)>,
+    /// How often each of the threads had looked around, and since when that has not changed.
+    turns: Option<[(u64, Instant); 2]>,
     /// Since when each is what it is.
     since: BTreeMap<String, UnixTime>,
     /// What is looked at for them.
@@ -65,16 +65,22 @@ impl Routers {
         }
     }
 
-    /// For how long their thread has not moved; nothing where there is none. To be asked every few seconds.
+    /// For how long one of their threads has not moved; nothing where there is none. To be asked every few seconds.
     pub(super) fn busy_for(&mut self, now: Instant) -> Duration {
         let Some(thread) = &self.thread else {
             return Duration::ZERO;
         };
-        let turns = thread.turns();
-        if self.turns.is_none_or(|(before, _)| before != turns) {
-            self.turns = Some((turns, now));
+        let (of_thread, of_addresses) = thread.turns();
+        let seen = self.turns.get_or_insert([(of_thread, now), (of_addresses, now)]);
+        for (known, turns) in seen.iter_mut().zip([of_thread, of_addresses]) {
+            if known.0 != turns {
+                *known = (turns, now);
+            }
         }
-        self.turns.map_or(Duration::ZERO, |(_, since)| now.since(since))
+        seen.iter()
+            .map(|(_, since)| now.since(*since))
+            .max()
+            .unwrap_or_default()
     }
 
     /// What a process before this one has put on this host: addresses, routes, rules. An address that a virtual server
