@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use tracing::{error, info, warn};
 
 use super::tracks::Watched;
@@ -27,7 +27,8 @@ const FILE: &str = "vrrp.json";
 const LEDGER: &str = "vrrp-addresses.json";
 /// How long the thread may take to say so.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// How long a clean end may take where nobody takes over: three adverts of the slowest kind that is usual, and some.
+/// How long a clean end may take in all where nobody takes over: three adverts of the slowest kind that is usual, and
+/// some. The service manager waits for half as long again (`conf/systemd`).
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// What the loop knows of virtual routers.
@@ -334,7 +335,8 @@ impl Shell {
             return self.keep_spoken();
         }
         info!("virtual routers are handed over");
-        let mut stopped = std::pin::pin!(timeout(LIMIT, thread.stop()));
+        let end = tokio::time::Instant::now() + LIMIT;
+        let mut stopped = std::pin::pin!(timeout_at(end, thread.stop()));
         // They have something to tell meanwhile, and commands to run.
         let ended = loop {
             tokio::select! {
@@ -353,10 +355,13 @@ impl Shell {
             }
         };
         // What the kernel has not answered by then it may still do.
-        let _ = timeout(LIMIT, written).await;
+        let _ = timeout_at(end, written).await;
+        if let Some(keeper) = self.sync_keeper.take() {
+            keeper.abort();
+        }
         let daemons = self.sync.borrow().clone();
         if let Some(daemons) = daemons
-            && let Ok(Err(problem)) = timeout(LIMIT, sync_daemons::put_right(daemons)).await
+            && let Ok(Err(problem)) = timeout_at(end, sync_daemons::put_right(daemons)).await
         {
             warn!("{problem}");
         }
