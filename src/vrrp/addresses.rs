@@ -149,6 +149,7 @@ impl Keeper {
                 if routing && !std::mem::replace(&mut self.watches_routes, true) {
                     tokio::spawn(routes::watch(Arc::clone(&self.stirred)));
                 }
+                self.devices.look_anew();
                 self.look(tell).await;
                 self.take_off_orphans().await;
             }

@@ -26,6 +26,13 @@ pub(super) struct Devices {
     repaired: BTreeMap<String, Instant>,
 }
 
+impl Devices {
+    /// Their settings are looked at again, and those of the host that count above them.
+    pub(super) fn look_anew(&mut self) {
+        self.settled.clear();
+    }
+}
+
 /// What is to be done about a device.
 #[derive(Debug, PartialEq, Eq)]
 enum Finding<'a> {
