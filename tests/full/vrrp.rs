@@ -175,32 +175,52 @@ fn end(process: &mut Process) {
 #[test]
 fn with_keepalived_as_the_backup_and_as_the_master_the_right_one_has_the_address() {
     let routers = Routers::build("vrrp-peers");
-    for way in Way::all(&routers) {
+    let ways = Way::all(&routers).into_iter().filter(|way| way.mac.is_none());
+    move_by(&routers, ways);
+}
+
+#[test]
+fn with_keepalived_on_the_other_side_the_virtual_mac_is_the_same() {
+    let routers = Routers::build("vrrp-peers-vmac");
+    // Without it keepalived's host asks for its neighbours in the name of the address, with its own MAC.
+    let keepalived = routers.director(1);
+    keepalived
+        .set_sysctl("net/ipv4/conf/all/arp_announce", "2")
+        .expect("a setting");
+    let ways = Way::all(&routers).into_iter().filter(|way| way.mac.is_some());
+    move_by(&routers, ways);
+}
+
+/// Moves the address between the two in every way they may leave and return.
+fn move_by(routers: &Routers, ways: impl Iterator<Item = Way>) {
+    for way in ways {
         let (name, address) = (way.name, way.address);
+        // Of the way before, the client may know another hardware address.
+        routers.lab.client(0).ip(&["neighbour flush dev eth0"]).expect("ip");
         // Ours is the higher one.
-        let mut theirs = way.start_theirs(&routers, 100, "");
+        let mut theirs = way.start_theirs(routers, 100, "");
         routers.wait_for_master(&format!("{name}: keepalived alone"), 1, address);
-        way.reaches(&routers, "keepalived");
-        let mut ours = way.start_ours(&routers, 150, "");
+        way.reaches(routers, "keepalived");
+        let mut ours = way.start_ours(routers, 150, "");
         routers.wait_for_master(&format!("{name}: ipvsd takes over"), 0, address);
         // They understand each other: for longer than either is patient, nothing changes.
         sleep(Duration::from_secs(5));
         routers.wait_for_master(&format!("{name}: ipvsd stays"), 0, address);
-        way.reaches(&routers, "ipvsd");
+        way.reaches(routers, "ipvsd");
         end(&mut ours.process);
         routers.wait_for_master(&format!("{name}: ipvsd has stopped"), 1, address);
-        way.reaches(&routers, "keepalived again");
+        way.reaches(routers, "keepalived again");
         let log = ours.process.log();
         assert!(!log.contains("WARN"), "{name}: {log}");
 
         // Theirs is the higher one.
-        let mut ours = way.start_ours(&routers, 50, "");
+        let mut ours = way.start_ours(routers, 50, "");
         sleep(Duration::from_secs(5));
         routers.wait_for_master(&format!("{name}: keepalived stays"), 1, address);
         end(&mut theirs);
         routers.wait_for_master(&format!("{name}: keepalived has stopped"), 0, address);
-        way.reaches(&routers, "ipvsd again");
-        let mut theirs = way.start_theirs(&routers, 100, "");
+        way.reaches(routers, "ipvsd again");
+        let mut theirs = way.start_theirs(routers, 100, "");
         routers.wait_for_master(&format!("{name}: keepalived is back"), 1, address);
         let log = ours.process.log();
         assert!(log.contains("is master with priority 100"), "{name}: {log}");
@@ -212,7 +232,7 @@ fn with_keepalived_as_the_backup_and_as_the_master_the_right_one_has_the_address
             routers.has(0, address)
         })
         .expect("in time");
-        let mut theirs = way.start_theirs(&routers, 100, "");
+        let mut theirs = way.start_theirs(routers, 100, "");
         routers.wait_for_master(&format!("{name}: keepalived returns"), 1, address);
         end(&mut theirs);
         routers.wait_for_master(&format!("{name}: ipvsd at last"), 0, address);

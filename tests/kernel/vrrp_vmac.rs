@@ -239,6 +239,8 @@ fn what_a_dead_daemon_has_left_is_taken_over_and_what_it_is_not_told_to_have_goe
     assert_eq!(ipvsd(director, &["reload"]).code(), 0);
     wait_until("another name", SOON, || places(&routers, 0, vip) == ["other"]).expect("in time");
     wait_for_device(&routers, "the old one is gone", 0, "vrrp.51", false);
+    let log = daemon.process.log();
+    assert!(!log.contains("ERROR"), "{log}");
     configure(director, &text.replace("use_vmac = \"vrrp.51\"", ""));
     assert_eq!(ipvsd(director, &["reload"]).code(), 0);
     wait_until("none", SOON, || places(&routers, 0, vip) == [routers.device(0)]).expect("in time");

@@ -3,16 +3,20 @@
 //! else's and is left alone.
 //!
 //! Down on a backup, for its interface would take frames for the virtual MAC that a switch sends everywhere. And the
-//! interface below must not tell neighbours of the addresses, with its own MAC: see [`below`].
+//! interface below must not tell neighbours of the addresses, with its own MAC: see
+//! [`settings::below`].
+
+mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use self::settings::{above, below, hindrances, write};
 use super::ledger::Belongings;
 use super::{AGAIN, Keeper};
-use crate::model::{Family, Link, VrrpDevice, VrrpSetting, VrrpSpec, interface_sysctl};
+use crate::model::{Family, Link, VrrpDevice, VrrpSetting, VrrpSpec};
 use crate::net::{Change, HostNetwork, Layer, NetError, sysctl};
 
 /// What is known of devices.
@@ -55,14 +59,8 @@ fn judge<'a>(device: &VrrpDevice, layers: &'a [Layer], record: &BTreeSet<VrrpDev
     let Some(interface) = named(&device.interface) else {
         return Finding::NoInterface;
     };
-    // The kernel puts a macvlan on a macvlan beside it.
-    let is_on_it = |layer: &Layer| {
-        layer.below == Some(interface.link.index) || interface.bridges && layer.below == interface.below
-    };
-    let taken = layers.iter().find(|layer| {
-        layer.link.name != device.name && layer.link.up && layer.link.mac == Some(device.mac()) && is_on_it(layer)
-    });
-    if let Some(other) = taken {
+    let mut others = of_same_mac(device, interface, layers).filter(|layer| !is_ours(layer, record));
+    if let Some(other) = others.next() {
         return Finding::Taken(&other.link);
     }
     let Some(found) = named(&device.name) else {
@@ -71,10 +69,22 @@ fn judge<'a>(device: &VrrpDevice, layers: &'a [Layer], record: &BTreeSet<VrrpDev
     if !is_ours(found, record) {
         return Finding::Foreign;
     }
-    match found.link.mac == Some(device.mac()) && is_on_it(found) {
+    match found.link.mac == Some(device.mac()) && is_on(found, interface) {
         true => Finding::Ours(&found.link),
         false => Finding::Stale(&found.link),
     }
+}
+
+/// The kernel puts a macvlan on a macvlan beside it.
+fn is_on(layer: &Layer, interface: &Layer) -> bool {
+    layer.below == Some(interface.link.index) || interface.bridges && layer.below == interface.below
+}
+
+/// Other devices that are up with the virtual MAC of this one on the same interface: the kernel lets one be up.
+fn of_same_mac<'a>(device: &VrrpDevice, interface: &Layer, layers: &'a [Layer]) -> impl Iterator<Item = &'a Layer> {
+    let up =
+        move |layer: &&Layer| layer.link.up && layer.link.mac == Some(device.mac()) && layer.link.name != device.name;
+    layers.iter().filter(up).filter(move |layer| is_on(layer, interface))
 }
 
 /// Whether a process of ours has made this one.
@@ -137,15 +147,25 @@ impl Keeper {
 
     /// Puts the device of an instance up, for its addresses.
     pub(super) async fn raise(&mut self, network: &HostNetwork, has: &Belongings) -> Result<(), NetError> {
-        if has.device.is_none() || has.is_empty() {
+        let Some(device) = has.device.as_ref().filter(|_| !has.is_empty()) else {
+            return Ok(());
+        };
+        let layers = network.layers().await?;
+        let Some(link) = self.provide(network, &layers, has, None).await? else {
+            return Ok(());
+        };
+        if link.up {
             return Ok(());
         }
-        let layers = network.layers().await?;
-        if let Some(link) = self.provide(network, &layers, has, None).await?
-            && !link.up
+        // The one that the instance had under another name.
+        let interface = layers.iter().find(|layer| layer.link.name == device.interface);
+        for former in interface
+            .into_iter()
+            .flat_map(|interface| of_same_mac(device, interface, &layers))
         {
-            network.set_link(&link.name, true).await?;
+            network.set_link(&former.link.name, false).await?;
         }
+        network.set_link(&link.name, true).await?;
         Ok(())
     }
 
@@ -329,67 +349,6 @@ pub(super) fn is_up(spec: &VrrpSpec, links: &[Link], record: &BTreeSet<VrrpDevic
     VrrpDevice::of(spec).is_some_and(|device| record.contains(&device) && up(&device))
 }
 
-/// Sets what is not so already; what this kernel does not have needs no setting.
-fn write(name: &str, value: &str) -> Result<(), NetError> {
-    match sysctl::read(name) {
-        Ok(before) if before != value => sysctl::write(name, value),
-        Ok(_) | Err(NetError::NoSuchSysctl { .. }) => Ok(()),
-        Err(problem) => Err(problem),
-    }
-}
-
-/// The settings of a device. It answers for its own addresses only; what comes in by it may be answered by way of the
-/// interface below; it has no address but those it is given; and what is to be forwarded is, as there.
-fn above(device: &VrrpDevice, inet6: bool, read: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
-    let name = |family: &str, key: &str| interface_sysctl(family, &device.name, key);
-    let strict = read("net.ipv4.conf.all.rp_filter").is_some_and(|value| value != "0");
-    let mut settings = vec![
-        (name("ipv4", "arp_ignore"), "1"),
-        (name("ipv4", "arp_announce"), "2"),
-        // The higher one of the two counts, and 2 is the looser one of 1 and 2.
-        (name("ipv4", "rp_filter"), if strict { "2" } else { "0" }),
-        (name("ipv4", "promote_secondaries"), "1"),
-        (name("ipv6", "addr_gen_mode"), "1"),
-        (name("ipv6", "accept_ra"), "0"),
-        (name("ipv6", "autoconf"), "0"),
-        (name("ipv6", "disable_ipv6"), if inet6 { "0" } else { "1" }),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name, value.to_owned()))
-    .collect::<Vec<_>>();
-    for family in ["ipv4", "ipv6"] {
-        let forwards = read(&interface_sysctl(family, &device.interface, "forwarding"));
-        settings.extend(forwards.map(|forwards| (name(family, "forwarding"), forwards)));
-    }
-    settings
-}
-
-/// The settings of the interface below a device, as far as they are to be others. Without the first it answers questions
-/// for the device's addresses, with its own MAC; without the second its own questions name one of them as the asker
-/// where they are for an answer of the address, and teach the segment the same.
-fn below(device: &VrrpDevice, read: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
-    let wanted = [("arp_ignore", &["1", "2", "8"][..], "1"), ("arp_announce", &["2"], "2")];
-    let wanted = wanted.map(|(key, right, set)| (interface_sysctl("ipv4", &device.interface, key), right, set));
-    wanted
-        .into_iter()
-        .filter(|(name, right, _)| read(name).is_some_and(|value| !right.contains(&&*value)))
-        .map(|(name, _, set)| (name, set.to_owned()))
-        .collect()
-}
-
-/// The settings of all interfaces that count above those of one, and that a device does not work with.
-fn hindrances(read: impl Fn(&str) -> Option<String>) -> Vec<String> {
-    let cases: [(&str, &[&str]); 2] = [
-        ("net.ipv4.conf.all.arp_filter", &["0"]),
-        ("net.ipv4.conf.all.arp_ignore", &["0", "1"]),
-    ];
-    let set = cases.into_iter().filter_map(|(name, right)| {
-        let value = read(name).filter(|value| !right.contains(&&**value))?;
-        Some(format!("{name} = {value}"))
-    });
-    set.collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -459,63 +418,23 @@ mod tests {
         let elsewhere = layer(7, "vrrp.51", MAC_51, Some(3));
         assert_eq!(word(&[eth0(), elsewhere], &on_record), "stale 7");
         let others = layer(8, "keepalived.51", MAC_51, Some(2));
-        assert_eq!(word(&[eth0(), others], &on_record), "taken by keepalived.51");
+        assert_eq!(word(&[eth0(), others.clone()], &on_record), "taken by keepalived.51");
+        let former = [wanted.clone(), device("keepalived.51", 51)];
+        assert_eq!(
+            word(&[eth0(), others.clone()], &former),
+            "missing",
+            "the other one was ours"
+        );
+        let elsewhere = Layer {
+            below: Some(3),
+            ..others
+        };
+        assert_eq!(word(&[eth0(), elsewhere], &on_record), "missing");
         // A macvlan on a macvlan is on what that one is on.
         let eth0 = layer(2, "eth0", OWN, Some(1));
         assert_eq!(
             word(&[eth0, layer(7, "vrrp.51", MAC_51, Some(1))], &on_record),
             "ours 7"
-        );
-    }
-
-    #[test]
-    fn settings_go_by_what_is_there() {
-        let device = device("vrrp.51", 51);
-        let with = |set: &'static [(&str, &str)]| {
-            move |name: &str| {
-                let found = set.iter().find(|(known, _)| name.ends_with(known));
-                Some(found.map_or("0", |(_, value)| value).to_owned())
-            }
-        };
-        let value = |settings: &[(String, String)], key: &str| {
-            let found = settings.iter().find(|(name, _)| name == key);
-            found.map(|(_, value)| value.clone())
-        };
-        let rp_filter = "net.ipv4.conf.vrrp/51.rp_filter";
-        let loose = above(&device, false, with(&[("eth0.forwarding", "1")]));
-        assert_eq!(value(&loose, rp_filter).as_deref(), Some("0"));
-        assert_eq!(value(&loose, "net.ipv4.conf.vrrp/51.forwarding").as_deref(), Some("1"));
-        assert_eq!(
-            value(&loose, "net.ipv6.conf.vrrp/51.disable_ipv6").as_deref(),
-            Some("1")
-        );
-        let strict = above(&device, true, with(&[("all.rp_filter", "1")]));
-        assert_eq!(value(&strict, rp_filter).as_deref(), Some("2"));
-        assert_eq!(
-            value(&strict, "net.ipv6.conf.vrrp/51.disable_ipv6").as_deref(),
-            Some("0")
-        );
-
-        let names = |settings: Vec<(String, String)>| {
-            let words = settings.into_iter().map(|(name, value)| format!("{name} {value}"));
-            words.collect::<Vec<_>>()
-        };
-        let both = ["net.ipv4.conf.eth0.arp_ignore 1", "net.ipv4.conf.eth0.arp_announce 2"];
-        assert_eq!(names(below(&device, with(&[]))), both);
-        assert_eq!(
-            names(below(&device, with(&[("arp_ignore", "3"), ("arp_announce", "1")]))),
-            both
-        );
-        assert_eq!(
-            names(below(&device, with(&[("arp_ignore", "2"), ("arp_announce", "2")]))),
-            [""; 0]
-        );
-
-        assert_eq!(hindrances(with(&[("all.arp_ignore", "1")])), [""; 0]);
-        let set = with(&[("all.arp_filter", "1"), ("all.arp_ignore", "2")]);
-        assert_eq!(
-            hindrances(set),
-            ["net.ipv4.conf.all.arp_filter = 1", "net.ipv4.conf.all.arp_ignore = 2"]
         );
     }
 }
