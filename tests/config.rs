@@ -209,6 +209,9 @@ fn show_vrrp(out: &mut String, instance: &VrrpSpec) {
     if !instance.preempt_after_sync.is_zero() {
         writeln!(out, "  preempt after sync {:?}", instance.preempt_after_sync).unwrap();
     }
+    if let Some(vmac) = &instance.vmac {
+        writeln!(out, "  {vmac:?}").unwrap();
+    }
     for track in &instance.tracks {
         match &track.what {
             VrrpTracked::Script(script) => writeln!(out, "  tracks {script:?} weight {}", track.weight).unwrap(),

@@ -66,6 +66,7 @@ fn spec() -> VrrpSpec {
         preempt_delay: Duration::ZERO,
         preempt_after_sync: Duration::ZERO,
         password: None,
+        vmac: None,
         source: None,
         peers: Vec::new(),
         checksum: VrrpChecksum::Rfc5798,
