@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracing::debug;
 
 use super::{AGAIN, News, Task, now};
-use crate::model::{Family, Instant, VrrpEvent, VrrpSpec};
+use crate::model::{Family, Instant, VrrpEvent, VrrpSpec, VrrpState};
 use crate::vrrp::Instance;
 use crate::vrrp::addresses::Facts;
 use crate::vrrp::packet::{self, Envelope};
@@ -116,8 +116,17 @@ impl Task {
             return;
         };
         // Where it cannot, it goes on as before.
-        if let Ok(speaker) = speaker(spec, source, index, &voice.facts) {
-            voice.speaker = Some(speaker);
+        let Ok(speaker) = speaker(spec, source, index, &voice.facts) else {
+            return;
+        };
+        voice.speaker = Some(speaker);
+        // What a new master has said before its device was up has taught switches nothing.
+        if voice.facts.voice.is_some()
+            && let Some(instance) = self.routers.get(name)
+            && instance.state() == VrrpState::Master
+        {
+            let priority = instance.priority();
+            self.send(name, priority);
         }
     }
 
