@@ -25,6 +25,7 @@ mod scenario_s2;
 mod scenario_s3;
 mod scenario_s4;
 mod scenario_s5;
+mod scenario_s6;
 mod schedulers;
 mod site;
 mod stop;
