@@ -85,7 +85,7 @@ pub(crate) fn ask(client: &Host, server: SocketAddr, user: &str, password: &str,
     client.exec(&command).expect("a client")
 }
 
-/// A session that has asked who serves it, and stays.
+/// A session that asks who serves it, once a second, for as long as the value lives.
 pub(crate) struct Session {
     process: Process,
     pub(crate) server: String,
@@ -93,13 +93,19 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn open(client: &Host, server: SocketAddr, user: &str, password: &str) -> Self {
-        let command = client_command(server, user, password, "SELECT @@hostname; DO SLEEP(600)");
+        let statements = "SELECT @@hostname; DO SLEEP(1); ".repeat(600);
+        let command = client_command(server, user, password, &statements);
         let command: Vec<_> = command.iter().map(String::as_str).collect();
         let mut process = client.spawn(&command).expect("a client");
         process.wait_for_log("\n", SOON).expect("a row");
         let log = process.log();
         let server = log.lines().next().unwrap_or_default().to_owned();
         Self { process, server }
+    }
+
+    /// How often it was answered so far.
+    pub(crate) fn answers(&self) -> usize {
+        self.process.log().lines().filter(|line| *line == self.server).count()
     }
 
     /// Whether nobody has cut it.

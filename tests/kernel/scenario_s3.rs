@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipvsd_lab::{Host, Process, Segment, wait_until};
 
-use crate::mariadb;
+use crate::mariadb::{self, Session};
 use crate::pair::Pair;
 use crate::probes::servers::start;
 use crate::routers::{Routers, SOON};
@@ -118,13 +118,28 @@ fn one_host_writes_and_both_read_whatever_happens_to_daemon_database_and_host() 
     })
     .expect("in time");
 
-    // The daemon is stopped on the master, and started again.
+    // The daemon is stopped on the master, and started again: sessions that the other one knows of go on.
+    let mut session = Session::open(client, write, "app", "app");
+    assert_eq!(session.server, hosts[0].name());
+    let is_known = || {
+        let known = hosts[1].exec_ok(&["ipvsadm", "-L", "-c", "-n"]).expect("ipvsadm");
+        let mut of_write = known.lines().filter(|line| line.contains(&write.to_string()));
+        of_write.any(|line| line.contains(" ESTABLISHED "))
+    };
+    wait_until("the other one knows of the session", SOON, is_known).expect("a sync daemon");
     pair.stop(0);
     settle(&pair, "both addresses move", 1, first_writes, both);
     assert_eq!(who(write), hosts[0].name(), "its MySQL is well");
     all_read("the second one is master");
+    let goes_on = |what: &str| {
+        let before = session.answers();
+        wait_until(what, SOON, || session.answers() > before + 1).unwrap_or_else(|problem| panic!("{problem}"));
+    };
+    goes_on("the session goes on by the second one");
     pair.start(0);
     settle(&pair, "both addresses return", 0, first_writes, both);
+    goes_on("and by the first one again");
+    assert!(session.is_open());
     assert_eq!(who(write), hosts[0].name());
 
     // The master is rebooted, and MySQL with it.
