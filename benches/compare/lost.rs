@@ -46,7 +46,7 @@ const BLOWS: [(Blow, &str); 3] = [
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Contestant {
+pub(super) enum Contestant {
     Ipvsd,
     Keepalived,
 }
@@ -274,14 +274,18 @@ impl Stage<'_> {
 }
 
 /// A daemon with all processes that it starts: a group of its own.
-struct Running(Child);
+pub(super) struct Running(Child);
 
 impl Running {
-    fn start(mut command: Command) -> Result<Self> {
+    pub(super) fn start(mut command: Command) -> Result<Self> {
         use std::os::unix::process::CommandExt;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.process_group(0).spawn();
         Ok(Self(child.with_context(|| format!("cannot start {command:?}"))?))
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.0.id()
     }
 
     fn pid(&self) -> Pid {
@@ -293,7 +297,7 @@ impl Running {
     }
 
     /// Ends it, and returns when it is gone.
-    fn end(mut self, signal: Signal) -> Result<()> {
+    pub(super) fn end(mut self, signal: Signal) -> Result<()> {
         match signal {
             // A service manager kills the whole of it.
             Signal::SIGKILL => nix::sys::signal::killpg(self.pid(), signal).context("the daemon has ended")?,

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "printing is what a measurement is for")]
 
 mod lost;
+mod moving;
 mod probes;
 mod running;
 
@@ -70,7 +71,7 @@ fn main() -> Result<()> {
 /// One part of the measurements, which may be run without the others.
 type Part = (&'static str, fn(&Bench) -> Result<Vec<Row>>);
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 12] = [
     ("programming", Bench::programming),
     ("drop-in", Bench::drop_in),
     ("one-weight", Bench::one_weight),
@@ -80,6 +81,9 @@ const PARTS: [Part; 9] = [
     ("probes", Bench::probes),
     ("failures", Bench::failures),
     ("lost", Bench::lost),
+    ("moving", Bench::moving),
+    ("many", Bench::many),
+    ("adverts", Bench::adverts),
 ];
 
 struct Bench {
@@ -540,14 +544,22 @@ impl Drop for Daemon {
 struct Keepalived(Child);
 
 impl Keepalived {
+    /// Its checkers.
     fn start(file: &Path, work: &Path) -> Result<Self> {
+        Self::start_with(&["-C"], file, work)
+    }
+
+    /// Its checkers and its virtual routers.
+    fn start_all(file: &Path, work: &Path) -> Result<Self> {
+        Self::start_with(&[], file, work)
+    }
+
+    fn start_with(options: &[&str], file: &Path, work: &Path) -> Result<Self> {
         let mut command = Command::new("keepalived");
-        command.args(["-C", "-n", "-S", "0", "-f"]).arg(file);
-        command
-            .arg("-p")
-            .arg(work.join("keepalived.pid"))
-            .arg("-c")
-            .arg(work.join("checkers.pid"));
+        command.args(options).args(["-n", "-S", "0", "-f"]).arg(file);
+        for (option, name) in [("-p", "keepalived.pid"), ("-c", "checkers.pid"), ("-r", "vrrp.pid")] {
+            command.arg(option).arg(work.join(name));
+        }
         command.stdout(Stdio::null()).stderr(Stdio::null());
         Ok(Self(command.spawn().context("cannot start keepalived")?))
     }

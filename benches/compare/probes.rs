@@ -28,6 +28,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, socko
 use nix::sys::time::TimeSpec;
 use socket2::{Domain, SockFilter, Socket, Type};
 
+use super::lost::Contestant;
 use super::{
     Bench, DESTINATIONS, Daemon, Keepalived, Row, in_new_namespace, keepalived_conf, run, service, toml, wait,
 };
@@ -44,6 +45,10 @@ const TIMED: Duration = Duration::from_secs(40);
 const IN_TIME: Duration = Duration::from_millis(20);
 const WINDOW: Duration = Duration::from_millis(100);
 const FAILING: usize = 500;
+/// From one advert to the next, and for how long they are watched.
+const ADVERT: Duration = Duration::from_millis(100);
+const ADVERTS: Duration = Duration::from_secs(60);
+const ADVERT_IN_TIME: Duration = Duration::from_millis(5);
 
 /// What was seen of one contestant, in one round or as the median of all.
 #[derive(Debug, Clone, Copy)]
@@ -135,30 +140,40 @@ impl Drop for Servers {
     }
 }
 
-/// The first packets of connections, kept by the kernel with the time at which they were sent.
+/// Packets of one kind, kept by the kernel with the time at which they were sent.
 struct Started(Socket);
 
 impl Started {
     /// What passes at once is read when all is over, so that nobody reads beside the contestants.
     const ROOM: usize = 256 << 20;
 
-    fn watch() -> Result<Self> {
-        const IP: u16 = 0x0800;
+    /// The first packets of connections.
+    const PROBES: [SockFilter; 8] = [
         // TCP, at the offset that the header's own length says: SYN without ACK.
-        let program = [
-            op(0x30, 0, 0, 9),
-            op(0x15, 0, 4, 6),
-            op(0xb1, 0, 0, 0),
-            op(0x50, 0, 0, 13),
-            op(0x54, 0, 0, 0x12),
-            op(0x15, 1, 0, 0x02),
-            op(0x06, 0, 0, 0),
-            op(0x06, 0, 0, 40),
-        ];
+        op(0x30, 0, 0, 9),
+        op(0x15, 0, 4, 6),
+        op(0xb1, 0, 0, 0),
+        op(0x50, 0, 0, 13),
+        op(0x54, 0, 0, 0x12),
+        op(0x15, 1, 0, 0x02),
+        op(0x06, 0, 0, 0),
+        op(0x06, 0, 0, 40),
+    ];
+
+    /// VRRP's adverts.
+    const ADVERTS: [SockFilter; 4] = [
+        op(0x30, 0, 0, 9),
+        op(0x15, 1, 0, 112),
+        op(0x06, 0, 0, 0),
+        op(0x06, 0, 0, 40),
+    ];
+
+    fn watch(what: &[SockFilter]) -> Result<Self> {
+        const IP: u16 = 0x0800;
         let open = || -> std::io::Result<_> {
             let protocol = i32::from(IP.to_be()).into();
             let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(protocol))?;
-            socket.attach_filter(&program)?;
+            socket.attach_filter(what)?;
             setsockopt(&socket, sockopt::RcvBufForce, &Self::ROOM)?;
             setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
             Ok(socket)
@@ -166,7 +181,7 @@ impl Started {
         open().map(Self).context("cannot watch for packets")
     }
 
-    /// When each probe until now has started, since 1970, and which server it was for.
+    /// When each of them until now was sent, since 1970, and where to.
     fn all(self) -> Result<Vec<(Duration, IpAddr)>> {
         let end = SystemTime::now().duration_since(UNIX_EPOCH)?;
         let mut found = vec![];
@@ -280,6 +295,75 @@ impl Bench {
         })
     }
 
+    /// Adverts every 100 ms beside a thousand probes a second.
+    pub(super) fn adverts(&self) -> Result<Vec<Row>> {
+        let watch = |daemon: &Child| -> Result<Vec<Duration>> {
+            let mut client = Client::connect()?;
+            wait(|| Ok(client.destinations(&service(SERVICES - 1))?.len() == DESTINATIONS))?;
+            thread::sleep(SETTLE);
+            let sent = Started::watch(&Started::ADVERTS)?;
+            thread::sleep(ADVERTS);
+            processor_time(daemon.id()).context("who sends them")?;
+            let times: Vec<_> = sent.all()?.into_iter().map(|(at, _)| at).collect();
+            ensure!(times.len() > 100, "there were {} adverts", times.len());
+            // keepalived has no grid: each one is due an interval after the one before.
+            let mut late: Vec<_> = times
+                .windows(2)
+                .map(|pair| (pair[1] - pair[0]).saturating_sub(ADVERT))
+                .collect();
+            late.sort_unstable();
+            Ok(late)
+        };
+        let mut told = Vec::new();
+        for contestant in [Contestant::Ipvsd, Contestant::Keepalived] {
+            let late = in_new_namespace(|| {
+                for line in [
+                    "link add vr0 type dummy",
+                    "address add 192.0.2.1/24 dev vr0",
+                    "link set vr0 up",
+                ] {
+                    run(Command::new("ip").args(line.split(' ')))?;
+                }
+                let _servers = Servers::start(false)?;
+                match contestant {
+                    Contestant::Ipvsd => {
+                        let check = "check = [{ type = \"tcp\", interval = \"10s\", timeout = \"5s\" }]";
+                        let text = toml(SERVICES, check, 1)
+                            + "[[vrrp_instance]]\nname = \"VI_1\"\ninterface = \"vr0\"\nvirtual_router_id = 51\n\
+                               priority = 150\nadvert_int = \"100ms\"\nvirtual_address = [\"192.0.2.200/24\"]\n";
+                        watch(&self.running(&self.file("adverts.toml", &text)?)?.0)
+                    }
+                    Contestant::Keepalived => {
+                        let check = "  TCP_CHECK {\n   connect_timeout 5\n  }\n";
+                        let text = keepalived_conf(SERVICES, check, 1)
+                            + "vrrp_instance VI_1 {\nstate BACKUP\ninterface vr0\nvirtual_router_id 51\nversion 3\n\
+                               priority 150\nadvert_int 0.1\nvirtual_ipaddress {\n192.0.2.200/24\n}\n}\n";
+                        watch(&Keepalived::start_all(&self.file("keepalived.conf", &text)?, &self.work)?.0)
+                    }
+                }
+            })?;
+            let in_time = late.partition_point(|late| *late <= ADVERT_IN_TIME);
+            let (share, most) = (
+                in_time as f64 / late.len() as f64,
+                late.last().copied().unwrap_or_default(),
+            );
+            told.push(format!(
+                "{:.2} %, 99.9 % within {:.1} ms, all within {:.1} ms",
+                share * 100.0,
+                late[late.len() * 999 / 1000].as_secs_f64() * 1000.0,
+                most.as_secs_f64() * 1000.0
+            ));
+        }
+        let (ours, theirs) = (&told[0], &told[1]);
+        Ok(vec![Row {
+            what: "adverts every 100 ms beside 1,000 probes a second: within 5 ms of due".to_owned(),
+            ours: ours.clone(),
+            peer: format!("{theirs} (keepalived)"),
+            ratio: String::new(),
+            target: "99.9 %".to_owned(),
+        }])
+    }
+
     /// 5,000 servers that fail at once: from a verdict to the table.
     pub(super) fn failures(&self) -> Result<Vec<Row>> {
         setrlimit(Resource::RLIMIT_NOFILE, 65536, 65536).context("cannot raise the limit of open files")?;
@@ -370,7 +454,7 @@ fn observe(servers: &Servers, daemon: &Child, lateness: fn(&[Duration]) -> Vec<D
     let used = processor_time(daemon.id())?.saturating_sub(used);
     let count = u32::try_from(servers.counted() - count).context("too many probes")?;
     ensure!(count > 0, "nobody was probed");
-    let started = Started::watch()?;
+    let started = Started::watch(&Started::PROBES)?;
     thread::sleep(TIMED);
     let probes = started.all()?;
     let memory = largest_resident(daemon.id())?;

@@ -25,6 +25,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tracing::{debug, error, info, warn};
 
 use super::commands::Commands;
@@ -174,6 +175,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         routers: vrrp::Routers::beside(&record),
         notifier: Notifier::new(&host::name()),
         sync: watch::Sender::new(None),
+        sync_keeper: None,
         record,
     };
     runtime.block_on(shell.run(loaded, receiver, taken))
@@ -193,7 +195,7 @@ struct Shell {
     /// The plain TCP probes, which are most of all probes.
     connects: checkers::Connects,
     /// The connections that are held open.
-    holds: HashMap<HoldId, tokio::task::AbortHandle>,
+    holds: HashMap<HoldId, AbortHandle>,
     /// The table has been as the configuration wants it once.
     ready: bool,
     reloads: Reloads,
@@ -233,6 +235,8 @@ struct Shell {
     notifier: Notifier,
     /// The sync daemons that are to run.
     sync: watch::Sender<sync_daemons::Wanted>,
+    /// Whoever lets them run.
+    sync_keeper: Option<AbortHandle>,
 }
 
 impl Shell {
@@ -259,7 +263,8 @@ impl Shell {
                 .serve(calls, Patience::default())
                 .context("cannot watch the control socket")?;
         }
-        tokio::spawn(sync_daemons::keep(self.sync.subscribe()));
+        let keeper = tokio::spawn(sync_daemons::keep(self.sync.subscribe()));
+        self.sync_keeper = Some(keeper.abort_handle());
         let found = self.sender.clone();
         tokio::spawn(presence::watch(self.presence.subscribe(), move |addresses| {
             let _ = found.send(Message::Event(Event::AddressesFound(addresses)));
@@ -449,7 +454,7 @@ impl Shell {
         let now = self.now();
         let stuck = match (self.kernel.busy_for() > STUCK, self.routers.busy_for(now) > STUCK) {
             (true, _) => Some("the kernel has not answered"),
-            (false, true) => Some("the virtual routers' thread has not moved"),
+            (false, true) => Some("a thread of the virtual routers has not moved"),
             (false, false) => None,
         };
         match stuck {

@@ -175,7 +175,8 @@ pub struct VrrpTrack {
     pub weight: i32,
 }
 
-/// What can be tracked. What is not known yet counts as working.
+/// What can be tracked. What is not known yet counts as working; an instance begins when its scripts and processes have
+/// been seen once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum VrrpTracked {
     /// An interface of this host, up and with a carrier.
@@ -190,6 +191,18 @@ pub enum VrrpTracked {
     File(Arc<VrrpFile>),
     /// This director's own work: the kernel's table can be read and takes what is written.
     Program,
+}
+
+impl VrrpTracked {
+    /// Whether both are about the same thing, however often and with how much patience it is looked at.
+    pub fn is_about_what(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Script(one), Self::Script(other)) => (&one.argv, &one.user) == (&other.argv, &other.user),
+            (Self::Process(one), Self::Process(other)) => (&one.name, one.count) == (&other.name, other.count),
+            (Self::File(one), Self::File(other)) => one.path == other.path,
+            (one, other) => one == other,
+        }
+    }
 }
 
 /// What was found of something that is tracked.

@@ -150,6 +150,23 @@ pub fn address_of(host: &str, patience: Patience) -> io::Result<Option<Ipv4Addr>
     Ok(None)
 }
 
+/// All addresses of a host, in the order in which this host wants them tried; an address in place of a name is its own.
+///
+/// # Errors
+/// As [`address_of`].
+pub fn addresses_of(host: &str, patience: Patience) -> io::Result<Vec<IpAddr>> {
+    if let Ok(address) = host.parse() {
+        return Ok(vec![address]);
+    }
+    let mut found = Vec::new();
+    // There is a line for each kind of socket.
+    ask(&[], [("ahosts", [host.to_owned()])], patience, |line| {
+        let address = line.split_whitespace().next().and_then(|word| word.parse().ok());
+        found.extend(address.filter(|address| !found.contains(address)));
+    })?;
+    Ok(found)
+}
+
 /// The port of a service name; `None` where there is none for this protocol.
 ///
 /// # Errors
@@ -315,6 +332,11 @@ mod tests {
     #[test]
     fn names_lead_to_addresses_and_ports() {
         assert_eq!(address_of("localhost", soon()).unwrap(), Some(Ipv4Addr::LOCALHOST));
+        let found = addresses_of("localhost", soon()).unwrap();
+        assert!(!found.is_empty() && found.iter().all(IpAddr::is_loopback), "{found:?}");
+        let here = IpAddr::from(Ipv4Addr::new(192, 0, 2, 1));
+        assert_eq!(addresses_of("192.0.2.1", soon()).unwrap(), [here]);
+        assert!(addresses_of("no-such-host.invalid", soon()).unwrap().is_empty());
         assert_eq!(port_of("domain", Protocol::Udp, soon()).unwrap(), Some(53));
         assert_eq!(port_of("no-such-service", Protocol::Tcp, soon()).unwrap(), None);
         assert_eq!(port_of("http", Protocol::Other(50), soon()).unwrap(), None);

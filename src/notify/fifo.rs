@@ -1,8 +1,8 @@
 //! keepalived's FIFO: a line for every change, for whoever reads it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, symlink_metadata};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub(super) async fn serve(path: Arc<Path>, queue: Arc<Queue<String>>) {
                 (said, lost) = (None, 0);
             }
             Err(problem) => {
-                (pipe, lost) = (None, lost + 1);
+                lost += 1;
                 let problem = problem.to_string();
                 if said.as_ref() != Some(&problem) {
                     warn!("nothing can be written into the FIFO {}: {problem}", path.display());
@@ -48,9 +48,10 @@ async fn tell(path: &Path, pipe: &mut Option<File>, line: &str) -> io::Result<()
     // Shorter than PIPE_BUF, so that a line is written whole or not at all (pipe(7)).
     let mut bytes = line.as_bytes().to_vec();
     bytes.push(b'\n');
-    let opened = match pipe {
-        Some(pipe) => pipe,
-        None => pipe.insert(open(path)?),
+    // What nobody has read yet goes with the last one that has it open, so it stays open, full or not.
+    let opened = match pipe.take() {
+        Some(opened) if is_at(&opened, path) => pipe.insert(opened),
+        Some(_) | None => pipe.insert(open(path)?),
     };
     for _ in 0..PATIENCE {
         match opened.write_all(&bytes) {
@@ -59,6 +60,12 @@ async fn tell(path: &Path, pipe: &mut Option<File>, line: &str) -> io::Result<()
         }
     }
     Err(io::Error::other("it is full and nobody reads it"))
+}
+
+/// Whether a pipe is still the one that readers find.
+fn is_at(pipe: &File, path: &Path) -> bool {
+    let number = |found: io::Result<Metadata>| found.map(|found| (found.dev(), found.ino())).ok();
+    number(pipe.metadata()) == number(symlink_metadata(path))
 }
 
 /// Opens the pipe for both sides, so that it stays whether or not somebody reads; it is made where it is missing.
@@ -99,6 +106,14 @@ mod tests {
             &read[..length],
             b"INSTANCE \"VI_1\" BACKUP 100\nINSTANCE \"VI_1\" MASTER 100\n"
         );
+
+        // Somebody else has made it anew.
+        std::fs::remove_file(&path).expect("removed");
+        nix::unistd::mkfifo(&path, Mode::from_bits_truncate(0o600)).expect("another FIFO");
+        let mut reader = open(&path).expect("it opens");
+        tell(&path, &mut pipe, "line").await.expect("a line");
+        let length = reader.read(&mut read).expect("a line");
+        assert_eq!(&read[..length], b"line\n");
 
         let file = directory.path().join("file");
         std::fs::write(&file, "content").expect("a file");

@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::letter;
+use super::lookup;
 use super::queue::Queue;
 use crate::checkers::read_secret;
 use crate::model::control::EventRecord;
@@ -35,7 +36,7 @@ pub(super) async fn serve(mail: Arc<Mail>, host: Arc<str>, queue: Arc<Queue<Arc<
 
 async fn deliver(mail: &Mail, host: &str, subject: &str, text: &str) {
     for attempt in 0.. {
-        let why = match timeout(mail.delivery.timeout, send(mail, host, subject, text)).await {
+        let why = match timeout(mail.delivery.timeout, send(mail, host, subject, text, attempt)).await {
             Ok(Ok(())) => return,
             Ok(Err(why)) => why,
             Err(_elapsed) => "no answer in time".to_owned(),
@@ -51,14 +52,18 @@ async fn deliver(mail: &Mail, host: &str, subject: &str, text: &str) {
     }
 }
 
-async fn send(mail: &Mail, host: &str, subject: &str, text: &str) -> Result<(), String> {
+/// Each attempt goes to the next one of the server's addresses.
+async fn send(mail: &Mail, host: &str, subject: &str, text: &str, attempt: u32) -> Result<(), String> {
     let message = message(mail, host, subject, text)?;
     let tls = match mail.tls {
         MailTls::Off => Tls::None,
         MailTls::StartTls => Tls::Required(parameters(mail).await?),
         MailTls::Implicit => Tls::Wrapper(parameters(mail).await?),
     };
-    let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&mail.server)
+    let addresses = lookup::addresses(&mail.server, mail.delivery.timeout).await?;
+    let address = addresses.iter().cycle().nth(attempt as usize);
+    let address = address.map_or_else(|| mail.server.clone(), ToString::to_string);
+    let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(address)
         .port(mail.port)
         .tls(tls)
         .hello_name(ClientId::Domain(mail.helo.clone().unwrap_or_else(|| host.to_owned())))

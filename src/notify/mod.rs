@@ -9,11 +9,13 @@
 //! | `lines`, `letter` | the words: keepalived's lines, the text of a mail |
 //! | `queue` | what waits to be told |
 //! | `fifo`, `webhook`, `mail` | the ways |
+//! | `lookup` | where the servers of webhooks and mail are |
 //! | `task` | the thread |
 
 mod fifo;
 mod letter;
 pub mod lines;
+mod lookup;
 mod mail;
 mod queue;
 mod task;

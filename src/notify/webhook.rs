@@ -1,5 +1,6 @@
 //! Webhooks: every event is posted as JSON, tried again a few times, and then given up.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tracing::warn;
 
+use super::lookup;
 use super::queue::Queue;
 use crate::checkers::tls_towards;
 use crate::model::Webhook;
@@ -96,9 +98,13 @@ fn name(webhook: &Webhook) -> String {
 
 async fn post(webhook: &Webhook, body: Bytes) -> Result<(), Failed> {
     let for_now = |problem: std::io::Error| Failed::ForNow(problem.to_string());
-    let stream = TcpStream::connect((webhook.host.as_str(), webhook.port))
-        .await
-        .map_err(for_now)?;
+    let addresses = lookup::addresses(&webhook.host, webhook.delivery.timeout).await;
+    let addresses = addresses.map_err(Failed::ForNow)?;
+    let sockets: Vec<_> = addresses
+        .into_iter()
+        .map(|address| SocketAddr::from((address, webhook.port)))
+        .collect();
+    let stream = TcpStream::connect(&*sockets).await.map_err(for_now)?;
     let request = request(webhook, body).map_err(|problem| Failed::ForGood(problem.to_string()))?;
     if !webhook.tls {
         return exchange(stream, request).await;

@@ -13,6 +13,7 @@ mod routes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -23,7 +24,6 @@ use tracing::{error, info, warn};
 
 pub(super) use self::ledger::Belongings;
 pub use self::ledger::Ledger;
-use self::routes::Routing;
 use crate::model::{
     AddressScope, Family, HostAddress, Link, VirtualAddress, VrrpAddress, VrrpEntry, VrrpSpec, VrrpTracked,
 };
@@ -34,6 +34,8 @@ use crate::net::{AddOptions, Change, HostNetwork, NetError, links};
 const GATHER: Duration = Duration::from_millis(2);
 /// What could not be done is tried again this often.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How long announcing may keep from everything else: an interface may take nothing for longer.
+const ANNOUNCING: Duration = Duration::from_secs(2);
 
 /// What is to be done.
 #[derive(Debug)]
@@ -46,6 +48,8 @@ pub(super) enum Order {
     Announce(Arc<str>, u32),
     /// Everything before this has been done.
     Done(oneshot::Sender<()>),
+    /// Somebody wants to know that this thread lives.
+    Turn,
 }
 
 /// What an instance has to know of this host.
@@ -62,8 +66,13 @@ pub(super) struct Facts {
 }
 
 /// Carries out orders until there is nobody to give one. `tell` is told what an instance has to know, first of all and
-/// whenever it changes.
-pub(super) async fn keep(mut orders: UnboundedReceiver<Order>, ledger: Ledger, tell: impl Fn(&str, Facts)) {
+/// whenever it changes; `turns` counts what was done.
+pub(super) async fn keep(
+    mut orders: UnboundedReceiver<Order>,
+    ledger: Ledger,
+    turns: Arc<AtomicU64>,
+    tell: impl Fn(&str, Facts),
+) {
     let stirred = Arc::new(Notify::new());
     let stirs = Arc::clone(&stirred);
     tokio::spawn(async move {
@@ -86,9 +95,13 @@ pub(super) async fn keep(mut orders: UnboundedReceiver<Order>, ledger: Ledger, t
         left: BTreeMap::new(),
         ledger,
         said: BTreeMap::new(),
+        said_of_orphans: BTreeMap::new(),
+        said_of_host: BTreeMap::new(),
+        orphaned: false,
         troubled: false,
     };
     loop {
+        turns.fetch_add(1, Ordering::Relaxed);
         tokio::select! {
             order = orders.recv() => match order {
                 Some(order) => keeper.carry_out(order, &tell).await,
@@ -119,6 +132,12 @@ struct Keeper {
     ledger: Ledger,
     /// What was said of an address that could not be put on, or taken off.
     said: BTreeMap<VrrpAddress, String>,
+    /// What was said of what belongs to nobody any more.
+    said_of_orphans: BTreeMap<VrrpEntry, String>,
+    /// What was said of this host, by what it means.
+    said_of_host: BTreeMap<&'static str, String>,
+    /// What belongs to nobody any more could not all be taken off.
+    orphaned: bool,
     /// Something could not be done, or not be known.
     troubled: bool,
 }
@@ -154,8 +173,15 @@ impl Keeper {
             }
             Order::Announce(name, repeat) => {
                 let held = self.held.get(&name).cloned().unwrap_or_default();
-                announce(&held.addresses, repeat).await;
+                let announcing = announce(&held.addresses, repeat);
+                if tokio::time::timeout(ANNOUNCING, announcing).await.is_err() {
+                    warn!(
+                        instance = &*name,
+                        "announcing its addresses has taken too long and was given up"
+                    );
+                }
             }
+            Order::Turn => {}
             Order::Done(done) => {
                 // Whoever asked has gone.
                 let _ = done.send(());
@@ -184,26 +210,45 @@ impl Keeper {
         self.left.insert(name, left);
     }
 
-    /// Takes off what a process before this one has put on for an instance that is no longer configured.
+    /// Says what is wrong with this host, once until it is something else.
+    fn say_of_host(&mut self, means: &'static str, result: Result<(), NetError>) {
+        let Err(problem) = result else {
+            self.said_of_host.remove(means);
+            return;
+        };
+        self.troubled = true;
+        let problem = problem.to_string();
+        if self.said_of_host.get(means) != Some(&problem) {
+            error!("{means}: {problem}; it is tried again every second");
+            self.said_of_host.insert(means, problem);
+        }
+    }
+
+    /// Takes off what a process before this one has put on for an instance that is no longer configured, and tries again
+    /// until it is gone.
     async fn take_off_orphans(&mut self) {
+        let done = self.try_to_take_off_orphans().await;
+        self.orphaned = !matches!(done, Ok(true));
+        self.troubled |= self.orphaned;
+        self.say_of_host("what former virtual routers have left stays", done.map(drop));
+    }
+
+    /// Answers with whether nothing of it is left.
+    async fn try_to_take_off_orphans(&mut self) -> Result<bool, NetError> {
         let of_specs: Vec<_> = self.specs.iter().map(|spec| Belongings::of(spec)).collect();
         let orphans = self.ledger.orphans(of_specs.iter().chain(self.held.values()));
         if orphans.is_empty() {
-            return;
+            return Ok(true);
         }
-        let network = match HostNetwork::connect().await {
-            Ok(network) => network,
-            Err(problem) => return error!("addresses of former virtual routers stay: {problem}"),
-        };
+        let network = HostNetwork::connect().await?;
         let routing = Belongings {
             addresses: Vec::new(),
             routes: orphans.routes.into_iter().collect(),
             rules: orphans.rules.into_iter().collect(),
         };
-        if let Err(problem) = self.take_out(&network, &[routing], &[]).await {
-            error!("routes of former virtual routers stay: {problem}");
-        }
-        let mut gone = Vec::new();
+        // Without a route the address can still go.
+        let taken = self.take_out(&network, &[routing], &[]).await;
+        let (mut gone, mut all_gone) = (Vec::new(), true);
         for entry in orphans.addresses {
             let VrrpEntry {
                 device,
@@ -221,10 +266,18 @@ impl Keeper {
                     }
                     gone.push(entry);
                 }
-                Err(problem) => error!(%address, device, "{problem}"),
+                Err(problem) => {
+                    all_gone = false;
+                    let problem = problem.to_string();
+                    if self.said_of_orphans.insert(entry.clone(), problem.clone()).as_ref() != Some(&problem) {
+                        error!(%address, device, "{problem}; it is tried again every second");
+                    }
+                }
             }
         }
+        self.said_of_orphans.retain(|entry, _| !gone.contains(entry));
         self.forget(&gone);
+        taken.map(|taken| taken && all_gone)
     }
 
     fn forget(&mut self, gone: &[VrrpEntry]) {
@@ -316,19 +369,17 @@ impl Keeper {
             let wanted = self.held.get(&name).cloned().unwrap_or_default();
             self.hold_or_try_again(name, left, &wanted).await;
         }
-        let (links, addresses, working) = match see().await {
-            Ok(seen) => seen,
-            Err(problem) => {
-                error!("virtual routers do not know this host's interfaces: {problem}");
-                self.troubled = true;
-                return;
-            }
+        if self.orphaned {
+            self.take_off_orphans().await;
+        }
+        let (seen, problem) = apart(see().await);
+        self.say_of_host("virtual routers do not know this host's interfaces", problem);
+        let Some((links, addresses, working)) = seen else {
+            return;
         };
-        let routing = self.look_at_routes().await.unwrap_or_else(|problem| {
-            error!("virtual routers do not know this host's routes: {problem}");
-            self.troubled = true;
-            Routing::default()
-        });
+        let (routing, problem) = apart(self.look_at_routes().await);
+        self.say_of_host("virtual routers do not know this host's routes", problem);
+        let routing = routing.unwrap_or_default();
         let moving: BTreeSet<IpAddr> = self
             .specs
             .iter()
@@ -368,6 +419,14 @@ impl Keeper {
                 self.told.insert(spec.name.clone(), facts);
             }
         }
+    }
+}
+
+/// What is known, and why it is not.
+fn apart<T>(result: Result<T, NetError>) -> (Option<T>, Result<(), NetError>) {
+    match result {
+        Ok(known) => (Some(known), Ok(())),
+        Err(problem) => (None, Err(problem)),
     }
 }
 

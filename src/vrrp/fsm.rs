@@ -100,6 +100,8 @@ struct Listening {
     lower_since: Option<Instant>,
     /// Why it would be master now, if its group were.
     claim: Option<VrrpReason>,
+    /// It has ceased to be master, or heeds one: whoever has only just begun does neither.
+    yields: bool,
 }
 
 /// What a master has to do when.
@@ -186,6 +188,11 @@ impl Instance {
     /// Whether it waits for nothing but its group to become master.
     pub(super) fn claims(&self) -> bool {
         matches!(&self.phase, Phase::Backup(listening) if listening.claim.is_some())
+    }
+
+    /// Whether it is backup for a reason that is one for its group, too.
+    pub(super) fn yields(&self) -> bool {
+        matches!(&self.phase, Phase::Backup(listening) if listening.yields && listening.claim.is_none())
     }
 
     /// Whether something of its own keeps it from being master.
@@ -390,6 +397,7 @@ impl Instance {
             left: false,
             lower_since: None,
             claim: None,
+            yields: !matches!(reason, VrrpReason::Started | VrrpReason::Recovered),
         };
         self.enter(Phase::Backup(listening), reason, out);
     }

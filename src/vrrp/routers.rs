@@ -224,12 +224,14 @@ impl Routers {
         let absent = Member {
             state: VrrpState::Initialize,
             claims: false,
+            yields: false,
             faulty: false,
             held: false,
         };
         self.instances.get(name).map_or(absent, |instance| Member {
             state: instance.state(),
             claims: instance.claims(),
+            yields: instance.yields(),
             faulty: instance.is_faulty(),
             held: instance.is_held_by_group(),
         })

@@ -1,6 +1,7 @@
 //! Instances that are master all together or not at all.
 //!
-//! A fault of one is a fault of all; all become master when each of them could be; all cease when one has.
+//! A fault of one is a fault of all; all become master when each of them could be; all cease when one has. One that has
+//! only just begun joins masters once it could be one as well.
 
 use crate::model::{VrrpGroupOrder, VrrpState};
 
@@ -11,6 +12,8 @@ pub(super) struct Member {
     pub(super) state: VrrpState,
     /// It waits for nothing but the group to become master.
     pub(super) claims: bool,
+    /// It has ceased to be master, or there is one that it heeds.
+    pub(super) yields: bool,
     /// Something of its own keeps it from being master.
     pub(super) faulty: bool,
     /// The group keeps it from being master.
@@ -33,11 +36,12 @@ pub(super) fn orders(members: &[Member]) -> Vec<(usize, VrrpGroupOrder)> {
         return held;
     }
     let is = |state: VrrpState| move |member: &Member| member.state == state;
-    if members.iter().any(is(VrrpState::Backup)) && members.iter().any(is(VrrpState::Master)) {
+    if members.iter().any(|member| member.yields) {
         return to_all(&is(VrrpState::Master), VrrpGroupOrder::BecomeBackup);
     }
-    if !members.is_empty() && members.iter().all(|member| member.claims) {
-        return to_all(&|_| true, VrrpGroupOrder::BecomeMaster);
+    let could_be = |member: &Member| member.claims || member.state == VrrpState::Master;
+    if members.iter().all(could_be) {
+        return to_all(&|member| member.claims, VrrpGroupOrder::BecomeMaster);
     }
     Vec::new()
 }
@@ -64,9 +68,11 @@ mod tests {
     const BACKUP: Member = Member {
         state: VrrpState::Backup,
         claims: false,
+        yields: false,
         faulty: false,
         held: false,
     };
+    const YIELDS: Member = Member { yields: true, ..BACKUP };
     const CLAIMS: Member = Member { claims: true, ..BACKUP };
     const MASTER: Member = Member {
         state: VrrpState::Master,
@@ -121,8 +127,15 @@ mod tests {
             ("both are", &[MASTER, MASTER], &[]),
             (
                 "one has ceased",
-                &[MASTER, BACKUP, MASTER],
+                &[MASTER, YIELDS, MASTER],
                 &[(0, BecomeBackup), (2, BecomeBackup)],
+            ),
+            ("one has only just begun", &[MASTER, BACKUP], &[]),
+            ("and could be master as well", &[MASTER, CLAIMS], &[(1, BecomeMaster)]),
+            (
+                "and another one has ceased",
+                &[MASTER, CLAIMS, YIELDS],
+                &[(0, BecomeBackup)],
             ),
             ("one has failed", &[MASTER, FAULTY, BACKUP], &[(0, Fault), (2, Fault)]),
             ("all know of it", &[HELD, FAULTY], &[]),

@@ -102,8 +102,9 @@ pub struct Handle {
     orders: Sender<Command>,
     wake: Arc<EventFd>,
     shown: Arc<Mutex<Vec<Shown>>>,
-    /// How often the thread has looked around.
-    turns: Arc<AtomicU64>,
+    /// How often the thread has looked around, and the addresses' one.
+    turns: (Arc<AtomicU64>, Arc<AtomicU64>),
+    addresses: UnboundedSender<Order>,
 }
 
 enum Command {
@@ -111,6 +112,7 @@ enum Command {
     Facts(String, Facts),
     StepDown(String),
     Tracked(VrrpTracked, VrrpFinding),
+    NotKnown(VrrpTracked),
     Spoken(Sender<Spoken>),
     Stop(oneshot::Sender<()>),
 }
@@ -123,23 +125,25 @@ pub fn start(ledger: Ledger, tell: impl Fn(News) + Send + 'static) -> io::Result
     let (orders, commands) = channel();
     let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
     let shown = Arc::new(Mutex::new(Vec::new()));
+    let (to_addresses, from_here) = tokio::sync::mpsc::unbounded_channel();
     let handle = Handle {
         orders,
         wake: Arc::clone(&wake),
         shown: Arc::clone(&shown),
-        turns: Arc::default(),
+        turns: Default::default(),
+        addresses: to_addresses.clone(),
     };
-    let turns = Arc::clone(&handle.turns);
-    let (to_addresses, from_here) = tokio::sync::mpsc::unbounded_channel();
+    let (turns, turns_of_addresses) = handle.turns.clone();
     let reporter = handle.clone();
     thread::Builder::new()
         .name("vrrp-addresses".to_owned())
         .spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
-                Ok(runtime) => runtime.block_on(addresses::keep(from_here, ledger, |name, facts| {
-                    reporter.send(Command::Facts(name.to_owned(), facts));
-                })),
+                Ok(runtime) => {
+                    let tell = |name: &str, facts| reporter.send(Command::Facts(name.to_owned(), facts));
+                    runtime.block_on(addresses::keep(from_here, ledger, turns_of_addresses, tell));
+                }
                 Err(problem) => error!("virtual routers cannot have addresses: {problem}"),
             }
         })?;
@@ -181,6 +185,11 @@ impl Handle {
         self.send(Command::Tracked(what, finding));
     }
 
+    /// Nothing can be found of it now: it counts as before, at first as working.
+    pub fn not_known(&self, what: VrrpTracked) {
+        self.send(Command::NotKnown(what));
+    }
+
     /// When each master has spoken last, for the process that takes this one's place; empty where the thread does not
     /// answer within `patience`.
     pub fn spoken(&self, patience: Duration) -> Spoken {
@@ -201,11 +210,16 @@ impl Handle {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How often the thread has looked around, which it does once more for every question: one that is answered alike
-    /// for a minute has no thread behind it that lives.
-    pub fn turns(&self) -> u64 {
+    /// How often the thread has looked around, and the one that keeps the addresses, which they do once more for every
+    /// question: one that is answered alike for a minute has no thread behind it that lives.
+    pub fn turns(&self) -> (u64, u64) {
         let _ = self.wake.write(1);
-        self.turns.load(Ordering::Relaxed)
+        // Nobody is there who takes it, and that will be seen.
+        let _ = self.addresses.send(Order::Turn);
+        (
+            self.turns.0.load(Ordering::Relaxed),
+            self.turns.1.load(Ordering::Relaxed),
+        )
     }
 
     fn send(&self, command: Command) {
@@ -220,11 +234,15 @@ impl Handle {
 #[derive(Default)]
 struct Voice {
     facts: Facts,
+    /// Its interface was looked at.
+    looked: bool,
     /// What it was told to be last: an instance that has ended has a last word.
     spec: Option<Arc<VrrpSpec>>,
     speaker: Option<Speaker>,
     started: bool,
     trouble: Option<String>,
+    /// Why its last advert could not be sent.
+    unsent: Option<String>,
     tracking: VrrpTracking,
     failing: Vec<String>,
     /// Whether it serves, as it was told last.
@@ -310,6 +328,11 @@ impl Task {
             Command::Tracked(what, finding) => {
                 self.tracked.insert(what, finding);
                 self.track_all();
+                self.open_those_that_waited();
+            }
+            Command::NotKnown(what) => {
+                self.tracked.entry(what).or_insert(VrrpFinding::Works(true));
+                self.open_those_that_waited();
             }
             Command::Spoken(answer) => {
                 let spoke = |instance: &Instance| instance.spoke().map(|at| at.since_start());
@@ -338,13 +361,7 @@ impl Task {
         self.act(outcome.wanted);
         let _ = self.addresses.send(Order::Watch(self.specs()));
         let specs = self.specs();
-        let wanted = |what: &VrrpTracked| {
-            specs
-                .iter()
-                .flat_map(|spec| &spec.tracks)
-                .any(|track| track.what == *what)
-        };
-        self.tracked.retain(|what, _| wanted(what));
+        self.keep_findings(specs.iter().flat_map(|spec| &spec.tracks).map(|track| &track.what));
         self.track_all();
         self.open_all();
         self.show();
@@ -375,6 +392,7 @@ impl Task {
                 voice.speaker = None;
             }
             voice.facts = facts;
+            voice.looked = true;
         }
         self.track(&name);
         if moved || !self.voices.get(&name).is_some_and(|voice| voice.started) {
@@ -471,7 +489,10 @@ impl Task {
             priority: instance.priority(),
             master: instance.master(),
             holds: instance.holds_addresses(),
-            trouble: self.voices.get(name).and_then(|voice| voice.trouble.clone()),
+            trouble: self
+                .voices
+                .get(name)
+                .and_then(|voice| voice.trouble.clone().or_else(|| voice.unsent.clone())),
             failing: self
                 .voices
                 .get(name)

@@ -66,7 +66,8 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Takes in a result; answers where the verdict is another one now. The first success is one at once.
+    /// Takes in a result; answers where the verdict is another one now. The first result is one at once, as keepalived
+    /// has it.
     pub fn take(&mut self, passed: bool, rise: u32, fall: u32) -> Option<bool> {
         if self.works == Some(passed) {
             self.others = 0;
@@ -74,9 +75,9 @@ impl Verdict {
         }
         self.others += 1;
         let needed = match (passed, self.works) {
-            (true, None) => 1,
+            (_, None) => 1,
             (true, Some(_)) => rise,
-            (false, _) => fall,
+            (false, Some(_)) => fall,
         };
         if self.others < needed {
             return None;
@@ -205,8 +206,7 @@ mod tests {
         };
         assert_eq!(told("+++"), "U..");
         assert_eq!(told("+--+---"), "U.....D");
-        assert_eq!(told("---+-++"), "..D...U");
-        assert_eq!(told("--+---"), "..U..D");
+        assert_eq!(told("-+-++---"), "D...U..D");
     }
 
     #[test]

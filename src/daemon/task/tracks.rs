@@ -47,9 +47,16 @@ impl Watched {
                 continue;
             }
             let (thread, told) = (thread.clone(), what.clone());
-            let tell = move |finding| thread.tracked(told.clone(), finding);
+            let tell_of = move |finding| match finding {
+                Some(finding) => thread.tracked(told.clone(), finding),
+                None => thread.not_known(told.clone()),
+            };
+            let tell = {
+                let tell_of = tell_of.clone();
+                move |finding| tell_of(Some(finding))
+            };
             let looking = match what {
-                VrrpTracked::Script(script) => tokio::spawn(run(Arc::clone(script), tell)),
+                VrrpTracked::Script(script) => tokio::spawn(run(Arc::clone(script), tell_of)),
                 VrrpTracked::Process(process) => tokio::spawn(look_for(Arc::clone(process), tell)),
                 VrrpTracked::File(file) => tokio::spawn(look_into(Arc::clone(file), tell)),
                 // These tell by themselves.
@@ -66,8 +73,8 @@ fn ticks(period: Duration) -> Interval {
     ticks
 }
 
-/// Runs a script again and again, and tells whether it passes as often as that changes.
-async fn run(script: Arc<VrrpScript>, tell: impl Fn(VrrpFinding)) {
+/// Runs a script again and again, and tells whether it passes as often as that changes; nothing, where that is not known.
+async fn run(script: Arc<VrrpScript>, tell: impl Fn(Option<VrrpFinding>)) {
     let mut verdict = Verdict::default();
     let mut said = None;
     let mut ticks = ticks(script.interval);
@@ -84,12 +91,13 @@ async fn run(script: Arc<VrrpScript>, tell: impl Fn(VrrpFinding)) {
                     warn!("a virtual router's script cannot be run, and counts as before: {problem}");
                     said = Some(problem);
                 }
+                tell(None);
                 continue;
             }
         };
         said = None;
         if let Some(works) = verdict.take(passed, script.rise, script.fall) {
-            tell(VrrpFinding::Works(works));
+            tell(Some(VrrpFinding::Works(works)));
         }
     }
 }

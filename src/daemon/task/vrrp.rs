@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use tracing::{error, info, warn};
 
 use super::tracks::Watched;
@@ -27,7 +27,8 @@ const FILE: &str = "vrrp.json";
 const LEDGER: &str = "vrrp-addresses.json";
 /// How long the thread may take to say so.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// How long a clean end may take where nobody takes over: three adverts of the slowest kind that is usual, and some.
+/// How long a clean end may take in all where nobody takes over: three adverts of the slowest kind that is usual, and
+/// some. The service manager waits for half as long again (`conf/systemd`).
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// What the loop knows of virtual routers.
@@ -36,8 +37,8 @@ pub(super) struct Routers {
     spoken: PathBuf,
     /// Where the addresses are on record that they have put on devices.
     ledger: PathBuf,
-    /// How often the thread had looked around, and since when that has not changed.
-    turns: Option<(u64, Instant)>,
+    /// How often each of the threads had looked around, and since when that has not changed.
+    turns: Option<[(u64, Instant); 2]>,
     /// Since when each is what it is.
     since: BTreeMap<String, UnixTime>,
     /// What is looked at for them.
@@ -65,16 +66,22 @@ impl Routers {
         }
     }
 
-    /// For how long their thread has not moved; nothing where there is none. To be asked every few seconds.
+    /// For how long one of their threads has not moved; nothing where there is none. To be asked every few seconds.
     pub(super) fn busy_for(&mut self, now: Instant) -> Duration {
         let Some(thread) = &self.thread else {
             return Duration::ZERO;
         };
-        let turns = thread.turns();
-        if self.turns.is_none_or(|(before, _)| before != turns) {
-            self.turns = Some((turns, now));
+        let (of_thread, of_addresses) = thread.turns();
+        let seen = self.turns.get_or_insert([(of_thread, now), (of_addresses, now)]);
+        for (known, turns) in seen.iter_mut().zip([of_thread, of_addresses]) {
+            if known.0 != turns {
+                *known = (turns, now);
+            }
         }
-        self.turns.map_or(Duration::ZERO, |(_, since)| now.since(since))
+        seen.iter()
+            .map(|(_, since)| now.since(*since))
+            .max()
+            .unwrap_or_default()
     }
 
     /// What a process before this one has put on this host: addresses, routes, rules. An address that a virtual server
@@ -328,7 +335,8 @@ impl Shell {
             return self.keep_spoken();
         }
         info!("virtual routers are handed over");
-        let mut stopped = std::pin::pin!(timeout(LIMIT, thread.stop()));
+        let end = tokio::time::Instant::now() + LIMIT;
+        let mut stopped = std::pin::pin!(timeout_at(end, thread.stop()));
         // They have something to tell meanwhile, and commands to run.
         let ended = loop {
             tokio::select! {
@@ -347,10 +355,13 @@ impl Shell {
             }
         };
         // What the kernel has not answered by then it may still do.
-        let _ = timeout(LIMIT, written).await;
+        let _ = timeout_at(end, written).await;
+        if let Some(keeper) = self.sync_keeper.take() {
+            keeper.abort();
+        }
         let daemons = self.sync.borrow().clone();
         if let Some(daemons) = daemons
-            && let Ok(Err(problem)) = timeout(LIMIT, sync_daemons::put_right(daemons)).await
+            && let Ok(Err(problem)) = timeout_at(end, sync_daemons::put_right(daemons)).await
         {
             warn!("{problem}");
         }

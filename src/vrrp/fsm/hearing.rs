@@ -160,6 +160,7 @@ impl Instance {
             listening.heard = now;
             listening.left = false;
             listening.claim = None;
+            listening.yields = true;
             listening.master = Some(source);
             listening.interval = if keeps_own { own } else { advert.interval };
         }

@@ -1,12 +1,40 @@
 //! What the instances track, summed up for each of them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{News, Task};
-use crate::model::{VrrpEvent, VrrpFinding, VrrpTrack, VrrpTracked};
+use super::{News, Task, Voice};
+use crate::model::{VrrpEvent, VrrpFinding, VrrpSpec, VrrpTrack, VrrpTracked};
 use crate::vrrp::tracking;
 
 impl Task {
+    /// Keeps what was found of what is still tracked, also where it is looked at in another way from now on.
+    pub(super) fn keep_findings<'a>(&mut self, tracked: impl Iterator<Item = &'a VrrpTracked>) {
+        let finding = |what: &VrrpTracked| {
+            let same = || self.tracked.iter().find(|(known, _)| known.is_about_what(what));
+            let found = self.tracked.get(what).or_else(|| same().map(|(_, finding)| finding));
+            Some((what.clone(), *found?))
+        };
+        self.tracked = tracked.filter_map(finding).collect::<BTreeMap<_, _>>();
+    }
+
+    /// What an instance has to know before it begins, for it would have to give up at once: one that was master a moment
+    /// ago waits for nothing.
+    pub(super) fn waits_for<'a>(&self, spec: &'a VrrpSpec) -> Option<&'a VrrpTracked> {
+        let decides = |what: &&VrrpTracked| matches!(what, VrrpTracked::Script(_) | VrrpTracked::Process(_));
+        let mut tracked = spec.tracks.iter().map(|track| &track.what).filter(decides);
+        tracked.find(|what| !self.tracked.contains_key(*what) && !self.spoken.contains_key(&spec.name))
+    }
+
+    pub(super) fn open_those_that_waited(&mut self) {
+        let waited = |voice: &Voice| voice.looked && !voice.started;
+        let waiting = self.voices.iter().filter(|(_, voice)| waited(voice));
+        let names: Vec<_> = waiting.map(|(name, _)| Arc::clone(name)).collect();
+        for name in names {
+            self.open(&name);
+        }
+    }
+
     pub(super) fn track_all(&mut self) {
         let names: Vec<_> = self.voices.keys().cloned().collect();
         for name in names {

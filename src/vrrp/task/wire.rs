@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{AGAIN, News, Task, now};
 use crate::model::{Family, Instant, VrrpEvent, VrrpSpec};
@@ -52,8 +52,15 @@ impl Task {
         let Some(spec) = self.routers.get(name).map(|instance| Arc::clone(instance.spec())) else {
             return;
         };
+        let waits_for = self
+            .waits_for(&spec)
+            .map(|what| format!("nothing is known of {what} yet"));
         let Some(voice) = self.voices.get_mut(name) else { return };
         voice.spec = Some(Arc::clone(&spec));
+        if let Some(unknown) = waits_for.filter(|_| !voice.started) {
+            voice.trouble = Some(unknown);
+            return self.show();
+        }
         // A source that is given may come from the configuration that was before.
         let source = voice
             .facts
@@ -178,15 +185,22 @@ impl Task {
         } else {
             &spec.peers[..]
         };
+        let mut unsent = None;
         for destination in destinations {
             let bytes = packet::encode(&advert, source, *destination, spec.checksum);
             if let Err(problem) = speaker.send(&bytes, *destination) {
-                let what = format!("cannot send: {problem}");
+                let what = format!("cannot send an advert to {destination}: {problem}");
                 if let Some(count) = self.complaints.take(name, *destination, &what, now()) {
-                    let text = format!("virtual router {name} cannot send an advert to {destination}: {problem}");
-                    warn!("{text} ({count} times)");
+                    self.complain(&format!("virtual router {name} {what}"), count);
                 }
+                unsent = Some(what);
             }
+        }
+        if let Some(voice) = self.voices.get_mut(name)
+            && voice.unsent != unsent
+        {
+            voice.unsent = unsent;
+            self.show();
         }
     }
 }

@@ -203,3 +203,34 @@ fn a_group_that_is_alone_keeps_the_addresses_that_a_dead_daemon_has_left() {
     let removed = actions.iter().any(|(_, action)| *action == VrrpAction::RemoveAddresses);
     assert!(!removed, "{actions:?}");
 }
+
+#[test]
+fn who_joins_a_group_of_masters_listens_first_and_takes_nothing_from_them() {
+    for heard in [None, Some(50), Some(200)] {
+        let mut routers = Routers::default();
+        let specs = [named("inside", "eth0", 100), named("outside", "eth1", 100)];
+        let alone = VrrpSyncGroup {
+            instances: vec!["outside".to_owned()],
+            ..group()
+        };
+        for name in routers.reconfigure(&specs[1..], &[alone], at(0)).new {
+            start(&mut routers, &name, 0);
+        }
+        pass(&mut routers, 5_000);
+        assert_eq!(states(&routers), [VrrpState::Master]);
+        for name in routers.reconfigure(&specs, &[group()], at(5_000)).new {
+            start(&mut routers, &name, 5_000);
+        }
+        assert_eq!(states(&routers), [VrrpState::Backup, VrrpState::Master], "{heard:?}");
+        if let Some(priority) = heard {
+            hear(&mut routers, "inside", 5_500, priority);
+        }
+        pass(&mut routers, 9_000);
+        let wanted = match heard {
+            // There all of them are backups already.
+            Some(200) => [VrrpState::Backup; 2],
+            Some(_) | None => [VrrpState::Master; 2],
+        };
+        assert_eq!(states(&routers), wanted, "{heard:?}");
+    }
+}

@@ -1,0 +1,278 @@
+//! What a client notices of a virtual address that moves, and what virtual routers cost: a pair of ipvsd, then a pair of
+//! keepalived.
+//!
+//! The directors answer by themselves, so that nothing but the address moves. A client starts a connection every 10 ms,
+//! whatever became of the ones before, and the longest stretch is counted in which none that was started has succeeded:
+//! 10 ms are none at all.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use ipvsd_lab::{Client, Host, Lab, Prober, Responder, Segment, Topology};
+use nix::sys::signal::Signal;
+
+use super::lost::{Contestant, Running};
+use super::probes::processor_time;
+use super::{Bench, Row, median, milliseconds, ratio, wait};
+
+const EVERY: Duration = Duration::from_millis(10);
+/// An attempt that is not answered in it has failed.
+const PATIENCE: Duration = Duration::from_millis(900);
+const PRIORITIES: [u8; 2] = [150, 100];
+const MANY: u8 = 255;
+/// Adverts of many are counted for so long.
+const COUNTED: Duration = Duration::from_secs(20);
+
+/// What happens to the master.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blow {
+    /// SIGKILL to its processes.
+    Killed,
+    /// The same, and its cable in the same instant.
+    Dead,
+    /// SIGTERM.
+    Stopped,
+}
+
+const BLOWS: [(Blow, &str, &str); 3] = [
+    (Blow::Killed, "the daemon killed", "none"),
+    (
+        Blow::Dead,
+        "the host dead",
+        "at most 2 to 3 adverts, the skew and 20 ms",
+    ),
+    (Blow::Stopped, "a clean stop", "at most 20 ms"),
+];
+
+/// What was seen of one contestant: the longest stretch of each round, for each blow.
+type Stretches = [Vec<Duration>; 3];
+
+impl Bench {
+    /// How long nobody answers when the address moves.
+    pub(super) fn moving(&self) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        for advert in [1000, 100, 20].map(Duration::from_millis) {
+            let ours = self.stretches(Contestant::Ipvsd, advert)?;
+            let theirs = self.stretches(Contestant::Keepalived, advert)?;
+            for (((_, blow, target), ours), theirs) in BLOWS.into_iter().zip(&ours).zip(&theirs) {
+                let shown = |rounds: &Vec<Duration>| {
+                    let longest = rounds.iter().max().copied().unwrap_or_default();
+                    format!(
+                        "{}, at most {}",
+                        milliseconds(median(rounds.clone())),
+                        milliseconds(longest)
+                    )
+                };
+                rows.push(Row {
+                    what: format!(
+                        "a virtual address in user-mode Linux, adverts every {} ms, {blow}: nobody answers for",
+                        advert.as_millis()
+                    ),
+                    ours: shown(ours),
+                    peer: format!("{} (keepalived)", shown(theirs)),
+                    ratio: format!("{:.2} × as long", ratio(median(ours.clone()), median(theirs.clone()))),
+                    target: target.to_owned(),
+                });
+            }
+        }
+        Ok(rows)
+    }
+
+    fn stretches(&self, contestant: Contestant, advert: Duration) -> Result<Stretches> {
+        let lab = Topology::one_segment().directors(2).real_servers(0).build("moving")?;
+        let listen = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 80);
+        let _servers = [0, 1]
+            .into_iter()
+            .map(|index| Responder::start(lab.director(index), &[listen], lab.director(index).name()))
+            .collect::<Result<Vec<_>>>()?;
+        let mut pair = Pair {
+            ipvsd: &self.ipvsd,
+            contestant,
+            advert,
+            lab: &lab,
+            daemons: [None, None],
+        };
+        pair.start(1)?;
+        pair.start(0)?;
+        let mut stretches = Stretches::default();
+        for _ in 0..self.rounds {
+            for ((blow, ..), seen) in BLOWS.into_iter().zip(&mut stretches) {
+                pair.settle()?;
+                seen.push(pair.strike(blow)?);
+            }
+        }
+        Ok(stretches)
+    }
+
+    /// What 255 masters on one interface cost.
+    pub(super) fn many(&self) -> Result<Vec<Row>> {
+        let cost = |contestant| -> Result<Duration> {
+            let lab = Topology::one_segment().real_servers(0).build("many")?;
+            let director = lab.director(0);
+            let text: String = (1..=MANY)
+                .map(|number| {
+                    let address = Ipv4Addr::new(198, 18, 0, number).into();
+                    instance(contestant, director, number, 150, Duration::from_secs(1), address)
+                })
+                .collect();
+            let daemon = start(contestant, &self.ipvsd, director, &text)?;
+            let last = Ipv4Addr::new(198, 18, 0, MANY).into();
+            wait(|| Ok(has(director, last)))?;
+            // The second burst of announcements has gone by then.
+            thread::sleep(Duration::from_secs(10));
+            let before = processor_time(daemon.id())?;
+            thread::sleep(COUNTED);
+            Ok(processor_time(daemon.id())?.saturating_sub(before))
+        };
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..self.rounds.min(3) {
+            ours.push(cost(Contestant::Ipvsd)?);
+            theirs.push(cost(Contestant::Keepalived)?);
+        }
+        let (ours, theirs) = (median(ours), median(theirs));
+        Ok(vec![Row {
+            what: format!("{MANY} virtual routers that are master, adverts every second: CPU in 20 s"),
+            ours: milliseconds(ours),
+            peer: format!("{} (keepalived)", milliseconds(theirs)),
+            ratio: format!("{:.2} × as much", ratio(ours, theirs)),
+            target: "at most 1 ×".to_owned(),
+        }])
+    }
+}
+
+/// Two directors and who asks for their address.
+struct Pair<'p> {
+    ipvsd: &'p str,
+    contestant: Contestant,
+    advert: Duration,
+    lab: &'p Lab,
+    daemons: [Option<Running>; 2],
+}
+
+impl Pair<'_> {
+    fn vip(&self) -> IpAddr {
+        self.lab.vip4(0).into()
+    }
+
+    fn start(&mut self, index: usize) -> Result<()> {
+        let director = self.lab.director(index);
+        let text = instance(
+            self.contestant,
+            director,
+            51,
+            PRIORITIES[index],
+            self.advert,
+            self.vip(),
+        );
+        self.daemons[index] = Some(start(self.contestant, self.ipvsd, director, &text)?);
+        Ok(())
+    }
+
+    /// Waits until the first director alone has the address, and the client knows.
+    fn settle(&self) -> Result<()> {
+        let holds = |index| has(self.lab.director(index), self.vip());
+        wait(|| Ok(holds(0) && !holds(1)))?;
+        let (client, first) = (Client::new(self.lab.client(0)), self.lab.director(0));
+        client.wait_for_answer(SocketAddr::new(self.vip(), 80), first.name(), super::PATIENCE)?;
+        // Late announcements have gone by then.
+        thread::sleep(Duration::from_secs(1));
+        Ok(())
+    }
+
+    /// Answers with the longest stretch; afterwards the first director is there again.
+    fn strike(&mut self, blow: Blow) -> Result<Duration> {
+        let most = Duration::from_secs(60);
+        let address = SocketAddr::new(self.vip(), 80);
+        let prober = Prober::start(self.lab.client(0), address, EVERY, PATIENCE, most)?;
+        thread::sleep(Duration::from_millis(500));
+        let daemon = self.daemons[0].take().context("no daemon")?;
+        let first = self.lab.director(0);
+        let ends = match blow {
+            Blow::Killed => daemon.end(Signal::SIGKILL),
+            Blow::Dead => {
+                let ends = daemon.end(Signal::SIGKILL);
+                first.link_down(Segment::Client)?;
+                ends
+            }
+            Blow::Stopped => daemon.end(Signal::SIGTERM),
+        };
+        ends?;
+        thread::sleep(self.advert * 4 + Duration::from_secs(1));
+        let second = self.lab.director(1);
+        ensure!(has(second, self.vip()), "nobody has taken over");
+        let report = prober.stop()?;
+        if blow == Blow::Dead {
+            // It comes back as a host that was started anew.
+            let vip = format!("address delete {}/24 dev {}", self.vip(), first.device(Segment::Client));
+            first.ip(&[&vip])?;
+            first.link_up(Segment::Client)?;
+        }
+        self.start(0)?;
+        Ok(report.longest_gap())
+    }
+}
+
+/// An instance in the words of a contestant.
+fn instance(
+    contestant: Contestant,
+    director: &Host,
+    number: u8,
+    priority: u8,
+    advert: Duration,
+    address: IpAddr,
+) -> String {
+    let device = director.device(Segment::Client);
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = match contestant {
+        Contestant::Ipvsd => writeln!(
+            text,
+            "[[vrrp_instance]]\nname = \"VI_{number}\"\ninterface = \"{device}\"\nvirtual_router_id = {number}\n\
+             priority = {priority}\nadvert_int = \"{}ms\"\nvirtual_address = [\"{address}/24\"]",
+            advert.as_millis()
+        ),
+        Contestant::Keepalived => writeln!(
+            text,
+            "vrrp_instance VI_{number} {{\nstate BACKUP\ninterface {device}\nvirtual_router_id {number}\nversion 3\n\
+             priority {priority}\nadvert_int {}\nvirtual_ipaddress {{\n{address}/24\n}}\n}}",
+            advert.as_secs_f64()
+        ),
+    };
+    text
+}
+
+fn start(contestant: Contestant, ipvsd: &str, director: &Host, instances: &str) -> Result<Running> {
+    let path = |name: &str| director.directory().join(name);
+    let (file, run) = (path("daemon.conf"), path("run"));
+    let (text, mut command) = match contestant {
+        Contestant::Ipvsd => {
+            let mut command = Command::new(ipvsd);
+            command.args(["run", "--run-dir"]).arg(run).arg("-c").arg(&file);
+            (format!("virtual_server = []\n{instances}"), command)
+        }
+        Contestant::Keepalived => {
+            let mut command = Command::new("keepalived");
+            command.args(["-P", "-n", "-S", "0", "-f"]).arg(&file);
+            command
+                .arg("-p")
+                .arg(path("keepalived.pid"))
+                .arg("-r")
+                .arg(path("vrrp.pid"));
+            (format!("global_defs {{\nrouter_id lab\n}}\n{instances}"), command)
+        }
+    };
+    fs::write(&file, text).context("cannot write the file")?;
+    command.current_dir("/");
+    director.in_namespace(move || Running::start(command))?
+}
+
+/// Whether an address is on the director.
+fn has(director: &Host, address: IpAddr) -> bool {
+    let found = director.exec_ok(&["ip", "-o", "address", "show"]);
+    found.is_ok_and(|found| found.contains(&format!(" {address}/")))
+}
