@@ -40,7 +40,7 @@ test-kernels: lint test-plain
 	@tests/lab/without-ipvs
 
 test-full: test-kernels
-	@tests/lab/setup package:strace
+	@tests/lab/setup package:strace package:tshark
 	@tests/lab/suite --target compat --timeout 1800
 	@tests/lab/suite --target full --timeout 3600
 

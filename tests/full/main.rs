@@ -11,6 +11,7 @@ mod blow;
 mod chance;
 mod clocks;
 mod deaths;
+mod dissected;
 mod drift;
 mod growth;
 mod hold;

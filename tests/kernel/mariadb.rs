@@ -4,7 +4,11 @@ use std::net::SocketAddr;
 
 use ipvsd_lab::{Finished, Host, Process};
 
+use crate::probes::SOON;
 use crate::probes::servers::{run_long, start};
+
+/// Buffers as small as can be: those of MariaDB's own choice are most of what its start costs here.
+const SMALL: &str = "--aria-pagecache-buffer-size=1M --key-buffer-size=256K";
 
 /// Where the messages of the server lie, and the scripts that make its tables.
 fn share() -> String {
@@ -21,7 +25,7 @@ pub(crate) fn make(host: &Host, statements: &str) -> String {
     let script = format!(
         "(echo 'use mysql;'; cat {share}/mysql_system_tables.sql {share}/mysql_system_tables_data.sql) \
          | mariadbd --no-defaults --bootstrap --datadir={data} --user=root --lc-messages-dir={share} --innodb=OFF \
-           --default-storage-engine=Aria"
+           --default-storage-engine=Aria {SMALL}"
     );
     run_long(host, &["sh", "-c", &script]);
     data
@@ -69,12 +73,48 @@ pub(crate) fn serve(host: &Host, data: &str, port: u16, more: &[&str]) -> Proces
         &socket,
         &grants,
     ];
+    command.extend(SMALL.split(' '));
     command.extend(more);
     start(host, &command, port)
 }
 
 /// Runs statements on a new connection, as the client would that an operator types; rows come without a heading.
 pub(crate) fn ask(client: &Host, server: SocketAddr, user: &str, password: &str, statements: &str) -> Finished {
+    let command = client_command(server, user, password, statements);
+    let command: Vec<_> = command.iter().map(String::as_str).collect();
+    client.exec(&command).expect("a client")
+}
+
+/// A session that asks who serves it, once a second, for as long as the value lives.
+pub(crate) struct Session {
+    process: Process,
+    pub(crate) server: String,
+}
+
+impl Session {
+    pub(crate) fn open(client: &Host, server: SocketAddr, user: &str, password: &str) -> Self {
+        let statements = "SELECT @@hostname; DO SLEEP(1); ".repeat(600);
+        let command = client_command(server, user, password, &statements);
+        let command: Vec<_> = command.iter().map(String::as_str).collect();
+        let mut process = client.spawn(&command).expect("a client");
+        process.wait_for_log("\n", SOON).expect("a row");
+        let log = process.log();
+        let server = log.lines().next().unwrap_or_default().to_owned();
+        Self { process, server }
+    }
+
+    /// How often it was answered so far.
+    pub(crate) fn answers(&self) -> usize {
+        self.process.log().lines().filter(|line| *line == self.server).count()
+    }
+
+    /// Whether nobody has cut it.
+    pub(crate) fn is_open(&mut self) -> bool {
+        self.process.is_running()
+    }
+}
+
+fn client_command(server: SocketAddr, user: &str, password: &str, statements: &str) -> Vec<String> {
     let (address, port) = (format!("--host={}", server.ip()), format!("--port={}", server.port()));
     let (user, password) = (format!("--user={user}"), format!("--password={password}"));
     let command = [
@@ -83,6 +123,7 @@ pub(crate) fn ask(client: &Host, server: SocketAddr, user: &str, password: &str,
         "--protocol=tcp",
         "--connect-timeout=5",
         "--batch",
+        "--unbuffered",
         "--skip-column-names",
         &address,
         &port,
@@ -91,7 +132,7 @@ pub(crate) fn ask(client: &Host, server: SocketAddr, user: &str, password: &str,
         "--execute",
         statements,
     ];
-    client.exec(&command).expect("a client")
+    command.map(str::to_owned).to_vec()
 }
 
 /// The same on the server's own host, as root.

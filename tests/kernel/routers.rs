@@ -22,7 +22,7 @@ pub(crate) fn measured(what: impl fmt::Display) {
     let _ = writeln!(std::io::stderr(), "measured: {what}");
 }
 
-/// Two directors, one real server, one client, all on one segment.
+/// Two directors, real servers (one unless told), one client, all on one segment.
 pub(crate) struct Routers {
     pub(crate) lab: Lab,
 }
@@ -47,15 +47,25 @@ pub(crate) fn own(priority: u8) -> Own<'static> {
 
 impl Routers {
     pub(crate) fn build(name: &str) -> Self {
+        Self::with_servers(name, 1)
+    }
+
+    /// The same with another number of real servers.
+    pub(crate) fn with_servers(name: &str, real_servers: u8) -> Self {
         require_kernel();
-        let topology = Topology::one_segment().directors(2).real_servers(1).clients(1);
+        let topology = Topology::one_segment()
+            .directors(2)
+            .real_servers(real_servers)
+            .clients(1);
         let lab = topology.build(name).expect("a topology");
         let routers = Self { lab };
         for index in 0..2 {
             prepare_director_by_hand(routers.director(index), "eth0", &[]).expect("a director");
         }
         let vips = [routers.vip(0), routers.vip(1), routers.vip6(0)];
-        prepare_real_server_by_hand(routers.lab.real_server(0), Forwarding::Direct, &vips).expect("a real server");
+        for server in routers.lab.real_servers() {
+            prepare_real_server_by_hand(server, Forwarding::Direct, &vips).expect("a real server");
+        }
         routers
     }
 

@@ -1,151 +1,152 @@
-//! S4, the pool's part: MySQL read replicas behind direct routing, in turn and with persistence, checked by a login; by
-//! `conf/mysql-replicas.toml` as it is but for the password's file. Who of two directors has the address is VRRP's, and
-//! not part of this test.
+//! S4: MySQL read replicas behind direct routing and two directors of which none takes the address from the other; in
+//! turn and with persistence, checked by a login. By `conf/mysql-replicas` as it is but for the password's file and the
+//! paces.
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use ipvsd_lab::{Forwarding, Segment, wait_until};
-use nix::sys::signal::Signal;
+use ipvsd_lab::{Host, Segment, wait_until};
 
 use crate::mariadb;
-use crate::site::{Daemon, Family, Site, configure, ipvsd, table};
+use crate::pair::Pair;
+use crate::routers::{Routers, SOON, measured};
+use crate::site::ipvsd;
 
-const EXAMPLE: &str = include_str!("../../conf/mysql-replicas.toml");
-const PASSWORD_FILE: &str = "/etc/ipvsd/mysql.password";
 const PORT: u16 = 3306;
-/// What the configuration promises is at most 5 seconds; a slow machine may take this.
-const SOON: Duration = Duration::from_secs(20);
+const PASSWORD_FILE: &str = "/etc/ipvsd/mysql.password";
+/// The example's paces, and those of the test: persistence above the kernel's timeouts in both.
+const PACES: [(&str, &str); 4] = [
+    (
+        "tcp = \"13s\", tcpfin = \"5s\", udp = \"13s\"",
+        "tcp = \"5s\", tcpfin = \"2s\", udp = \"5s\"",
+    ),
+    ("persistence_timeout = \"15s\"", "persistence_timeout = \"6s\""),
+    ("interval = \"2s\"", "interval = \"1s\""),
+    ("advert_int = \"5s\"", "advert_int = \"500ms\""),
+];
+const TIMEOUTS: &str = "Timeout (tcp tcpfin udp): 5 2 5\n";
+const STICKS: Duration = Duration::from_secs(6);
 
 const STATEMENTS: &str = "CREATE USER IF NOT EXISTS ipvsd@'192.0.2.%' IDENTIFIED BY 'only to log in';\n\
                           CREATE USER IF NOT EXISTS app@'%' IDENTIFIED BY 'app';\n";
 
 #[test]
-fn replicas_take_turns_or_keep_their_clients_and_are_out_when_nobody_can_log_in() {
-    let site = Site::build("s4", Forwarding::Direct, Family::V4, 2, 2);
-    let [first, second] = [0, 1].map(|index| site.lab.real_server(index));
+fn replicas_take_turns_or_keep_their_clients_and_a_director_that_returns_waits() {
+    let routers = Routers::with_servers("s4", 2);
+    let client = routers.lab.client(0);
+    let [first, second] = [0, 1].map(|index| routers.lab.real_server(index));
     let data = mariadb::make(first, STATEMENTS);
     let data = [data.clone(), mariadb::copy(&data, second)];
-    let _first = mariadb::serve(first, &data[0], PORT, &["--skip-name-resolve"]);
-    let replica = mariadb::serve(second, &data[1], PORT, &["--skip-name-resolve"]);
-    let [turns, sticky] = [0, 1].map(|index| SocketAddr::new(site.vip(index), PORT));
-    for address in [turns, sticky] {
-        assert!(EXAMPLE.contains(&format!("address = \"{address}\"")), "{EXAMPLE}");
-    }
-    let director = site.director();
-    let password = director.directory().join("password");
+    let _replicas = [
+        mariadb::serve(first, &data[0], PORT, &["--skip-name-resolve"]),
+        mariadb::serve(second, &data[1], PORT, &["--skip-name-resolve"]),
+    ];
+    let addresses = [first, second].map(|host| IpAddr::from(host.address4(Segment::Server)));
+    let vips = [0, 1].map(|index| routers.vip(index));
+    let [turns, sticky] = vips.map(|vip| SocketAddr::new(vip, PORT));
+
+    let password = routers.lab.directory().join("password");
     std::fs::write(&password, "only to log in\n").expect("a file");
-    assert!(EXAMPLE.contains(PASSWORD_FILE));
-    let text = EXAMPLE.replace(PASSWORD_FILE, &password.display().to_string());
-    let file = configure(director, &text);
-    let daemon = Daemon::start(director, &file, &[]);
-
-    let weights = || {
-        [turns, sticky].map(|vip| {
-            let found = table(director, &["-t", &vip.to_string()]).unwrap_or_default();
-            [0, 1].map(|index| {
-                let key = SocketAddr::new(site.server_address(index), PORT);
-                found.get(&key).map(|found| found.weight)
-            })
-        })
+    let password = password.display().to_string();
+    let words: Vec<_> = PACES.into_iter().chain([(PASSWORD_FILE, password.as_str())]).collect();
+    let mut pair = Pair::new(&routers, "mysql-replicas", &words);
+    pair.start(0);
+    pair.wait_for_master("the only one", 0, &vips);
+    pair.start(1);
+    let settle = |pair: &Pair<'_>, what: &str, wanted: [Option<u32>; 2]| {
+        let found = || {
+            let services = [(0, turns), (0, sticky), (1, turns), (1, sticky)];
+            services.map(|(index, service)| pair.weights(index, service, &addresses))
+        };
+        wait_until(what, SOON, || found().iter().all(|found| *found == wanted))
+            .unwrap_or_else(|problem| panic!("{problem}: {:?}\n{}", found(), pair.shown()));
     };
-    let settles = |what: &str, wanted: [Option<u32>; 2]| {
-        wait_until(what, SOON, || weights() == [wanted; 2]).unwrap_or_else(|error| {
-            let why = [0, 1].map(|index| {
-                let name = site.server_address(index).to_string();
-                ipvsd(director, &["why", &name]).stdout
-            });
-            panic!("{error}: {:?}\n{}", weights(), why.join("\n"))
-        });
+    let ask = |vip: SocketAddr, statement: &str| mariadb::ask(client, vip, "app", "app", statement);
+    let answer = |vip: SocketAddr, statement: &str| {
+        let asked = ask(vip, statement);
+        assert_eq!(asked.code(), 0, "{statement}: {}", asked.stderr);
+        asked.stdout.trim_end().to_owned()
     };
-    let ask = |vip: SocketAddr, statement: &str| {
-        let finished = mariadb::ask(site.lab.client(0), vip, "app", "app", statement);
-        assert_eq!(finished.code(), 0, "{statement}: {}", finished.stderr);
-        finished.stdout.trim_end().to_owned()
+    let who = |vip| answer(vip, "SELECT @@hostname");
+    let take_turns = |what: &str| {
+        let order: Vec<_> = (0..4).map(|_| who(turns)).collect();
+        assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), 2, "{what}: {order:?}");
+        assert!(order.windows(2).all(|pair| pair[0] != pair[1]), "{what}: {order:?}");
     };
-    let who = |vip| ask(vip, "SELECT @@hostname");
     let both = [Some(1); 2];
-    settles("both replicas let the check log in", both);
+    settle(&pair, "both replicas let the check log in", both);
 
-    // The kernel's timeouts are those of the file, also where somebody or a reboot has set others meanwhile.
-    let timeouts = || director.exec_ok(&["ipvsadm", "-L", "--timeout"]).expect("ipvsadm");
-    let wanted = "Timeout (tcp tcpfin udp): 13 5 13\n";
-    assert_eq!(timeouts(), wanted);
-    drop(daemon);
-    director
-        .exec_ok(&["ipvsadm", "--set", "900", "120", "300"])
-        .expect("ipvsadm");
-    let _daemon = Daemon::start(director, &file, &[]);
-    assert_eq!(timeouts(), wanted);
-    settles("both are in after a new start", both);
-
-    // In turn.
-    let order: Vec<_> = (0..6).map(|_| who(turns)).collect();
-    assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), 2, "{order:?}");
-    assert!(order.windows(2).all(|pair| pair[0] != pair[1]), "{order:?}");
-
+    take_turns("at first");
     // MySQL sees who asks, and the check's user can log in and nothing else.
-    let client = site.lab.client(0).address4(Segment::Server).to_string();
-    assert_eq!(ask(turns, "SELECT SUBSTRING_INDEX(USER(), '@', -1)"), client);
-    let check = |statement: &str| {
-        mariadb::ask(
-            director,
-            SocketAddr::new(site.server_address(0), PORT),
-            "ipvsd",
-            "only to log in",
-            statement,
-        )
-    };
-    assert_eq!(check("SHOW GRANTS").stdout.lines().count(), 1);
+    let asker = client.address4(Segment::Client).to_string();
+    assert_eq!(answer(turns, "SELECT SUBSTRING_INDEX(USER(), '@', -1)"), asker);
+    let replica = SocketAddr::new(addresses[0], PORT);
+    let check = |statement: &str| mariadb::ask(pair.director(0), replica, "ipvsd", "only to log in", statement);
+    let grants = check("SHOW GRANTS").stdout;
     assert!(
-        check("SHOW GRANTS").stdout.starts_with("GRANT USAGE ON *.* TO "),
-        "{}",
-        check("SHOW GRANTS").stdout
+        grants.lines().count() == 1 && grants.starts_with("GRANT USAGE ON *.* TO "),
+        "{grants}"
     );
     assert_ne!(check("SELECT COUNT(*) FROM mysql.global_priv").code(), 0);
 
-    // With persistence the client stays where it is, until it has stayed away for longer than the 15 seconds.
+    // With persistence the client stays where it is, until it has stayed away for longer than that.
     let stays = who(sticky);
     let since = Instant::now();
-    for _ in 0..5 {
+    for _ in 0..3 {
         assert_eq!(who(sticky), stays);
     }
-    let remembered = || {
-        let listed = director.exec_ok(&["ipvsadm", "-L", "-c", "-n"]).expect("ipvsadm");
-        listed.contains(&sticky.to_string())
-    };
-    assert!(remembered());
-    wait_until("the kernel forgets the client", Duration::from_secs(60), || {
-        !remembered()
+    wait_until("the kernel forgets the client", 4 * STICKS, || {
+        let known = pair
+            .director(0)
+            .exec_ok(&["ipvsadm", "-L", "-c", "-n"])
+            .expect("ipvsadm");
+        !known.contains(&sticky.to_string())
     })
     .expect("forgotten");
-    assert!(since.elapsed() >= Duration::from_secs(15), "{:?}", since.elapsed());
-    assert!(since.elapsed() < Duration::from_secs(40), "{:?}", since.elapsed());
+    assert!(since.elapsed() >= STICKS, "{:?}", since.elapsed());
     assert_ne!(who(sticky), stays, "the other one's turn");
 
     // It accepts connections, and the check's login fails.
     mariadb::order(second, &data[1], "ALTER USER ipvsd@'192.0.2.%' ACCOUNT LOCK");
-    settles("a replica without logins is out", [Some(1), None]);
-    let accepts = || TcpStream::connect((site.server_address(1), PORT));
-    assert!(director.in_namespace(accepts).expect("a namespace").is_ok());
-    for vip in [turns, sticky] {
-        for _ in 0..3 {
-            assert_eq!(who(vip), first.name());
-        }
+    settle(&pair, "a replica without logins is out", [Some(1), None]);
+    let accepts = || TcpStream::connect((addresses[1], PORT));
+    assert!(pair.director(0).in_namespace(accepts).expect("a namespace").is_ok());
+    for vip in [turns, turns, sticky] {
+        assert_eq!(who(vip), first.name());
     }
-    let why = ipvsd(director, &["why", &site.server_address(1).to_string()]).stdout;
+    let why = ipvsd(pair.director(0), &["why", &addresses[1].to_string()]).stdout;
     assert!(why.contains("refused: ") && why.contains("locked"), "{why}");
     mariadb::order(second, &data[1], "ALTER USER ipvsd@'192.0.2.%' ACCOUNT UNLOCK");
-    settles("it lets the check in again", both);
+    settle(&pair, "it lets the check in again", both);
 
-    // It accepts connections, and says nothing.
-    replica.signal(Signal::SIGSTOP).expect("a signal");
-    settles("a replica that hangs is out", [Some(1), None]);
-    assert!(director.in_namespace(accepts).expect("a namespace").is_ok());
-    assert_eq!(who(turns), first.name());
-    replica.signal(Signal::SIGCONT).expect("a signal");
-    settles("it goes on", both);
-    let answers: BTreeSet<_> = (0..4).map(|_| who(turns)).collect();
-    assert_eq!(answers.len(), 2, "{answers:?}");
+    // The master dies, and waits when it returns. Its kernel has the timeouts of the file again.
+    let timeouts = |host: &Host| host.exec_ok(&["ipvsadm", "-L", "--timeout"]).expect("ipvsadm");
+    assert_eq!([0, 1].map(|index| timeouts(pair.director(index))), [TIMEOUTS; 2]);
+    pair.power_off(0);
+    let dead = Instant::now();
+    assert_ne!(timeouts(pair.director(0)), TIMEOUTS, "a reboot loses them");
+    wait_until("the other one answers", SOON, || ask(turns, "SELECT 1").code() == 0)
+        .unwrap_or_else(|problem| panic!("{problem}\n{}", pair.shown()));
+    measured(format_args!(
+        "S4: an answer {:?} after the director's death",
+        dead.elapsed()
+    ));
+    pair.power_on(0);
+    pair.start(0);
+    settle(&pair, "the one that returned has both pools", both);
+    // Longer than it would take one that preempts.
+    sleep(Duration::from_secs(3));
+    assert_eq!(
+        vips.map(|vip| pair.holders(vip)),
+        [BTreeSet::from([1]), BTreeSet::from([1])]
+    );
+    assert_eq!(timeouts(pair.director(0)), TIMEOUTS);
+    take_turns("the second one is master");
+
+    // Until the other one leaves.
+    pair.stop(1);
+    pair.wait_for_master("nobody else is left", 0, &vips);
+    take_turns("the first one is master again");
 }
