@@ -429,6 +429,8 @@ pub enum VrrpReason {
     Resumed,
     /// No master was heard for the master-down interval.
     MasterSilent,
+    /// The master that was heard has a lower priority, and was waited for long enough.
+    Preempts,
     /// The master has said that it leaves.
     MasterLeft,
     /// A router of higher priority, or of the same and a higher address, is master.
@@ -461,6 +463,7 @@ impl fmt::Display for VrrpReason {
             Self::Owner => f.write_str("it is the owner of the addresses (priority 255)"),
             Self::Resumed => f.write_str("the process before this one was master until just now"),
             Self::MasterSilent => f.write_str("no master was heard"),
+            Self::Preempts => f.write_str("the master has a lower priority"),
             Self::MasterLeft => f.write_str("the master has left"),
             Self::HigherPriority { priority, source } => write!(f, "{source} is master with priority {priority}"),
             Self::Paused => f.write_str("this process stood still for too long to be still the master"),

@@ -98,6 +98,8 @@ struct Listening {
     left: bool,
     /// Since when one of lower priority has been heard.
     lower_since: Option<Instant>,
+    /// When that was the last time.
+    lower_heard: Option<Instant>,
     /// Why it would be master now, if its group were.
     claim: Option<VrrpReason>,
     /// It has ceased to be master, or heeds one: whoever has only just begun does neither.
@@ -396,6 +398,7 @@ impl Instance {
             master: None,
             left: false,
             lower_since: None,
+            lower_heard: None,
             claim: None,
             yields: !matches!(reason, VrrpReason::Started | VrrpReason::Recovered),
         };
@@ -587,9 +590,13 @@ impl Instance {
             listening.left = false;
             return;
         }
-        let reason = match left {
-            true => VrrpReason::MasterLeft,
-            false => VrrpReason::MasterSilent,
+        let preempts = listening
+            .lower_heard
+            .is_some_and(|heard| now.since(heard) < interval * DOWN_ADVERTS);
+        let reason = match (left, preempts) {
+            (true, _) => VrrpReason::MasterLeft,
+            (false, true) => VrrpReason::Preempts,
+            (false, false) => VrrpReason::MasterSilent,
         };
         match self.grouped {
             true => listening.claim = Some(reason),

@@ -71,6 +71,8 @@ pub enum News {
     },
     /// Something an operator should know.
     Warning(String),
+    /// What he was warned of is over.
+    Recovered(String),
 }
 
 /// What an instance is, as it is shown.

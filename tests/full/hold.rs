@@ -30,7 +30,9 @@ fn a_crashed_server_under_a_held_connection_is_at_weight_0_at_once() {
     let more = format!("scheduler = \"rr\"\ndevice = \"eth0\"\ninhibit_on_failure = true\n{check}");
     let daemon = site.run(&site.virtual_server("web", &format!("address = \"{vip}\""), &more, &[(0, 1)]));
     // It shows the table of the namespace in which it was opened.
-    let table = site.director().in_namespace(|| File::open("/proc/thread-self/net/ip_vs"));
+    let table = site
+        .director()
+        .in_namespace(|| File::open("/proc/thread-self/net/ip_vs"));
     let table = table.expect("a namespace").expect("the kernel's table");
     let weight = || {
         let mut text = [0; 4096];

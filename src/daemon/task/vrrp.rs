@@ -193,6 +193,10 @@ impl Shell {
                 warn!("{text}");
                 self.note(EventKind::Vrrp, Level::Warning, text);
             }
+            News::Recovered(text) => {
+                info!("{text}");
+                self.note(EventKind::Vrrp, Level::Info, text);
+            }
             News::Serving { name, serves } => {
                 self.routers.serving.insert(name.clone(), serves);
                 self.want_sync_daemons();

@@ -85,11 +85,12 @@ impl Instance {
         };
         listening.master = Some(source);
         if advert.priority >= priority {
-            listening.lower_since = None;
+            (listening.lower_since, listening.lower_heard) = (None, None);
             self.heed(source, advert, now);
             return;
         }
         let since = *listening.lower_since.get_or_insert(now);
+        listening.lower_heard = Some(now);
         let syncs = now.since(listening.began) < self.spec.preempt_after_sync;
         let waits = syncs || now.since(since) < self.spec.preempt_delay;
         if !preempts || waits {

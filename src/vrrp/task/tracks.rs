@@ -68,14 +68,14 @@ impl Task {
                 .map(|track| tracking::part(finding(&track.what), track.weight)),
         );
         if failing != voice.failing {
-            let text = match failing.is_empty() {
-                true => format!("virtual router {name}: all that it tracks works"),
-                false => format!(
+            let news = match failing.is_empty() {
+                true => News::Recovered(format!("virtual router {name}: all that it tracks works")),
+                false => News::Warning(format!(
                     "virtual router {name} tracks what does not work: {}",
                     failing.join(", ")
-                ),
+                )),
             };
-            (self.tell)(News::Warning(text));
+            (self.tell)(news);
             voice.failing = failing;
         }
         if sum != voice.tracking {
