@@ -98,6 +98,8 @@ struct Listening {
     left: bool,
     /// Since when one of lower priority has been heard.
     lower_since: Option<Instant>,
+    /// It has enough of the master's connections.
+    synced: bool,
     /// Why it would be master now, if its group were.
     claim: Option<VrrpReason>,
     /// It has ceased to be master, or heeds one: whoever has only just begun does neither.
@@ -257,6 +259,11 @@ impl Instance {
             VrrpEvent::AdvertReceived { source, advert } => self.hear(source, &advert, now, &mut out),
             VrrpEvent::SpecChanged(spec) => self.respecify(spec, now, &mut out),
             VrrpEvent::AddressMissing => self.repair(now, &mut out),
+            VrrpEvent::Synced => {
+                if let Phase::Backup(listening) = &mut self.phase {
+                    listening.synced = true;
+                }
+            }
             VrrpEvent::StepDown => {
                 if matches!(self.phase, Phase::Master(_)) {
                     self.stepped_down = true;
@@ -396,6 +403,7 @@ impl Instance {
             master: None,
             left: false,
             lower_since: None,
+            synced: false,
             claim: None,
             yields: !matches!(reason, VrrpReason::Started | VrrpReason::Recovered),
         };

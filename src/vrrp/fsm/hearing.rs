@@ -90,7 +90,7 @@ impl Instance {
             return;
         }
         let since = *listening.lower_since.get_or_insert(now);
-        let syncs = now.since(listening.began) < self.spec.preempt_after_sync;
+        let syncs = !listening.synced && now.since(listening.began) < self.spec.preempt_after_sync;
         let waits = syncs || now.since(since) < self.spec.preempt_delay;
         if !preempts || waits {
             self.heed(source, advert, now);
