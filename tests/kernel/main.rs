@@ -14,6 +14,7 @@ mod listing;
 mod mariadb;
 mod notify;
 mod path;
+mod peer;
 mod policy;
 mod probes;
 mod realserver;
