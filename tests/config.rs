@@ -211,6 +211,9 @@ fn show_vrrp(out: &mut String, instance: &VrrpSpec) {
         let share = share.unwrap_or_default();
         writeln!(out, "  preempt after sync {:?}{share}", instance.preempt_after_sync).unwrap();
     }
+    if let Some(vmac) = &instance.vmac {
+        writeln!(out, "  {vmac:?}").unwrap();
+    }
     for track in &instance.tracks {
         match &track.what {
             VrrpTracked::Script(script) => writeln!(out, "  tracks {script:?} weight {}", track.weight).unwrap(),

@@ -266,6 +266,7 @@ async fn take(network: &HostNetwork, steps: &[Step]) -> anyhow::Result<()> {
                     scope: AddressScope::Host,
                     label: label.clone(),
                     owner: AddOptions::OWNER,
+                    unrouted: false,
                     deprecated: true,
                 };
                 network.add_address(vip, &options).await?;

@@ -348,6 +348,8 @@ impl Scope {
                 "preempt_delay",
                 "preempt_after_sync",
                 "password",
+                "use_vmac",
+                "vmac_xmit_base",
                 "source_address",
                 "peers",
                 "checksum",
@@ -636,7 +638,16 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
     ),
     ("accept", "ipvsd always takes what is sent to its virtual addresses"),
     ("no_accept", NOT_YET),
-    ("use_vmac", NOT_YET),
+    (
+        "use_vmac_addr",
+        "here addresses with a `device` of their own have that one's MAC; use_vmac = true is for the rest",
+    ),
+    ("use_ipvlan", NOT_YET),
+    ("vmac_prefix", "here the name is the value: use_vmac = \"vrrp.51\""),
+    (
+        "dynamic_interfaces",
+        "ipvsd always waits for interfaces that are not there",
+    ),
     (
         "virtual_routes",
         "here it is `routes`: routes = [{ to = \"198.51.100.0/24\", via = \"192.0.2.1\" }]",

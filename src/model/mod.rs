@@ -63,6 +63,7 @@ mod sync;
 mod table;
 mod tls_probe;
 mod unix_time;
+mod vmac;
 mod vrrp;
 
 pub use action::{Action, CheckState, ServerId, ServerState, Subject, Transition};
@@ -105,6 +106,7 @@ pub use sync::{KernelInfo, SyncDaemon, SyncRole, SyncSettings, Timeouts};
 pub use table::{ListedDestination, ListedService, Service, Statistics, Table};
 pub use tls_probe::{TlsProbe, TlsSettings, Trust};
 pub use unix_time::{ParseTimeError, UnixTime};
+pub use vmac::{Vmac, VrrpDevice, VrrpSetting};
 pub use vrrp::{
     Garp, VrrpAction, VrrpAddress, VrrpAdvert, VrrpAuthentication, VrrpChange, VrrpChecksum, VrrpEntry, VrrpEvent,
     VrrpFile, VrrpFinding, VrrpGroupOrder, VrrpPassword, VrrpProcess, VrrpReason, VrrpRefusal, VrrpScript, VrrpSpec,

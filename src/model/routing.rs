@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{AddressScope, Family, VrrpEntry};
+use super::{AddressScope, Family, VrrpDevice, VrrpEntry, VrrpSetting};
 
 /// The table that everything is looked up in unless a rule says otherwise (`RT_TABLE_MAIN`).
 pub const MAIN_TABLE: u32 = 254;
@@ -187,12 +187,17 @@ pub struct VrrpRecord {
     pub routes: BTreeSet<VrrpRoute>,
     /// Rules.
     pub rules: BTreeSet<VrrpRule>,
+    /// Devices with a virtual MAC.
+    pub devices: BTreeSet<VrrpDevice>,
+    /// Kernel settings of the interfaces below them.
+    pub settings: BTreeSet<VrrpSetting>,
 }
 
 impl VrrpRecord {
     /// Whether nothing is there.
     pub fn is_empty(&self) -> bool {
-        self.addresses.is_empty() && self.routes.is_empty() && self.rules.is_empty()
+        let nothing_else = self.devices.is_empty() && self.settings.is_empty();
+        self.addresses.is_empty() && self.routes.is_empty() && self.rules.is_empty() && nothing_else
     }
 }
 
@@ -207,6 +212,10 @@ enum RecordForm {
         routes: BTreeSet<VrrpRoute>,
         #[serde(default)]
         rules: BTreeSet<VrrpRule>,
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        devices: BTreeSet<VrrpDevice>,
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        settings: BTreeSet<VrrpSetting>,
     },
 }
 
@@ -221,10 +230,14 @@ impl From<RecordForm> for VrrpRecord {
                 addresses,
                 routes,
                 rules,
+                devices,
+                settings,
             } => Self {
                 addresses,
                 routes,
                 rules,
+                devices,
+                settings,
             },
         }
     }
@@ -236,13 +249,17 @@ impl From<VrrpRecord> for RecordForm {
             addresses,
             routes,
             rules,
+            devices,
+            settings,
         } = record;
-        match routes.is_empty() && rules.is_empty() {
+        match routes.is_empty() && rules.is_empty() && devices.is_empty() && settings.is_empty() {
             true => Self::Addresses(addresses),
             false => Self::All {
                 addresses,
                 routes,
                 rules,
+                devices,
+                settings,
             },
         }
     }
@@ -369,6 +386,21 @@ mod tests {
         assert_eq!(serde_json::to_string(&record).expect("text"), old);
         record.routes.insert(route());
         record.rules.insert(rule());
+        let text = serde_json::to_string(&record).expect("text");
+        assert!(!text.contains("devices"), "an older program reads it: {text}");
+        assert_eq!(serde_json::from_str::<VrrpRecord>(&text).expect("a record"), record);
+        record.devices.insert(VrrpDevice {
+            name: "vrrp.51".to_owned(),
+            interface: "eth0".to_owned(),
+            family: Family::Inet,
+            virtual_router_id: 51,
+        });
+        record.settings.insert(VrrpSetting {
+            interface: "eth0".to_owned(),
+            name: "net.ipv4.conf.eth0.arp_ignore".to_owned(),
+            before: "0".to_owned(),
+            set: "1".to_owned(),
+        });
         let text = serde_json::to_string(&record).expect("text");
         assert_eq!(serde_json::from_str::<VrrpRecord>(&text).expect("a record"), record);
         let partial: VrrpRecord = serde_json::from_str(r#"{"routes":[]}"#).expect("a record");

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AddressScope, Family, Instant, VrrpNotify, VrrpRoute, VrrpRule};
+use super::{AddressScope, Family, Instant, Vmac, VrrpNotify, VrrpRoute, VrrpRule};
 
 /// The version of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -149,6 +149,8 @@ pub struct VrrpSpec {
     pub preempt_share: Option<u32>,
     /// What the others of version 2 must know.
     pub password: Option<VrrpPassword>,
+    /// Its addresses have the virtual MAC, on a device of their own; `None` where they have the interface's.
+    pub vmac: Option<Vmac>,
     /// The address that adverts come from; the interface's first where it is not said.
     pub source: Option<IpAddr>,
     /// Whom adverts are sent to, and taken from; the multicast group where nobody is named.

@@ -68,6 +68,34 @@ pub enum NetError {
         /// The other one, with the number of who made it.
         other: String,
     },
+    /// This kernel has no macvlans.
+    #[error("cannot make {device}: this kernel has no macvlan (`modprobe macvlan`; else do without `use_vmac`)")]
+    NoMacvlan {
+        /// What was to be made.
+        device: String,
+    },
+    /// Somebody else's interface has the name.
+    #[error(
+        "cannot make {device}: there is an interface of that name that ipvsd has not made \
+         (take it away with `ip link del {device}` if nobody needs it, or give the instance another name in `use_vmac`)"
+    )]
+    DeviceInUse {
+        /// The name.
+        device: String,
+    },
+    /// Somebody else's interface has the hardware address.
+    #[error(
+        "cannot make {device}: {other} on the same interface has the virtual MAC {mac} already \
+         (is it of another VRRP daemon, which has to be stopped first?)"
+    )]
+    MacInUse {
+        /// What was to be made.
+        device: String,
+        /// The address.
+        mac: Mac,
+        /// Who has it.
+        other: String,
+    },
     /// There is no such kernel setting.
     #[error("kernel setting {name} does not exist here (is its module loaded, the interface there, the name right?)")]
     NoSuchSysctl {
@@ -122,9 +150,12 @@ impl NetError {
     pub fn is_transient(&self) -> bool {
         use nix::libc;
         match self {
-            Self::NoAnswer { .. } | Self::AddressInUse { .. } | Self::RouteInUse { .. } | Self::DeviceDown { .. } => {
-                true
-            }
+            Self::NoAnswer { .. }
+            | Self::AddressInUse { .. }
+            | Self::RouteInUse { .. }
+            | Self::DeviceInUse { .. }
+            | Self::MacInUse { .. }
+            | Self::DeviceDown { .. } => true,
             Self::Kernel { cause, .. } => matches!(
                 cause.raw_os_error(),
                 Some(
@@ -140,6 +171,7 @@ impl NetError {
             Self::NoSuchDevice { .. }
             | Self::NotEthernet { .. }
             | Self::NotPermitted { .. }
+            | Self::NoMacvlan { .. }
             | Self::Ipv6Off { .. }
             | Self::NoSuchSysctl { .. }
             | Self::BadSysctlValue { .. } => false,

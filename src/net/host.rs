@@ -45,6 +45,8 @@ pub struct AddOptions {
     pub prefix: Option<u8>,
     /// The tag that says who put it there (`IFA_PROTO`); kernels older than 5.18 leave it out.
     pub owner: u8,
+    /// Without a route to its network by the device, where it has a prefix (`IFA_F_NOPREFIXROUTE`).
+    pub unrouted: bool,
     /// Never chosen as a source by itself; IPv6 only (a preferred lifetime of 0), IPv4 has the scope for it.
     pub deprecated: bool,
 }
@@ -60,6 +62,7 @@ impl AddOptions {
             label: None,
             prefix: None,
             owner: Self::OWNER,
+            unrouted: false,
             deprecated: true,
         }
     }
@@ -68,7 +71,7 @@ impl AddOptions {
 /// An open rtnetlink connection in the network namespace of the thread that opened it.
 #[derive(Debug)]
 pub struct HostNetwork {
-    handle: Handle,
+    pub(super) handle: Handle,
     _connection: Connection,
 }
 
@@ -193,13 +196,15 @@ impl HostNetwork {
         message
             .attributes
             .push(AddressAttribute::Protocol(AddressProtocol::Other(options.owner)));
+        let mut flags = AddressFlags::empty();
+        flags.set(AddressFlags::Noprefixroute, options.unrouted);
         match address {
             IpAddr::V4(_) => message
                 .attributes
                 .extend(options.label.clone().map(AddressAttribute::Label)),
             IpAddr::V6(_) => {
                 message.header.flags |= AddressHeaderFlags::Nodad;
-                message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+                flags |= AddressFlags::Nodad;
                 if options.deprecated {
                     let mut lifetime = CacheInfo::default();
                     lifetime.ifa_preferred = 0;
@@ -207,6 +212,9 @@ impl HostNetwork {
                     message.attributes.push(AddressAttribute::CacheInfo(lifetime));
                 }
             }
+        }
+        if !flags.is_empty() {
+            message.attributes.push(AddressAttribute::Flags(flags));
         }
         match answer(&action, device, request.execute()).await {
             Ok(()) => Ok(Change::Made),
@@ -290,13 +298,16 @@ pub(super) fn os_error(error: &NetError) -> Option<i32> {
         | NetError::Ipv6Off { .. }
         | NetError::AddressInUse { .. }
         | NetError::RouteInUse { .. }
+        | NetError::NoMacvlan { .. }
+        | NetError::DeviceInUse { .. }
+        | NetError::MacInUse { .. }
         | NetError::NoSuchSysctl { .. }
         | NetError::BadSysctlValue { .. }
         | NetError::NoAnswer { .. } => None,
     }
 }
 
-fn link_of(message: &LinkMessage) -> Link {
+pub(super) fn link_of(message: &LinkMessage) -> Link {
     let flags = message.header.flags;
     let ethernet = message.header.link_layer_type == LinkLayerType::Ether;
     let mut link = Link {

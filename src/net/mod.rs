@@ -9,6 +9,7 @@
 //! | file | what |
 //! |---|---|
 //! | `host` | interfaces and addresses, over rtnetlink |
+//! | `macvlan` | devices with a hardware address of their own on an interface |
 //! | `routing` | routes and rules of ours, over rtnetlink |
 //! | `links` | interfaces that come and go, told as it happens |
 //! | `neighbour` | duplicate-address probes and announcements, ARP and neighbour discovery |
@@ -24,6 +25,7 @@
 mod error;
 mod host;
 pub mod links;
+mod macvlan;
 pub mod module;
 pub mod names;
 pub mod namespace;
@@ -37,5 +39,6 @@ pub mod vip;
 
 pub use error::NetError;
 pub use host::{AddOptions, Change, HostNetwork};
+pub use macvlan::Layer;
 pub use own::own_addresses;
 pub use routing::HostRouting;

@@ -6,9 +6,11 @@
 //! |---|---|
 //! | `ledger` | what an instance has, and the record of what is there |
 //! | `routes` | routes and rules |
+//! | `vmac` | the devices with a virtual MAC |
 
 mod ledger;
 mod routes;
+mod vmac;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -24,6 +26,7 @@ use tracing::{error, info, warn};
 
 pub(super) use self::ledger::Belongings;
 pub use self::ledger::Ledger;
+use self::vmac::Devices;
 use crate::model::{
     AddressScope, Family, HostAddress, Link, VirtualAddress, VrrpAddress, VrrpEntry, VrrpSpec, VrrpTracked,
 };
@@ -57,7 +60,11 @@ pub(super) enum Order {
 pub(super) struct Facts {
     /// Where its adverts come from, and its interface's number; `None` where the interface does not work.
     pub(super) source: Option<(IpAddr, u32)>,
-    /// Addresses, routes or rules of it are here.
+    /// The device with the virtual MAC that its adverts go out by, and that one's number, while it is up.
+    pub(super) voice: Option<(String, u32)>,
+    /// Why it cannot have such a device. Then there is no source.
+    pub(super) obstacle: Option<String>,
+    /// Addresses, routes or rules of it are here, or its device is up.
     pub(super) found: bool,
     /// Addresses that it holds are not here.
     pub(super) missing: bool,
@@ -89,6 +96,7 @@ pub(super) async fn keep(
         watches_routes: false,
         repaired: None,
         said_of_routes: BTreeMap::new(),
+        devices: Devices::default(),
         specs: Vec::new(),
         told: BTreeMap::new(),
         held: BTreeMap::new(),
@@ -124,6 +132,7 @@ struct Keeper {
     repaired: Option<Instant>,
     /// What was said of one that could not be put in, or taken out.
     said_of_routes: BTreeMap<String, String>,
+    devices: Devices,
     specs: Vec<Arc<VrrpSpec>>,
     told: BTreeMap<String, Facts>,
     held: BTreeMap<Arc<str>, Belongings>,
@@ -159,6 +168,7 @@ impl Keeper {
                 if routing && !std::mem::replace(&mut self.watches_routes, true) {
                     tokio::spawn(routes::watch(Arc::clone(&self.stirred)));
                 }
+                self.devices.look_anew();
                 self.look(tell).await;
                 self.take_off_orphans().await;
             }
@@ -245,6 +255,7 @@ impl Keeper {
             addresses: Vec::new(),
             routes: orphans.routes.into_iter().collect(),
             rules: orphans.rules.into_iter().collect(),
+            device: None,
         };
         // Without a route the address can still go.
         let taken = self.take_out(&network, &[routing], &[]).await;
@@ -277,7 +288,8 @@ impl Keeper {
         }
         self.said_of_orphans.retain(|entry, _| !gone.contains(entry));
         self.forget(&gone);
-        taken.map(|taken| taken && all_gone)
+        let away = self.take_away(&network, orphans.devices, orphans.settings).await;
+        away.and(taken).map(|taken| taken && all_gone)
     }
 
     fn forget(&mut self, gone: &[VrrpEntry]) {
@@ -293,17 +305,24 @@ impl Keeper {
         let kept: Vec<_> = others.map(|(_, held)| held).chain([wanted]).cloned().collect();
         // Without a route the address can still go, and an address is needed before a route.
         let taken = self.take_out(&network, gone, &kept).await;
+        let raised = self.raise(&network, wanted).await;
         let before: BTreeSet<_> = gone.iter().flat_map(|gone| gone.addresses.iter().cloned()).collect();
-        let all_gone = self.hold_addresses(&network, &before, &wanted.addresses).await?;
+        let all_gone = self.hold_addresses(&network, &before, wanted).await?;
+        let lowered = self.lower(&network, gone, &kept).await?;
         self.put_in(&network, wanted).await?;
-        taken.map(|taken| taken && all_gone)
+        raised?;
+        taken.map(|taken| taken && all_gone && lowered)
     }
 
     async fn hold_addresses(
         &mut self,
         network: &HostNetwork,
         before: &BTreeSet<VrrpAddress>,
-        wanted: &[VrrpAddress],
+        Belongings {
+            addresses: wanted,
+            device,
+            ..
+        }: &Belongings,
     ) -> Result<bool, NetError> {
         let present = network.addresses().await?;
         let is_here = |address: &VrrpAddress| present.iter().any(|held| is(held, address));
@@ -312,6 +331,9 @@ impl Keeper {
                 scope: address.scope,
                 label: address.label.clone(),
                 prefix: Some(address.prefix),
+                // Its network is reached by the interface below, as before.
+                unrouted: device.as_ref().is_some_and(|device| device.name == address.device)
+                    && !matches!(address.address, IpAddr::V6(address) if address.is_unicast_link_local()),
                 ..AddOptions::director()
             };
             let result = network.add_address(&vip(address), &options).await;
@@ -372,6 +394,8 @@ impl Keeper {
         if self.orphaned {
             self.take_off_orphans().await;
         }
+        let devices = self.look_at_devices().await;
+        self.say_of_host("virtual routers do not know this host's devices", devices);
         let (seen, problem) = apart(see().await);
         self.say_of_host("virtual routers do not know this host's interfaces", problem);
         let Some((links, addresses, working)) = seen else {
@@ -390,6 +414,8 @@ impl Keeper {
             let link = links
                 .iter()
                 .find(|link| link.name == spec.interface && working.contains(&link.name));
+            let obstacle = self.obstacle(spec);
+            let link = link.filter(|_| obstacle.is_none());
             let source = link.and_then(|link| Some((source_of(spec, &addresses, &moving)?, link.index)));
             let is_here = |address: &VrrpAddress| addresses.iter().any(|held| is(held, address));
             let held = self.held.get(&*spec.name);
@@ -397,7 +423,11 @@ impl Keeper {
             let found = |address: &VrrpAddress| addresses.iter().any(|held| is_at(held, address));
             let facts = Facts {
                 source,
-                found: spec.addresses.iter().any(found) || routing.has_ours(&Belongings::of(spec)),
+                voice: vmac::voice(spec, &links),
+                obstacle,
+                found: spec.addresses.iter().any(found)
+                    || routing.has_ours(&Belongings::of(spec))
+                    || vmac::is_up(spec, &links, &self.ledger.record.devices),
                 missing: !held.iter().all(is_here),
                 lost: spec
                     .tracks

@@ -13,7 +13,7 @@
 //! | `tracking` | what is tracked, summed up and clamped |
 //! | `complaints` | what is told once and then counted |
 //! | `socket` | raw sockets |
-//! | `addresses` | the addresses, routes and rules of the master, and what this host's interfaces say |
+//! | `addresses` | the addresses, routes, rules and devices of the master, and what this host's interfaces say |
 //! | `task` | the thread |
 
 mod addresses;

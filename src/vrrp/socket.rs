@@ -136,12 +136,12 @@ pub(super) struct Speaker {
 }
 
 impl Speaker {
-    /// Speaks on an interface from an address of this host.
+    /// Speaks on an interface from an address of this host, `borrowed` where that is another interface's.
     ///
     /// # Errors
     /// [`NetError::NoSuchDevice`], [`NetError::NotPermitted`], [`NetError::Kernel`] where the address is not there, or
     /// not there yet.
-    pub(super) fn open(interface: &str, index: u32, source: IpAddr) -> Result<Self, NetError> {
+    pub(super) fn open(interface: &str, index: u32, source: IpAddr, borrowed: bool) -> Result<Self, NetError> {
         let open = || -> io::Result<Socket> {
             let socket = raw(interface, Family::of(source))?;
             socket.attach_filter(&NOTHING)?;
@@ -159,6 +159,8 @@ impl Speaker {
                     socket.set_multicast_loop_v6(false)?;
                     socket.set_multicast_if_v6(index)?;
                     socket.set_tclass_v6(TRAFFIC_CLASS)?;
+                    // A link-local address is one of its own interface, else.
+                    socket.set_freebind_v6(borrowed)?;
                     let scope = if source.is_unicast_link_local() { index } else { 0 };
                     socket.bind(&SocketAddrV6::new(source, 0, 0, scope).into())?;
                 }

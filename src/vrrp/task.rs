@@ -392,7 +392,8 @@ impl Task {
         else {
             return;
         };
-        let moved = voice.facts.source != facts.source;
+        let moved = voice.facts.source != facts.source || voice.facts.obstacle != facts.obstacle;
+        let by_another = voice.facts.voice != facts.voice;
         let missing = facts.missing;
         if let Some(voice) = self.voices.get_mut(&name) {
             if moved {
@@ -404,6 +405,9 @@ impl Task {
         self.track(&name);
         if moved || !self.voices.get(&name).is_some_and(|voice| voice.started) {
             self.open(&name);
+        }
+        if by_another && !moved {
+            self.change_voice(&name);
         }
         if missing {
             self.happen(&name, VrrpEvent::AddressMissing);

@@ -20,6 +20,8 @@ struct Way {
     /// What `global_defs` has.
     global: &'static str,
     address: IpAddr,
+    /// The hardware address that the client knows it by, where that never changes.
+    mac: Option<&'static str>,
 }
 
 impl Way {
@@ -35,6 +37,7 @@ impl Way {
                 keepalived: their_three.clone(),
                 global: "",
                 address: vip,
+                mac: None,
             },
             Self {
                 name: "version 2 with a password",
@@ -48,6 +51,7 @@ impl Way {
                 ),
                 global: "",
                 address: vip,
+                mac: None,
             },
             Self {
                 name: "unicast",
@@ -55,6 +59,7 @@ impl Way {
                 keepalived: format!("{their_three}\nunicast_src_ip {theirs}\nunicast_peer {{\n{ours}\n}}"),
                 global: "",
                 address: vip,
+                mac: None,
             },
             Self {
                 name: "IPv6",
@@ -62,8 +67,53 @@ impl Way {
                 keepalived: format!("version 3\nadvert_int 0.5\nvirtual_ipaddress {{\n{vip6}/64\n}}"),
                 global: "",
                 address: vip6,
+                mac: None,
+            },
+            Self {
+                name: "virtual MAC",
+                ipvsd: format!("{three}\nuse_vmac = true"),
+                keepalived: format!("{their_three}\nuse_vmac"),
+                global: "",
+                address: vip,
+                mac: Some("00:00:5e:00:01:33"),
+            },
+            Self {
+                name: "virtual MAC, version 2, sent by the interface",
+                ipvsd: format!("version = 2\nvirtual_address = [\"{vip}/24\"]\nuse_vmac = true\nvmac_xmit_base = true"),
+                keepalived: format!(
+                    "version 2\nadvert_int 1\nvirtual_ipaddress {{\n{vip}/24\n}}\nuse_vmac\nvmac_xmit_base"
+                ),
+                global: "",
+                address: vip,
+                mac: Some("00:00:5e:00:01:33"),
+            },
+            Self {
+                name: "virtual MAC over IPv6",
+                ipvsd: format!("advert_int = \"500ms\"\nuse_vmac = true\nvirtual_address = [\"{vip6}/64\"]"),
+                keepalived: format!("version 3\nadvert_int 0.5\nuse_vmac\nvirtual_ipaddress {{\n{vip6}/64\n}}"),
+                global: "",
+                address: vip6,
+                mac: Some("00:00:5e:00:02:33"),
             },
         ]
+    }
+
+    /// Whether the client reaches the address by the hardware address that it always has.
+    fn reaches(&self, routers: &Routers, what: &str) {
+        let Some(mac) = self.mac else { return };
+        let client = routers.lab.client(0);
+        let family = if self.address.is_ipv4() { "-4" } else { "-6" };
+        let ping = ["ping", family, "-c", "1", "-W", "1", &self.address.to_string()];
+        wait_until(&format!("{}: {what}: it answers", self.name), SOON, || {
+            client.exec(&ping).is_ok_and(|pinged| pinged.code() == 0)
+        })
+        .expect("in time");
+        assert_eq!(
+            routers.learnt(self.address).as_deref(),
+            Some(mac),
+            "{}: {what}",
+            self.name
+        );
     }
 
     fn start_ours(&self, routers: &Routers, priority: u8, more: &str) -> Daemon {
@@ -125,28 +175,52 @@ fn end(process: &mut Process) {
 #[test]
 fn with_keepalived_as_the_backup_and_as_the_master_the_right_one_has_the_address() {
     let routers = Routers::build("vrrp-peers");
-    for way in Way::all(&routers) {
+    let ways = Way::all(&routers).into_iter().filter(|way| way.mac.is_none());
+    move_by(&routers, ways);
+}
+
+#[test]
+fn with_keepalived_on_the_other_side_the_virtual_mac_is_the_same() {
+    let routers = Routers::build("vrrp-peers-vmac");
+    // Without it keepalived's host asks for its neighbours in the name of the address, with its own MAC.
+    let keepalived = routers.director(1);
+    keepalived
+        .set_sysctl("net/ipv4/conf/all/arp_announce", "2")
+        .expect("a setting");
+    let ways = Way::all(&routers).into_iter().filter(|way| way.mac.is_some());
+    move_by(&routers, ways);
+}
+
+/// Moves the address between the two in every way they may leave and return.
+fn move_by(routers: &Routers, ways: impl Iterator<Item = Way>) {
+    for way in ways {
         let (name, address) = (way.name, way.address);
+        // Of the way before, the client may know another hardware address.
+        routers.lab.client(0).ip(&["neighbour flush dev eth0"]).expect("ip");
         // Ours is the higher one.
-        let mut theirs = way.start_theirs(&routers, 100, "");
+        let mut theirs = way.start_theirs(routers, 100, "");
         routers.wait_for_master(&format!("{name}: keepalived alone"), 1, address);
-        let mut ours = way.start_ours(&routers, 150, "");
+        way.reaches(routers, "keepalived");
+        let mut ours = way.start_ours(routers, 150, "");
         routers.wait_for_master(&format!("{name}: ipvsd takes over"), 0, address);
         // They understand each other: for longer than either is patient, nothing changes.
         sleep(Duration::from_secs(5));
         routers.wait_for_master(&format!("{name}: ipvsd stays"), 0, address);
+        way.reaches(routers, "ipvsd");
         end(&mut ours.process);
         routers.wait_for_master(&format!("{name}: ipvsd has stopped"), 1, address);
+        way.reaches(routers, "keepalived again");
         let log = ours.process.log();
         assert!(!log.contains("WARN"), "{name}: {log}");
 
         // Theirs is the higher one.
-        let mut ours = way.start_ours(&routers, 50, "");
+        let mut ours = way.start_ours(routers, 50, "");
         sleep(Duration::from_secs(5));
         routers.wait_for_master(&format!("{name}: keepalived stays"), 1, address);
         end(&mut theirs);
         routers.wait_for_master(&format!("{name}: keepalived has stopped"), 0, address);
-        let mut theirs = way.start_theirs(&routers, 100, "");
+        way.reaches(routers, "ipvsd again");
+        let mut theirs = way.start_theirs(routers, 100, "");
         routers.wait_for_master(&format!("{name}: keepalived is back"), 1, address);
         let log = ours.process.log();
         assert!(log.contains("is master with priority 100"), "{name}: {log}");
@@ -158,7 +232,7 @@ fn with_keepalived_as_the_backup_and_as_the_master_the_right_one_has_the_address
             routers.has(0, address)
         })
         .expect("in time");
-        let mut theirs = way.start_theirs(&routers, 100, "");
+        let mut theirs = way.start_theirs(routers, 100, "");
         routers.wait_for_master(&format!("{name}: keepalived returns"), 1, address);
         end(&mut theirs);
         routers.wait_for_master(&format!("{name}: ipvsd at last"), 0, address);

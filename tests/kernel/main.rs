@@ -36,3 +36,4 @@ mod vrrp_roles;
 mod vrrp_routes;
 mod vrrp_sync;
 mod vrrp_tracking;
+mod vrrp_vmac;

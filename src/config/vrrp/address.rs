@@ -10,7 +10,7 @@ use crate::model::{AddressScope, Family, VrrpAddress};
 /// The most bytes of a label (`IFNAMSIZ` less its end).
 const LONGEST_LABEL: usize = 15;
 
-pub(super) fn read_address(reader: &mut Reader, item: &Item<'_>, interface: &str) -> Option<VrrpAddress> {
+pub(super) fn read_address(reader: &mut Reader, item: &Item<'_>, default_device: &str) -> Option<VrrpAddress> {
     let (text, at, table) = match item.get_ref() {
         Value::Table(table) => {
             let [address, device, scope, label, excluded] = reader.fields(table, Scope::VrrpAddress);
@@ -50,7 +50,7 @@ pub(super) fn read_address(reader: &mut Reader, item: &Item<'_>, interface: &str
     let mut found = VrrpAddress {
         address,
         prefix,
-        device: interface.to_owned(),
+        device: default_device.to_owned(),
         scope: AddressScope::Global,
         label: None,
         unadvertised: false,

@@ -5,6 +5,7 @@
 //! | `instance` | keys of an instance that have rules of their own |
 //! | `address` | one virtual address |
 //! | `route`, `rule` | one of its routes and rules |
+//! | `vmac` | the virtual MAC |
 //! | `track` | what is tracked |
 //! | `notify` | commands |
 //! | `group` | sync groups |
@@ -16,6 +17,7 @@ mod notify;
 mod route;
 mod rule;
 mod track;
+mod vmac;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -85,6 +87,8 @@ struct Draft {
     quorums: Vec<(Place, String)>,
     /// It has something in `virtual_address`, whatever that is.
     listed: bool,
+    /// Where its virtual MAC stands.
+    vmac: Option<Place>,
 }
 
 impl<'t> Routers<'t> {
@@ -108,6 +112,8 @@ impl<'t> Routers<'t> {
             preempt_delay,
             preempt_after_sync,
             password,
+            use_vmac,
+            vmac_xmit_base,
             source_address,
             peers,
             checksum,
@@ -185,6 +191,7 @@ impl<'t> Routers<'t> {
             preempt_after_sync: Duration::ZERO,
             preempt_share: None,
             password: None,
+            vmac: None,
             source: None,
             peers: Vec::new(),
             checksum: VrrpChecksum::default(),
@@ -250,6 +257,7 @@ impl<'t> Routers<'t> {
             let duration = item.and_then(|item| reader.duration(item, key, Duration::ZERO..=DAY));
             *value = duration.unwrap_or(*value);
         }
+        let vmac = vmac::read(reader, use_vmac, vmac_xmit_base, &mut spec);
         let mut family = None;
         if let Some(item) = source_address {
             spec.source = reader.ip_address(item, "source_address");
@@ -286,6 +294,9 @@ impl<'t> Routers<'t> {
         if let Some(item) = track_program {
             track::read_program(reader, item, &mut spec);
         }
+        if let Some(item) = peers {
+            vmac::examine_peers(reader, item, &spec);
+        }
         spec.family = family.unwrap_or(Family::Inet);
         let commands = [notify_master, notify_backup, notify_fault, notify_stop, notify_any];
         let notify = notify::read(reader, commands);
@@ -300,6 +311,7 @@ impl<'t> Routers<'t> {
             family,
             quorums,
             listed: virtual_address.is_some_and(|item| reader.one_or_list(item).next().is_some()),
+            vmac,
         });
     }
 
@@ -312,7 +324,7 @@ impl<'t> Routers<'t> {
     ) {
         for element in reader.one_or_list(item) {
             let at = element.span().start;
-            let Some(address) = read_address(reader, element, &spec.interface) else {
+            let Some(address) = read_address(reader, element, &vmac::device(spec)) else {
                 continue;
             };
             let own = Family::of(address.address);
@@ -433,7 +445,7 @@ impl<'t> Routers<'t> {
             draft.spec.addresses.push(VrrpAddress {
                 address,
                 prefix: own.host_prefix(),
-                device: draft.spec.interface.clone(),
+                device: vmac::device(&draft.spec),
                 scope: AddressScope::Global,
                 label: None,
                 unadvertised: *draft.family.get_or_insert(own) != own,
@@ -455,7 +467,7 @@ impl<'t> Routers<'t> {
 
     /// What the tables mean, once all are read; answers with the waits for connections, and where they stand.
     pub(super) fn finish(
-        self,
+        mut self,
         reader: &mut Reader,
         virtual_servers: &[VirtualServer],
         config: &mut Config,
@@ -465,6 +477,7 @@ impl<'t> Routers<'t> {
         for draft in &self.drafts {
             examine(reader, draft, &mut numbers);
         }
+        vmac::finish(reader, &mut self.drafts);
         for Draft {
             place,
             spec,

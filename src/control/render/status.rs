@@ -108,6 +108,9 @@ fn routers(out: &mut String, routers: &[VrrpStatus], now: UnixTime) {
                 ));
             }
         }
+        if let Some(vmac) = &router.vmac {
+            out.push_str(&format!("vrrp_instance {} virtual MAC: {vmac}\n", router.name));
+        }
         if let Some(trouble) = &router.trouble {
             out.push_str(&format!("vrrp_instance {} waits: {trouble}\n", router.name));
         }

@@ -16,8 +16,8 @@ use crate::daemon::record::Record;
 use crate::daemon::sync_daemons;
 use crate::model::control::{EventKind, EventRecord, Level, Refused, Trouble, VrrpStatus};
 use crate::model::{
-    Config, Event, Instant, UnixTime, VirtualAddress, VrrpChange, VrrpEntry, VrrpFinding, VrrpNotify, VrrpReason,
-    VrrpRecord, VrrpState, VrrpTracked,
+    Config, Event, Instant, UnixTime, VirtualAddress, VrrpChange, VrrpDevice, VrrpEntry, VrrpFinding, VrrpNotify,
+    VrrpReason, VrrpRecord, VrrpState, VrrpTracked,
 };
 use crate::vrrp::task::{self, Handle, Ledger, News, Spoken};
 
@@ -266,6 +266,7 @@ impl Shell {
             virtual_addresses: instance.spec.addresses.iter().map(|held| held.address).collect(),
             routes: instance.spec.routes.iter().map(ToString::to_string).collect(),
             rules: instance.spec.rules.iter().map(ToString::to_string).collect(),
+            vmac: VrrpDevice::of(&instance.spec).map(|device| format!("{} {}", device.name, device.mac())),
             trouble: instance.trouble,
             failing: instance.failing,
         });

@@ -67,6 +67,9 @@ pub struct VrrpStatus {
     /// The rules that go with them, in the words of ip-rule(8).
     #[serde(default)]
     pub rules: Vec<String>,
+    /// The device with the virtual MAC that they are on, and the MAC; null where they have the interface's.
+    #[serde(default)]
+    pub vmac: Option<String>,
     /// Why it cannot speak; null where it can.
     pub trouble: Option<String>,
     /// What it tracks and what does not work of it.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{VrrpAddress, VrrpRecord, VrrpRoute, VrrpRule, VrrpSpec};
+use crate::model::{VrrpAddress, VrrpDevice, VrrpRecord, VrrpRoute, VrrpRule, VrrpSpec};
 
 /// What an instance has where it is master.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub(in crate::vrrp) struct Belongings {
     pub(super) addresses: Vec<VrrpAddress>,
     pub(super) routes: Vec<VrrpRoute>,
     pub(super) rules: Vec<VrrpRule>,
+    /// The device with the virtual MAC; there also where nothing is held.
+    pub(super) device: Option<VrrpDevice>,
 }
 
 impl Belongings {
@@ -19,6 +21,7 @@ impl Belongings {
             addresses: spec.addresses.clone(),
             routes: spec.routes.clone(),
             rules: spec.rules.clone(),
+            device: VrrpDevice::of(spec),
         }
     }
 
@@ -62,13 +65,21 @@ impl Ledger {
         let addresses = known.clone().flat_map(|has| &has.addresses);
         let addresses: BTreeSet<_> = addresses.map(|address| (&*address.device, address.address)).collect();
         let routes: BTreeSet<_> = known.clone().flat_map(|has| &has.routes).collect();
-        let rules: BTreeSet<_> = known.flat_map(|has| &has.rules).collect();
+        let rules: BTreeSet<_> = known.clone().flat_map(|has| &has.rules).collect();
+        let devices: BTreeSet<_> = known.filter_map(|has| has.device.as_ref()).collect();
         let mut orphans = self.record.clone();
         orphans
             .addresses
             .retain(|entry| !addresses.contains(&(&*entry.device, entry.address)));
         orphans.routes.retain(|route| !routes.contains(route));
         orphans.rules.retain(|rule| !rules.contains(rule));
+        // One of that name that has another MAC now is made anew by its instance.
+        orphans
+            .devices
+            .retain(|made| !devices.iter().any(|device| device.name == made.name));
+        orphans
+            .settings
+            .retain(|setting| !devices.iter().any(|device| device.interface == setting.interface));
         orphans
     }
 }
@@ -121,6 +132,7 @@ mod tests {
                 fwmark: Some(1),
                 table: 100,
             }],
+            device: None,
         }
     }
 

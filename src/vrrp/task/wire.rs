@@ -8,8 +8,9 @@ use std::time::Duration;
 use tracing::debug;
 
 use super::{AGAIN, News, Task, now};
-use crate::model::{Family, Instant, VrrpEvent, VrrpSpec};
+use crate::model::{Family, Instant, VrrpEvent, VrrpSpec, VrrpState};
 use crate::vrrp::Instance;
+use crate::vrrp::addresses::Facts;
 use crate::vrrp::packet::{self, Envelope};
 use crate::vrrp::socket::{Listener, Received, Speaker, group};
 
@@ -67,11 +68,12 @@ impl Task {
             .source
             .filter(|(source, _)| spec.source.is_none_or(|wanted| wanted == *source));
         let opened = match source {
+            None if voice.facts.obstacle.is_some() => Err(voice.facts.obstacle.clone().unwrap_or_default()),
             None => Err(match spec.source {
                 Some(source) => format!("interface {} does not work, or {source} is not here", spec.interface),
                 None => format!("interface {} is not there, is down or has no address", spec.interface),
             }),
-            Some((source, index)) => open(&spec, source, index, &mut self.listeners).map_err(|problem| {
+            Some((source, index)) => open(&spec, source, index, &voice.facts, &mut self.listeners).map_err(|problem| {
                 self.retry = Some(now() + AGAIN);
                 problem.to_string()
             }),
@@ -105,6 +107,27 @@ impl Task {
             self.happen(name, event);
         }
         self.show();
+    }
+
+    /// Lets an instance speak by its device that has come up, or by its interface again.
+    pub(super) fn change_voice(&mut self, name: &Arc<str>) {
+        let Some(voice) = self.voices.get_mut(name) else { return };
+        let (Some(spec), Some((source, index)), Some(_)) = (&voice.spec, voice.facts.source, &voice.speaker) else {
+            return;
+        };
+        // Where it cannot, it goes on as before.
+        let Ok(speaker) = speaker(spec, source, index, &voice.facts) else {
+            return;
+        };
+        voice.speaker = Some(speaker);
+        // What a new master has said before its device was up has taught switches nothing.
+        if voice.facts.voice.is_some()
+            && let Some(instance) = self.routers.get(name)
+            && instance.state() == VrrpState::Master
+        {
+            let priority = instance.priority();
+            self.send(name, priority);
+        }
     }
 
     /// Reads what has come in.
@@ -209,11 +232,23 @@ fn open(
     spec: &VrrpSpec,
     source: IpAddr,
     index: u32,
+    facts: &Facts,
     listeners: &mut BTreeMap<(String, Family), (u32, Listener)>,
 ) -> Result<Speaker, crate::net::NetError> {
     let key = (spec.interface.clone(), spec.family);
     if listeners.get(&key).is_none_or(|(number, _)| *number != index) {
         listeners.insert(key, (index, Listener::open(&spec.interface, index, spec.family)?));
     }
-    Speaker::open(&spec.interface, index, source)
+    speaker(spec, source, index, facts)
+}
+
+/// By the device with the virtual MAC where that is up, else by the interface: the first advert of a master is not to wait
+/// for it.
+fn speaker(spec: &VrrpSpec, source: IpAddr, index: u32, facts: &Facts) -> Result<Speaker, crate::net::NetError> {
+    let device = facts.voice.as_ref();
+    let by_device = device.and_then(|(device, number)| Speaker::open(device, *number, source, true).ok());
+    match by_device {
+        Some(speaker) => Ok(speaker),
+        None => Speaker::open(&spec.interface, index, source, false),
+    }
 }

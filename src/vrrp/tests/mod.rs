@@ -67,6 +67,7 @@ fn spec() -> VrrpSpec {
         preempt_after_sync: Duration::ZERO,
         preempt_share: None,
         password: None,
+        vmac: None,
         source: None,
         peers: Vec::new(),
         checksum: VrrpChecksum::Rfc5798,

@@ -1,0 +1,440 @@
+//! The devices with a virtual MAC: made as soon as an instance is to have one, up only while it holds its addresses,
+//! put back where somebody has taken one away, and gone with their instance. One that is not on record is somebody
+//! else's and is left alone.
+//!
+//! Down on a backup, for its interface would take frames for the virtual MAC that a switch sends everywhere. And the
+//! interface below must not tell neighbours of the addresses, with its own MAC: see
+//! [`settings::below`].
+
+mod settings;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use self::settings::{above, below, hindrances, write};
+use super::ledger::Belongings;
+use super::{AGAIN, Keeper};
+use crate::model::{Family, Link, VrrpDevice, VrrpSetting, VrrpSpec};
+use crate::net::{Change, HostNetwork, Layer, NetError, sysctl};
+
+/// What is known of devices.
+#[derive(Default)]
+pub(super) struct Devices {
+    /// Why an instance cannot have its own, by the instance's name.
+    obstacles: BTreeMap<String, String>,
+    /// Those whose settings are right: their number, and whether they are for IPv6 too.
+    settled: BTreeMap<String, (u32, bool)>,
+    /// When each was put back last.
+    repaired: BTreeMap<String, Instant>,
+}
+
+impl Devices {
+    /// Their settings are looked at again, and those of the host that count above them.
+    pub(super) fn look_anew(&mut self) {
+        self.settled.clear();
+    }
+}
+
+/// What is to be done about a device.
+#[derive(Debug, PartialEq, Eq)]
+enum Finding<'a> {
+    /// There is no interface that it could be on.
+    NoInterface,
+    /// It is not there.
+    Missing,
+    /// It is there as it should be.
+    Ours(&'a Link),
+    /// Ours, with another MAC or on another interface.
+    Stale(&'a Link),
+    /// There is somebody else's interface of that name.
+    Foreign,
+    /// Somebody else's interface has the virtual MAC.
+    Taken(&'a Link),
+}
+
+fn judge<'a>(device: &VrrpDevice, layers: &'a [Layer], record: &BTreeSet<VrrpDevice>) -> Finding<'a> {
+    let named = |name: &str| layers.iter().find(|layer| layer.link.name == name);
+    let Some(interface) = named(&device.interface) else {
+        return Finding::NoInterface;
+    };
+    let mut others = of_same_mac(device, interface, layers).filter(|layer| !is_ours(layer, record));
+    if let Some(other) = others.next() {
+        return Finding::Taken(&other.link);
+    }
+    let Some(found) = named(&device.name) else {
+        return Finding::Missing;
+    };
+    if !is_ours(found, record) {
+        return Finding::Foreign;
+    }
+    match found.link.mac == Some(device.mac()) && is_on(found, interface) {
+        true => Finding::Ours(&found.link),
+        false => Finding::Stale(&found.link),
+    }
+}
+
+/// The kernel puts a macvlan on a macvlan beside it.
+fn is_on(layer: &Layer, interface: &Layer) -> bool {
+    layer.below == Some(interface.link.index) || interface.bridges && layer.below == interface.below
+}
+
+/// Other devices that are up with the virtual MAC of this one on the same interface: the kernel lets one be up.
+fn of_same_mac<'a>(device: &VrrpDevice, interface: &Layer, layers: &'a [Layer]) -> impl Iterator<Item = &'a Layer> {
+    let up =
+        move |layer: &&Layer| layer.link.up && layer.link.mac == Some(device.mac()) && layer.link.name != device.name;
+    layers.iter().filter(up).filter(move |layer| is_on(layer, interface))
+}
+
+/// Whether a process of ours has made this one.
+fn is_ours(found: &Layer, record: &BTreeSet<VrrpDevice>) -> bool {
+    let made_it = |made: &VrrpDevice| made.name == found.link.name && Some(made.mac()) == found.link.mac;
+    found.bridges && record.iter().any(made_it)
+}
+
+impl Keeper {
+    /// Sees to the devices of all instances: those that are not there are made, those of masters are put up again; what
+    /// somebody keeps taking away, once a second.
+    pub(super) async fn look_at_devices(&mut self) -> Result<(), NetError> {
+        if self.specs.iter().all(|spec| spec.vmac.is_none()) {
+            self.devices = Devices::default();
+            return Ok(());
+        }
+        let network = HostNetwork::connect().await?;
+        let layers = network.layers().await?;
+        for spec in self.specs.clone() {
+            let has = Belongings::of(&spec);
+            let holds = self.held.get(&*spec.name).is_some_and(|held| !held.is_empty());
+            let result = self.look_at_device(&network, &layers, &has, holds).await;
+            self.note_device(&spec.name, result.err());
+        }
+        let specs = &self.specs;
+        self.devices
+            .obstacles
+            .retain(|name, _| specs.iter().any(|spec| spec.name == *name && spec.vmac.is_some()));
+        Ok(())
+    }
+
+    async fn look_at_device(
+        &mut self,
+        network: &HostNetwork,
+        layers: &[Layer],
+        has: &Belongings,
+        holds: bool,
+    ) -> Result<(), NetError> {
+        let Some(device) = &has.device else { return Ok(()) };
+        let found = judge(device, layers, &self.ledger.record.devices);
+        let lacks = matches!(found, Finding::Missing) || matches!(found, Finding::Ours(link) if holds && !link.up);
+        if lacks {
+            let repaired = self.devices.repaired.get(&device.name);
+            if repaired.is_some_and(|at| at.elapsed() < AGAIN) {
+                self.troubled = true;
+                return Ok(());
+            }
+            self.devices.repaired.insert(device.name.clone(), Instant::now());
+        }
+        let settled = self.devices.settled.get(&device.name).copied();
+        let Some(link) = self.provide(network, layers, has, settled).await? else {
+            return Ok(());
+        };
+        if holds && !link.up {
+            network.set_link(&link.name, true).await?;
+            info!(device = link.name, "device of the virtual MAC is up again");
+        }
+        Ok(())
+    }
+
+    /// Puts the device of an instance up, for its addresses.
+    pub(super) async fn raise(&mut self, network: &HostNetwork, has: &Belongings) -> Result<(), NetError> {
+        let Some(device) = has.device.as_ref().filter(|_| !has.is_empty()) else {
+            return Ok(());
+        };
+        let layers = network.layers().await?;
+        let Some(link) = self.provide(network, &layers, has, None).await? else {
+            return Ok(());
+        };
+        if link.up {
+            return Ok(());
+        }
+        // The one that the instance had under another name.
+        let interface = layers.iter().find(|layer| layer.link.name == device.interface);
+        for former in interface
+            .into_iter()
+            .flat_map(|interface| of_same_mac(device, interface, &layers))
+        {
+            network.set_link(&former.link.name, false).await?;
+        }
+        network.set_link(&link.name, true).await?;
+        Ok(())
+    }
+
+    /// Puts the devices down that nobody holds addresses on any more; answers with whether all are.
+    pub(super) async fn lower(
+        &mut self,
+        network: &HostNetwork,
+        gone: &[Belongings],
+        kept: &[Belongings],
+    ) -> Result<bool, NetError> {
+        let gone: BTreeSet<_> = gone.iter().filter_map(|gone| gone.device.as_ref()).collect();
+        let is_held = |device: &VrrpDevice| {
+            let mut holders = kept.iter().filter(|kept| !kept.is_empty());
+            holders.any(|kept| kept.device.as_ref().is_some_and(|held| held.name == device.name))
+        };
+        if gone.iter().all(|device| is_held(device)) {
+            return Ok(true);
+        }
+        let layers = network.layers().await?;
+        let mut all_down = true;
+        for device in gone.into_iter().filter(|device| !is_held(device)) {
+            let found = layers.iter().find(|layer| layer.link.name == device.name);
+            let ours = found.filter(|found| found.link.up && is_ours(found, &self.ledger.record.devices));
+            if ours.is_some()
+                && let Err(problem) = network.set_link(&device.name, false).await
+            {
+                error!(device = device.name, "{problem}");
+                all_down = false;
+            }
+        }
+        Ok(all_down)
+    }
+
+    /// Sees to it that the device of an instance is there and set right; nothing where its interface is not there.
+    async fn provide(
+        &mut self,
+        network: &HostNetwork,
+        layers: &[Layer],
+        has: &Belongings,
+        settled: Option<(u32, bool)>,
+    ) -> Result<Option<Link>, NetError> {
+        let Some(device) = &has.device else { return Ok(None) };
+        let link = match judge(device, layers, &self.ledger.record.devices) {
+            Finding::NoInterface => return Ok(None),
+            Finding::Foreign => {
+                return Err(NetError::DeviceInUse {
+                    device: device.name.clone(),
+                });
+            }
+            Finding::Taken(other) => {
+                return Err(NetError::MacInUse {
+                    device: device.name.clone(),
+                    mac: device.mac(),
+                    other: other.name.clone(),
+                });
+            }
+            Finding::Ours(link) => link.clone(),
+            // It is still somebody's who has not ended yet.
+            Finding::Stale(_) if self.has_another_owner(device) => return Ok(None),
+            Finding::Stale(link) => {
+                network.remove_link(link).await?;
+                info!(device = device.name, "device of another virtual MAC taken away");
+                self.make(network, layers, device).await?
+            }
+            Finding::Missing => self.make(network, layers, device).await?,
+        };
+        let inet6 = device.family == Family::Inet6 || has.addresses.iter().any(|held| held.address.is_ipv6());
+        if settled != Some((link.index, inet6)) {
+            self.settle(device, inet6)?;
+            self.devices.settled.insert(device.name.clone(), (link.index, inet6));
+        }
+        Ok(Some(link))
+    }
+
+    fn has_another_owner(&self, device: &VrrpDevice) -> bool {
+        let devices = self.specs.iter().filter_map(|spec| VrrpDevice::of(spec));
+        let mut others = devices.filter(|other| other.name == device.name && other != device);
+        others.any(|other| self.ledger.record.devices.contains(&other))
+    }
+
+    async fn make(&mut self, network: &HostNetwork, layers: &[Layer], device: &VrrpDevice) -> Result<Link, NetError> {
+        let interface = layers.iter().find(|layer| layer.link.name == device.interface);
+        let Some(Layer { link: interface, .. }) = interface else {
+            return network.link(&device.interface).await;
+        };
+        self.ledger.change(|record| {
+            record.devices.retain(|made| made.name != device.name);
+            record.devices.insert(device.clone());
+        });
+        if let Err(problem) = network.add_macvlan(&device.name, interface, device.mac()).await {
+            self.ledger.change(|record| drop(record.devices.take(device)));
+            return Err(problem);
+        }
+        info!(device = device.name, mac = %device.mac(), "device of a virtual MAC made on {}", device.interface);
+        network.link(&device.name).await
+    }
+
+    /// Sets what the kernel needs to be told for a device, and for the interface below it.
+    fn settle(&mut self, device: &VrrpDevice, inet6: bool) -> Result<(), NetError> {
+        for (name, value) in above(device, inet6, |name| sysctl::read(name).ok()) {
+            write(&name, &value)?;
+        }
+        for (name, value) in below(device, |name| sysctl::read(name).ok()) {
+            let before = sysctl::read(&name)?;
+            let setting = VrrpSetting {
+                interface: device.interface.clone(),
+                name: name.clone(),
+                before,
+                set: value.clone(),
+            };
+            self.ledger.change(|record| {
+                // What was there before the first change is what comes back.
+                if record.settings.iter().all(|known| known.name != name) {
+                    record.settings.insert(setting);
+                }
+            });
+            write(&name, &value)?;
+        }
+        for name in hindrances(|name| sysctl::read(name).ok()) {
+            warn!(
+                "{name} keeps hosts from asking for the addresses on {} (set it to 0)",
+                device.name
+            );
+        }
+        Ok(())
+    }
+
+    /// Takes away devices that nobody wants any more, and puts back what was set below them.
+    pub(super) async fn take_away(
+        &mut self,
+        network: &HostNetwork,
+        devices: BTreeSet<VrrpDevice>,
+        settings: BTreeSet<VrrpSetting>,
+    ) -> Result<(), NetError> {
+        let layers = network.layers().await?;
+        for device in devices {
+            let found = layers.iter().find(|layer| layer.link.name == device.name);
+            if let Some(found) = found.filter(|found| is_ours(found, &BTreeSet::from([device.clone()])))
+                && network.remove_link(&found.link).await? == Change::Made
+            {
+                info!(device = device.name, "device of a virtual MAC taken away");
+            }
+            self.devices.settled.remove(&device.name);
+            self.ledger.change(|record| drop(record.devices.take(&device)));
+        }
+        for setting in settings {
+            if sysctl::read(&setting.name).is_ok_and(|value| value == setting.set) {
+                sysctl::write(&setting.name, &setting.before)?;
+            }
+            self.ledger.change(|record| drop(record.settings.take(&setting)));
+        }
+        Ok(())
+    }
+
+    /// Why an instance cannot have its device.
+    pub(super) fn obstacle(&self, spec: &VrrpSpec) -> Option<String> {
+        self.devices.obstacles.get(&spec.name).cloned()
+    }
+
+    fn note_device(&mut self, instance: &str, problem: Option<NetError>) {
+        match problem {
+            None => drop(self.devices.obstacles.remove(instance)),
+            Some(problem) => {
+                self.troubled = true;
+                self.devices.obstacles.insert(instance.to_owned(), problem.to_string());
+            }
+        }
+    }
+}
+
+/// The device that adverts go out by: one that is up, where they are to.
+pub(super) fn voice(spec: &VrrpSpec, links: &[Link]) -> Option<(String, u32)> {
+    let vmac = spec.vmac.as_ref().filter(|vmac| vmac.transmits)?;
+    let link = links.iter().find(|link| link.name == vmac.device && link.up)?;
+    Some((link.name.clone(), link.index))
+}
+
+/// Whether a process before this one has left the device of an instance up.
+pub(super) fn is_up(spec: &VrrpSpec, links: &[Link], record: &BTreeSet<VrrpDevice>) -> bool {
+    let up = |device: &VrrpDevice| links.iter().any(|link| link.name == device.name && link.up);
+    VrrpDevice::of(spec).is_some_and(|device| record.contains(&device) && up(&device))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Mac;
+
+    fn layer(index: u32, name: &str, mac: [u8; 6], below: Option<u32>) -> Layer {
+        Layer {
+            link: Link {
+                index,
+                name: name.to_owned(),
+                up: true,
+                loopback: false,
+                resolves: true,
+                mac: Some(Mac(mac)),
+                mtu: 1500,
+            },
+            below,
+            bridges: below.is_some(),
+        }
+    }
+
+    fn device(name: &str, virtual_router_id: u8) -> VrrpDevice {
+        VrrpDevice {
+            name: name.to_owned(),
+            interface: "eth0".to_owned(),
+            family: Family::Inet,
+            virtual_router_id,
+        }
+    }
+
+    const OWN: [u8; 6] = [2, 0, 0, 0, 0, 1];
+    const MAC_51: [u8; 6] = [0, 0, 0x5e, 0, 1, 51];
+
+    #[test]
+    fn only_what_is_on_record_is_taken_for_ours() {
+        let wanted = device("vrrp.51", 51);
+        let eth0 = || layer(2, "eth0", OWN, None);
+        let word = |layers: &[Layer], record: &[VrrpDevice]| {
+            let record = record.iter().cloned().collect();
+            match judge(&wanted, layers, &record) {
+                Finding::NoInterface => "no interface".to_owned(),
+                Finding::Missing => "missing".to_owned(),
+                Finding::Ours(link) => format!("ours {}", link.index),
+                Finding::Stale(link) => format!("stale {}", link.index),
+                Finding::Foreign => "foreign".to_owned(),
+                Finding::Taken(link) => format!("taken by {}", link.name),
+            }
+        };
+        let right = || layer(7, "vrrp.51", MAC_51, Some(2));
+        let on_record = [wanted.clone()];
+        assert_eq!(word(&[], &on_record), "no interface");
+        assert_eq!(word(&[eth0()], &on_record), "missing");
+        assert_eq!(word(&[eth0(), right()], &on_record), "ours 7");
+        assert_eq!(word(&[eth0(), right()], &[]), "foreign");
+        let plain = Layer {
+            bridges: false,
+            ..right()
+        };
+        assert_eq!(
+            word(&[eth0(), plain], &on_record),
+            "foreign",
+            "it is no macvlan of ours"
+        );
+        let other_mac = layer(7, "vrrp.51", [0, 0, 0x5e, 0, 1, 50], Some(2));
+        assert_eq!(word(&[eth0(), other_mac.clone()], &on_record), "foreign");
+        assert_eq!(word(&[eth0(), other_mac], &[device("vrrp.51", 50)]), "stale 7");
+        let elsewhere = layer(7, "vrrp.51", MAC_51, Some(3));
+        assert_eq!(word(&[eth0(), elsewhere], &on_record), "stale 7");
+        let others = layer(8, "keepalived.51", MAC_51, Some(2));
+        assert_eq!(word(&[eth0(), others.clone()], &on_record), "taken by keepalived.51");
+        let former = [wanted.clone(), device("keepalived.51", 51)];
+        assert_eq!(
+            word(&[eth0(), others.clone()], &former),
+            "missing",
+            "the other one was ours"
+        );
+        let elsewhere = Layer {
+            below: Some(3),
+            ..others
+        };
+        assert_eq!(word(&[eth0(), elsewhere], &on_record), "missing");
+        // A macvlan on a macvlan is on what that one is on.
+        let eth0 = layer(2, "eth0", OWN, Some(1));
+        assert_eq!(
+            word(&[eth0, layer(7, "vrrp.51", MAC_51, Some(1))], &on_record),
+            "ours 7"
+        );
+    }
+}
