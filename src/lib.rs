@@ -18,6 +18,7 @@
 //! | thinking, hands | [`realserver`] | what a host needs to be a real server |
 //! | hands | [`checkers`] | the probes |
 //! | hands | [`control`] | the socket by which verbs talk to the daemon |
+//! | hands, thinking | [`peer`] | what two directors tell each other |
 //! | hands | [`process`] | programs of the user's, run as an unprivileged user |
 //! | hands | [`net`] | interfaces, addresses, neighbours and settings of this host |
 //! | wiring | [`daemon`] | tasks, signals, reload |
@@ -40,6 +41,7 @@ pub mod listing;
 pub mod model;
 pub mod net;
 pub mod notify;
+pub mod peer;
 pub mod plan;
 pub mod process;
 pub mod realserver;

@@ -207,7 +207,9 @@ fn show_vrrp(out: &mut String, instance: &VrrpSpec) {
     .unwrap();
     writeln!(out, "  {:?}", instance.garp).unwrap();
     if !instance.preempt_after_sync.is_zero() {
-        writeln!(out, "  preempt after sync {:?}", instance.preempt_after_sync).unwrap();
+        let share = instance.preempt_share.map(|share| format!(" or {share} %"));
+        let share = share.unwrap_or_default();
+        writeln!(out, "  preempt after sync {:?}{share}", instance.preempt_after_sync).unwrap();
     }
     if let Some(vmac) = &instance.vmac {
         writeln!(out, "  {vmac:?}").unwrap();
@@ -335,6 +337,9 @@ fn show_config(out: &mut String, config: &Config) {
     }
     if config.host.prepare {
         writeln!(out, "host prepare").unwrap();
+    }
+    if let Some(peer) = &config.peer {
+        writeln!(out, "{peer:?}").unwrap();
     }
 }
 

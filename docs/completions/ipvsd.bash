@@ -49,6 +49,9 @@ _ipvsd() {
             ipvsd,pause)
                 cmd="ipvsd__subcmd__pause"
                 ;;
+            ipvsd,peer)
+                cmd="ipvsd__subcmd__peer"
+                ;;
             ipvsd,plan)
                 cmd="ipvsd__subcmd__plan"
                 ;;
@@ -124,6 +127,9 @@ _ipvsd() {
             ipvsd__subcmd__help,pause)
                 cmd="ipvsd__subcmd__help__subcmd__pause"
                 ;;
+            ipvsd__subcmd__help,peer)
+                cmd="ipvsd__subcmd__help__subcmd__peer"
+                ;;
             ipvsd__subcmd__help,plan)
                 cmd="ipvsd__subcmd__help__subcmd__plan"
                 ;;
@@ -166,6 +172,12 @@ _ipvsd() {
             ipvsd__subcmd__help,why)
                 cmd="ipvsd__subcmd__help__subcmd__why"
                 ;;
+            ipvsd__subcmd__help__subcmd__peer,key)
+                cmd="ipvsd__subcmd__help__subcmd__peer__subcmd__key"
+                ;;
+            ipvsd__subcmd__help__subcmd__peer,status)
+                cmd="ipvsd__subcmd__help__subcmd__peer__subcmd__status"
+                ;;
             ipvsd__subcmd__help__subcmd__realserver,down)
                 cmd="ipvsd__subcmd__help__subcmd__realserver__subcmd__down"
                 ;;
@@ -177,6 +189,24 @@ _ipvsd() {
                 ;;
             ipvsd__subcmd__help__subcmd__vrrp,step-down)
                 cmd="ipvsd__subcmd__help__subcmd__vrrp__subcmd__step__subcmd__down"
+                ;;
+            ipvsd__subcmd__peer,help)
+                cmd="ipvsd__subcmd__peer__subcmd__help"
+                ;;
+            ipvsd__subcmd__peer,key)
+                cmd="ipvsd__subcmd__peer__subcmd__key"
+                ;;
+            ipvsd__subcmd__peer,status)
+                cmd="ipvsd__subcmd__peer__subcmd__status"
+                ;;
+            ipvsd__subcmd__peer__subcmd__help,help)
+                cmd="ipvsd__subcmd__peer__subcmd__help__subcmd__help"
+                ;;
+            ipvsd__subcmd__peer__subcmd__help,key)
+                cmd="ipvsd__subcmd__peer__subcmd__help__subcmd__key"
+                ;;
+            ipvsd__subcmd__peer__subcmd__help,status)
+                cmd="ipvsd__subcmd__peer__subcmd__help__subcmd__status"
                 ;;
             ipvsd__subcmd__realserver,down)
                 cmd="ipvsd__subcmd__realserver__subcmd__down"
@@ -221,7 +251,7 @@ _ipvsd() {
 
     case "${cmd}" in
         ipvsd)
-            opts="-h -V --help --version run check-config config plan apply list ipvsadm status why drain maint ready weight add remove return rebuild reload upgrade pause resume vrrp events realserver help"
+            opts="-h -V --help --version run check-config config plan apply list ipvsadm status why drain maint ready weight add remove return rebuild reload upgrade pause resume vrrp peer events realserver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -363,7 +393,7 @@ _ipvsd() {
             return 0
             ;;
         ipvsd__subcmd__help)
-            opts="run check-config config plan apply list ipvsadm status why drain maint ready weight add remove return rebuild reload upgrade pause resume vrrp events realserver help"
+            opts="run check-config config plan apply list ipvsadm status why drain maint ready weight add remove return rebuild reload upgrade pause resume vrrp peer events realserver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -519,6 +549,48 @@ _ipvsd() {
         ipvsd__subcmd__help__subcmd__pause)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__help__subcmd__peer)
+            opts="key status"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__help__subcmd__peer__subcmd__key)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__help__subcmd__peer__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -859,6 +931,108 @@ _ipvsd() {
         ipvsd__subcmd__pause)
             opts="-h -V --json --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__peer)
+            opts="-h -V --help --version key status help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__peer__subcmd__help)
+            opts="key status help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__peer__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__peer__subcmd__help__subcmd__key)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__peer__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__peer__subcmd__key)
+            opts="-h -V --show --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ipvsd__subcmd__peer__subcmd__status)
+            opts="-h -V --json --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

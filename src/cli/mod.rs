@@ -15,6 +15,7 @@ mod list;
 mod maint;
 mod names;
 mod pause;
+mod peer;
 mod plan;
 mod ready;
 mod realserver;
@@ -92,6 +93,8 @@ enum Verb {
     Resume(resume::ResumeArgs),
     /// Virtual routers: hand one over to another director
     Vrrp(vrrp::VrrpArgs),
+    /// The other director: this one's key for it, how the link is, what differs
+    Peer(peer::PeerArgs),
     /// Show what has happened to servers, pools and the kernel's table
     Events(events::EventsArgs),
     /// Prepare this host to be a real server, undo it, or say whether it would work
@@ -129,6 +132,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Pause(args) => pause::run(&args),
         Verb::Resume(args) => resume::run(&args),
         Verb::Vrrp(args) => vrrp::run(args),
+        Verb::Peer(args) => peer::run(args),
         Verb::Events(args) => events::run(&args),
         Verb::Realserver(args) => realserver::run(&args),
         Verb::Generate(args) => docs::run(&args),

@@ -112,7 +112,8 @@ pub(super) fn print_json(reply: &Reply) -> anyhow::Result<ExitCode> {
         | Reply::Upgraded(_)
         | Reply::Changed(_)
         | Reply::Plan(_)
-        | Reply::Paused(_) => ExitCode::SUCCESS,
+        | Reply::Paused(_)
+        | Reply::Peer(_) => ExitCode::SUCCESS,
     })
 }
 
@@ -167,6 +168,7 @@ pub(super) fn unexpected<T>(reply: &Reply) -> anyhow::Result<T> {
         Reply::Changed(_) => "a change",
         Reply::Plan(_) => "a plan",
         Reply::Paused(_) => "whether it writes",
+        Reply::Peer(_) => "the other director",
         Reply::Refused(refused) => bail!("{}", refused.message),
     };
     bail!("the daemon answered with {kind}, which was not asked for (is it of another version?)")

@@ -23,6 +23,8 @@ pub(super) enum Scope {
     Reload,
     /// `[notify]`.
     Notify,
+    /// `[peer]`.
+    Peer,
     /// One `webhook` of `[notify]`.
     Webhook,
     /// `mail` of `[notify]`.
@@ -85,6 +87,8 @@ pub(super) enum Scope {
     VrrpRoute,
     /// One of the `rules` of an instance.
     VrrpRule,
+    /// `preempt_after_sync` as a table.
+    PreemptAfterSync,
     /// `[[vrrp_sync_group]]`.
     VrrpSyncGroup,
     /// One of `track_interface`.
@@ -102,7 +106,7 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    const ALL: [Self; 46] = [
+    const ALL: [Self; 48] = [
         Self::Top,
         Self::Ipvs,
         Self::Timeouts,
@@ -112,6 +116,7 @@ impl Scope {
         Self::Reconcile,
         Self::Reload,
         Self::Notify,
+        Self::Peer,
         Self::Webhook,
         Self::Mail,
         Self::Check,
@@ -142,6 +147,7 @@ impl Scope {
         Self::VrrpAddress,
         Self::VrrpRoute,
         Self::VrrpRule,
+        Self::PreemptAfterSync,
         Self::VrrpSyncGroup,
         Self::TrackInterface,
         Self::TrackQuorum,
@@ -161,6 +167,7 @@ impl Scope {
                 "include",
                 "ipvs",
                 "notify",
+                "peer",
                 "reconcile",
                 "reload",
                 "vrrp_instance",
@@ -183,6 +190,7 @@ impl Scope {
             Self::Reconcile => &["interval"],
             Self::Reload => &["remove_limit", "on_change"],
             Self::Notify => &["fifo", "webhook", "mail"],
+            Self::Peer => &["address", "listen", "key", "peer_key", "interval"],
             Self::Webhook => &[
                 "url",
                 "headers",
@@ -365,6 +373,7 @@ impl Scope {
                 "notify_stop",
                 "notify",
             ],
+            Self::PreemptAfterSync => &["share", "at_most"],
             Self::TrackInterface => &["interface", "weight"],
             Self::TrackQuorum => &["virtual_server", "weight"],
             Self::TrackScript => &["argv", "user", "interval", "timeout", "rise", "fall", "weight"],
@@ -425,6 +434,7 @@ impl Scope {
             Self::Reconcile => "[reconcile]",
             Self::Reload => "[reload]",
             Self::Notify => "[notify]",
+            Self::Peer => "[peer]",
             Self::Webhook => "a webhook of [notify]",
             Self::Mail => "mail of [notify]",
             Self::Check => "a check",
@@ -472,6 +482,7 @@ impl Scope {
             Self::VrrpAddress => "a virtual_address",
             Self::VrrpRoute => "a route",
             Self::VrrpRule => "a rule",
+            Self::PreemptAfterSync => "preempt_after_sync",
             Self::VrrpSyncGroup => "a vrrp_sync_group",
             Self::TrackInterface => "track_interface",
             Self::TrackQuorum => "track_quorum",
@@ -709,6 +720,7 @@ pub(super) fn unknown_key(scopes: &[Scope], key: &str) -> String {
         // What is tracked, and routes, are far from everything else that has such words.
         .filter(|home| !home.is_of_routers() || scope == Scope::VrrpInstance)
         .filter(|home| !home.is_of_news() || scope == Scope::Notify)
+        .filter(|home| *home != Scope::Peer || scope == Scope::Top)
         .map(Scope::name)
         .collect();
     match homes.is_empty() {

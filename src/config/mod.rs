@@ -10,7 +10,7 @@
 //! | `problem` | problems as values |
 //! | `reader`, `hints` | typed access to values, what an unknown word most likely means |
 //! | `address`, `duration` | the small grammars inside strings |
-//! | `checks`, `vrrp`, `virtual_server`, `service`, `pool`, `policy`, `command`, `forwarding`, `notify`, `settings`, `sync` | the tables and their rules |
+//! | `checks`, `vrrp`, `virtual_server`, `service`, `pool`, `policy`, `command`, `forwarding`, `notify`, `peer`, `settings`, `sync` | the tables and their rules |
 
 mod address;
 mod checks;
@@ -19,6 +19,7 @@ mod duration;
 mod forwarding;
 mod hints;
 mod notify;
+mod peer;
 mod policy;
 mod pool;
 mod probes;
@@ -112,7 +113,7 @@ fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
     let mut routers = Routers::default();
     let mut seen = SettingsSeen::default();
     let mut sync = SyncSeen::default();
-    let mut walks: Vec<(usize, [Option<&Item<'_>>; 11])> = Vec::with_capacity(files.len());
+    let mut walks: Vec<(usize, [Option<&Item<'_>>; 12])> = Vec::with_capacity(files.len());
     for (number, file) in files.iter().enumerate() {
         reader.file = number;
         if let Some(table) = &file.table {
@@ -128,6 +129,7 @@ fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
             _,
             ipvs,
             notify,
+            peer,
             reconcile,
             reload,
             instances,
@@ -154,6 +156,9 @@ fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
         }
         if let Some(item) = notify {
             notify::read(&mut reader, &mut seen, item, &mut config);
+        }
+        if let Some(item) = peer {
+            peer::read(&mut reader, &mut seen, item, &mut config);
         }
         if let Some(item) = reload {
             settings::read_reload(&mut reader, &mut seen, item, &mut config);
@@ -478,8 +483,8 @@ fn tidy(path: &str) -> PathBuf {
 }
 
 /// A file that lost its content must not look like the wish to serve nothing.
-fn warn_if_nothing_is_served(reader: &mut Reader, walks: &[(usize, [Option<&Item<'_>>; 11])]) {
-    let moves_addresses = |fields: &[Option<&Item<'_>>; 11]| matches!(fields, [.., Some(_), _, _]);
+fn warn_if_nothing_is_served(reader: &mut Reader, walks: &[(usize, [Option<&Item<'_>>; 12])]) {
+    let moves_addresses = |fields: &[Option<&Item<'_>>; 12]| matches!(fields, [.., Some(_), _, _]);
     if walks
         .iter()
         .any(|(_, fields)| matches!(fields, [.., Some(_)]) || moves_addresses(fields))

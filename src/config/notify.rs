@@ -18,10 +18,11 @@ use crate::model::control::EventKind;
 use crate::model::{Config, Delivery, Mail, MailTls, NotifySettings, Secret, Trust, Webhook};
 
 /// What can be told of.
-const EVENTS: [(&str, EventKind); 7] = [
+const EVENTS: [(&str, EventKind); 8] = [
     ("server", EventKind::Server),
     ("tier", EventKind::Tier),
     ("vrrp", EventKind::Vrrp),
+    ("peer", EventKind::Peer),
     ("admin", EventKind::Admin),
     ("probe", EventKind::Probe),
     ("table", EventKind::Table),

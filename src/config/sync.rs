@@ -1,17 +1,70 @@
 //! `sync_daemon` of `[ipvs]`, and what goes with handing connections over: `preempt_after_sync`, `sloppy_tcp`.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::checks::optional;
 use super::hints::Scope;
 use super::problem::Place;
 use super::reader::{Item, Reader, shorten};
 use super::settings::SettingsSeen;
+use super::tree::Value;
 use super::vrrp::Follower;
 use crate::model::{Config, Family, Protocol, Scheduler, ServiceKey, SyncSettings, VirtualServer};
 
 /// The longest datagram of UDP over IPv4.
 const LONGEST: u32 = 65_507;
+
+/// The longest wait for connections.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// An instance that waits for connections before it takes over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wait {
+    /// Where it says so.
+    pub(super) place: Place,
+    /// For how long.
+    pub(super) at_most: Duration,
+    /// It waits no longer once it has a share of them.
+    pub(super) by_share: bool,
+}
+
+/// Reads `preempt_after_sync`: a time, or a share of the connections and a time. Answers with the time and the share.
+pub(super) fn read_wait(reader: &mut Reader, item: &Item<'_>) -> Option<(Duration, Option<u32>)> {
+    let Value::Table(table) = item.get_ref() else {
+        let wait = reader.duration(item, "preempt_after_sync", Duration::ZERO..=LONGEST_WAIT);
+        return Some((wait?, None));
+    };
+    let at = item.span().start;
+    let [share, at_most] = reader.fields(table, Scope::PreemptAfterSync);
+    if share.is_none() || at_most.is_none() {
+        let text = "`preempt_after_sync` as a table has `share` and `at_most`";
+        reader.missing(
+            at,
+            text,
+            "write { share = \"90%\", at_most = \"2m\" }, or a time alone: \"30s\"",
+        );
+    }
+    let share = share.and_then(|item| read_share(reader, item));
+    let shortest = Duration::from_secs(1);
+    let at_most = at_most.and_then(|item| reader.duration(item, "at_most", shortest..=LONGEST_WAIT));
+    Some((at_most?, Some(share?)))
+}
+
+fn read_share(reader: &mut Reader, item: &Item<'_>) -> Option<u32> {
+    let text = reader.string(item, "share")?;
+    let share = text.strip_suffix('%').and_then(|number| number.parse().ok());
+    let share = share.filter(|share| (1..=100).contains(share));
+    if share.is_none() {
+        let hint = "of the connections that the other director has, 1% to 100%: \"90%\"";
+        reader.error(
+            item.span().start,
+            format!("`share` cannot be \"{}\"", shorten(text)),
+            hint,
+        );
+    }
+    share
+}
 
 /// Where settings stand that are held against the rest once all is read.
 #[derive(Default)]
@@ -88,7 +141,7 @@ impl SyncSeen {
     pub(super) fn finish(
         &self,
         reader: &mut Reader,
-        waits: &[(Place, std::time::Duration)],
+        waits: &[Wait],
         followers: &[Follower],
         servers: &[VirtualServer],
         config: &mut Config,
@@ -131,10 +184,20 @@ impl SyncSeen {
     }
 
     /// Waiting for a table that nobody fills is in vain.
-    fn check_waits(&self, reader: &mut Reader, waits: &[(Place, std::time::Duration)], config: &Config) {
-        let Some((place, wait)) = waits.first().copied() else {
+    fn check_waits(&self, reader: &mut Reader, waits: &[Wait], config: &Config) {
+        let Some(Wait {
+            place, at_most: wait, ..
+        }) = waits.first().copied()
+        else {
             return;
         };
+        if let Some(wait) = waits.iter().find(|wait| wait.by_share)
+            && config.peer.is_none()
+        {
+            let text = "nobody says how many connections there are, so that `at_most` is waited for in any case";
+            let hint = "add [peer] with the other director, or give a time alone: preempt_after_sync = \"30s\"";
+            reader.warning_at(wait.place, text, hint);
+        }
         if self.daemon.is_none() {
             let text = "`preempt_after_sync` waits for connections that nobody sends";
             reader.error_at(

@@ -326,6 +326,7 @@ fn is_large(request: &Request) -> bool {
         | Request::Return { .. }
         | Request::Rebuild { .. }
         | Request::StepDown { .. }
+        | Request::Peer
         | Request::Plan => true,
         Request::Events { .. }
         | Request::Reload { .. }

@@ -210,6 +210,9 @@ pub(super) fn report(transition: &Transition) {
                 seconds(*age)
             );
         }
+        Transition::PeerVerdictsTaken { checks, of } => {
+            info!("for {checks} of {of} checks the peer's verdicts count until there are own ones");
+        }
         Transition::StepRefused { message } => error!("{message}"),
         Transition::TableDrifted { deeds, steps, within } => {
             warn!(

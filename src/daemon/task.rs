@@ -6,6 +6,7 @@
 mod calls;
 mod keeping;
 mod news;
+mod peer;
 mod plan;
 mod reload;
 mod stopping;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use anyhow::Context;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tracing::{debug, error, info, warn};
@@ -41,7 +42,7 @@ use super::wishes::{self, WishesFile};
 use super::{addresses, control, handover, host, memory, presence, report, upgrade as program};
 use crate::config::Problems;
 use crate::control::{Listener, Patience, SOCKET_NAME};
-use crate::director::{self, Director, Now, Settings, Wishlist};
+use crate::director::{self, Director, Now, Settings, Wishlist, Words};
 use crate::model::control::{EventKind, EventRecord, Level};
 use crate::model::{Action, Config, Event, HoldId, Instant, Owned, StepOutcome, Transition, UnixTime, VirtualAddress};
 use crate::notify::Notifier;
@@ -89,6 +90,13 @@ enum Message {
     FilesStirred,
     /// They are others than those that were read last.
     FilesChanged,
+    /// The connections of this kernel were counted, beside those that the other director has.
+    Counted {
+        own: Option<u64>,
+        theirs: Option<u64>,
+        /// The other one wants to know.
+        wanted: bool,
+    },
     /// A virtual router tells something.
     Vrrp(crate::vrrp::task::News),
 }
@@ -141,6 +149,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             handed_over.as_mut().and_then(|left| left.control.take()),
         ),
     };
+    let (peer, peer_news) = peer::Peer::new();
     let shell = Shell {
         options: options.clone(),
         director: Director::new(settings),
@@ -175,10 +184,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         routers: vrrp::Routers::beside(&record),
         notifier: Notifier::new(&host::name()),
         sync: watch::Sender::new(None),
+        peer,
         sync_keeper: None,
         record,
     };
-    runtime.block_on(shell.run(loaded, receiver, taken))
+    runtime.block_on(shell.run(loaded, receiver, taken, peer_news))
 }
 
 struct Shell {
@@ -235,6 +245,8 @@ struct Shell {
     notifier: Notifier,
     /// The sync daemons that are to run.
     sync: watch::Sender<sync_daemons::Wanted>,
+    /// The other director.
+    peer: peer::Peer,
     /// Whoever lets them run.
     sync_keeper: Option<AbortHandle>,
 }
@@ -245,6 +257,7 @@ impl Shell {
         loaded: Loaded,
         mut receiver: UnboundedReceiver<Message>,
         taken: watch::Receiver<AddressOrder>,
+        mut peer_news: Receiver<crate::peer::News>,
     ) -> anyhow::Result<()> {
         let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
@@ -307,6 +320,7 @@ impl Shell {
                     }
                 }
                 Some(call) = called.recv() => self.answer(call),
+                Some(news) = peer_news.recv() => self.hear_peer(news),
                 () = sleep_until(wake) => {
                     self.tell(Event::TimeReached);
                     self.pass_deadlines();
@@ -319,6 +333,7 @@ impl Shell {
                 _ = interrupt.recv() => break,
                 _ = pulse.tick() => self.pulse(),
             }
+            self.mind_peer();
             self.go_on_upgrading();
         }
         notify(&[NotifyState::Stopping]);
@@ -334,6 +349,7 @@ impl Shell {
             .into_iter()
             .chain(self.wishlist.next_deadline())
             .chain(self.next_state())
+            .chain(self.peer.next(self.director.revision()))
             .chain(self.next_upgrade());
         // What is due already waits no longer.
         let gathered = |at: Instant| if at > self.now() { at.round_up(TICK) } else { at };
@@ -371,6 +387,7 @@ impl Shell {
                     self.tell_of_program();
                 }
             }
+            Message::Counted { own, theirs, wanted } => self.counted(own, theirs, wanted),
             Message::Vrrp(news) => self.hear_routers(news),
             Message::ProgramExamined(examined) => self.program_examined(examined),
             Message::StateWritten(written) => self.state_written(written),
@@ -405,7 +422,10 @@ impl Shell {
         self.tell(Event::OwnedLoaded(owned));
         let now = self.both_nows();
         match self.wishes.load(now.time) {
-            Ok(wishes) => self.wishlist = Wishlist::restored(wishes, now),
+            Ok(remembered) => {
+                self.wishlist = Wishlist::restored(remembered.wishes, now);
+                self.peer.words = Words::restored(remembered.words, now.time);
+            }
             Err(problem) => warn!("{problem:#}"),
         }
         self.recall_state();
@@ -418,6 +438,7 @@ impl Shell {
         self.reloads.config = Arc::clone(&config);
         self.configure_notifier(&config);
         self.configure_routers(&config);
+        self.configure_peer(&config);
         self.take_over(&config);
         self.want_sync_daemons();
         self.tell_quorums();
@@ -433,12 +454,14 @@ impl Shell {
         self.presence.send_replace(wants_presence(&config));
         self.tell(Event::ConfigLoaded(config));
         self.repeat_wishes();
+        self.picture_changed();
         memory::give_back();
     }
 
     fn pulse(&mut self) {
         let (up, down, unknown) = self.director.pools().counts();
-        if self.wishlist.wishes().next().is_some() && self.now().since(self.wishes_saved) >= wishes::KEPT_FRESH {
+        let has_words = self.wishlist.wishes().next().is_some() || !self.peer.words.is_empty();
+        if has_words && self.now().since(self.wishes_saved) >= wishes::KEPT_FRESH {
             // It is logged where it fails.
             let _ = self.save_wishes();
         }

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::kept;
 use super::record::Record;
-use crate::director::{Wish, Wishlist};
-use crate::model::UnixTime;
+use crate::director::{Wish, Wishlist, Words};
+use crate::model::{PeerWord, UnixTime};
 use crate::net::namespace::NamespaceId;
 
 const NAME: &str = "operator.json";
@@ -34,6 +34,18 @@ struct File {
     /// When a daemon last stood for it.
     saved: UnixTime,
     wishes: Vec<Wish>,
+    /// What was said for good on this director and the other one.
+    #[serde(default)]
+    words: Vec<PeerWord>,
+}
+
+/// What operators wanted of an earlier process.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    /// What holds.
+    pub wishes: Vec<Wish>,
+    /// What was said on this director and the other one.
+    pub words: Vec<PeerWord>,
 }
 
 #[derive(Serialize)]
@@ -42,13 +54,15 @@ struct Draft<'a> {
     namespace: &'a NamespaceId,
     saved: UnixTime,
     wishes: Vec<&'a Wish>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    words: Vec<&'a PeerWord>,
 }
 
 /// The wishes in the text of their file; none where it is one of another namespace.
 ///
 /// # Errors
 /// Where it is no such file, one of another version, or too old.
-pub fn parse(text: &[u8], namespace: &NamespaceId, now: UnixTime) -> anyhow::Result<Vec<Wish>> {
+pub fn parse(text: &[u8], namespace: &NamespaceId, now: UnixTime) -> anyhow::Result<Remembered> {
     let file: File = serde_json::from_slice(text)?;
     anyhow::ensure!(
         file.version == VERSION,
@@ -56,14 +70,15 @@ pub fn parse(text: &[u8], namespace: &NamespaceId, now: UnixTime) -> anyhow::Res
         file.version
     );
     if file.namespace != *namespace {
-        return Ok(Vec::new());
+        return Ok(Remembered::default());
     }
     anyhow::ensure!(
         now.since(file.saved) <= OLDEST,
         "no ipvsd has run since {}, more than a week ago",
         file.saved
     );
-    Ok(file.wishes)
+    let File { wishes, words, .. } = file;
+    Ok(Remembered { wishes, words })
 }
 
 /// The file of one network namespace.
@@ -82,7 +97,7 @@ impl WishesFile {
     }
 
     /// Reads the file; no wishes where there is none.
-    pub(super) fn load(&self, now: UnixTime) -> anyhow::Result<Vec<Wish>> {
+    pub(super) fn load(&self, now: UnixTime) -> anyhow::Result<Remembered> {
         let ignored = || {
             format!(
                 "cannot follow {}: servers that an operator had drained, put in maintenance or given a weight are as \
@@ -91,15 +106,15 @@ impl WishesFile {
             )
         };
         let Some(text) = kept::read(&self.path).with_context(ignored)? else {
-            return Ok(Vec::new());
+            return Ok(Remembered::default());
         };
         parse(&text, &self.namespace, now).with_context(ignored)
     }
 
     /// Writes the file, all or nothing; none at all where there are no wishes.
-    pub(super) fn save(&self, list: &Wishlist, now: UnixTime) -> anyhow::Result<()> {
+    pub(super) fn save(&self, list: &Wishlist, words: &Words, now: UnixTime) -> anyhow::Result<()> {
         let wishes: Vec<&Wish> = list.wishes().collect();
-        if wishes.is_empty() {
+        if wishes.is_empty() && words.is_empty() {
             return match fs::remove_file(&self.path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     Err(error).with_context(|| kept::unwritable(&self.path))
@@ -112,6 +127,7 @@ impl WishesFile {
             namespace: &self.namespace,
             saved: now,
             wishes,
+            words: words.all().collect(),
         };
         kept::write(&self.path, &serde_json::to_vec(&file)?)
     }
@@ -158,10 +174,10 @@ mod tests {
     fn what_is_saved_is_loaded_for_a_week() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = file(&folder);
-        assert_eq!(file.load(at(0).time).expect("no file yet"), Vec::new());
+        assert_eq!(file.load(at(0).time).expect("no file yet").wishes, Vec::new());
         let wishes: Vec<_> = list().wishes().cloned().collect();
-        file.save(&list(), at(0).time).expect("writable");
-        assert_eq!(file.load(at(7).time).expect("readable"), wishes);
+        file.save(&list(), &Words::default(), at(0).time).expect("writable");
+        assert_eq!(file.load(at(7).time).expect("readable").wishes, wishes);
         let error = format!("{:#}", file.load(at(8).time).expect_err("too old"));
         assert!(
             error.contains("operator.json") && error.contains("more than a week"),
@@ -169,24 +185,26 @@ mod tests {
         );
         // A clock that was set back does not make it old.
         let before = at(0).time.before(Duration::from_secs(86_400));
-        assert_eq!(file.load(before).expect("readable"), wishes);
+        assert_eq!(file.load(before).expect("readable").wishes, wishes);
     }
 
     #[test]
     fn without_wishes_there_is_no_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = file(&folder);
-        file.save(&list(), at(0).time).expect("writable");
-        file.save(&Wishlist::default(), at(0).time).expect("writable");
+        file.save(&list(), &Words::default(), at(0).time).expect("writable");
+        file.save(&Wishlist::default(), &Words::default(), at(0).time)
+            .expect("writable");
         assert!(!file.path.exists());
-        file.save(&Wishlist::default(), at(0).time).expect("writable again");
+        file.save(&Wishlist::default(), &Words::default(), at(0).time)
+            .expect("writable again");
     }
 
     #[test]
     fn wishes_of_another_namespace_and_torn_files_are_not_followed() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut file = file(&folder);
-        file.save(&list(), at(0).time).expect("writable");
+        file.save(&list(), &Words::default(), at(0).time).expect("writable");
         let text = fs::read_to_string(&file.path).expect("readable");
         for torn in [
             "",
@@ -200,6 +218,6 @@ mod tests {
         }
         fs::write(&file.path, text).expect("writable");
         file.namespace.cookie = Some(u64::MAX);
-        assert_eq!(file.load(at(0).time).expect("readable"), Vec::new());
+        assert_eq!(file.load(at(0).time).expect("readable").wishes, Vec::new());
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::hearsay::Hearsay;
 use super::history::History;
 use super::hold::Holding;
 use super::paths::{Path, Paths};
@@ -69,6 +70,8 @@ pub(super) struct CheckSlot {
     pub(super) target: Target,
     /// Its verdict is the one of an earlier process; no probe of this one has said anything.
     pub(super) recalled: bool,
+    /// What the other director says, as long as nothing of this host's own counts.
+    pub(super) hearsay: Option<Hearsay>,
     /// It was made for the configuration that is being taken over, so no probe has said anything yet.
     fresh: bool,
 }
@@ -180,6 +183,7 @@ impl Checks {
             history: History::new(now),
             target,
             recalled: false,
+            hearsay: None,
             fresh: true,
         };
         slots.insert(check, Box::new(slot));
@@ -225,6 +229,11 @@ impl Checks {
     /// All checks.
     pub(super) fn slots_mut(&mut self) -> impl Iterator<Item = &mut CheckSlot> {
         self.slots.values_mut().map(|slot| &mut **slot)
+    }
+
+    /// All checks with their names.
+    pub(super) fn numbered_mut(&mut self) -> impl Iterator<Item = (CheckId, &mut CheckSlot)> {
+        self.slots.iter_mut().map(|(check, slot)| (*check, &mut **slot))
     }
 
     pub(super) fn get(&self, check: CheckId) -> Option<&CheckSlot> {

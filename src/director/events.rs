@@ -226,6 +226,10 @@ pub fn event_of(transition: &Transition, time: UnixTime) -> EventRecord {
             );
             plain(EventKind::Configuration, Level::Info, text)
         }
+        Transition::PeerVerdictsTaken { checks, of } => {
+            let text = format!("for {checks} of {of} checks the peer's verdicts count until there are own ones");
+            plain(EventKind::Peer, Level::Info, text)
+        }
         Transition::StepRefused { message } => plain(EventKind::Table, Level::Error, message.clone()),
         Transition::TableDrifted { deeds, within, .. } => {
             let text = format!("{}; it is put right", drift(deeds, *within));

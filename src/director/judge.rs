@@ -44,8 +44,12 @@ impl Director {
             slot.advised.drain = drain;
             slot.advised.advice.follow(result.advice.unwrap_or_default());
         }
-        let (before, held_before) = (slot.machine.state(), slot.machine.held_until());
-        let turned = slot.machine.observe(success, &slot.spec, now) != before;
+        let (before, held_before) = (slot.state(), slot.machine.held_until());
+        if slot.machine.observe(success, &slot.spec, now) != CheckState::Unknown {
+            // From now on it is this host's own.
+            slot.hearsay = None;
+        }
+        let turned = slot.state() != before;
         if turned {
             slot.history.since = now;
         }

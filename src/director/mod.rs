@@ -31,12 +31,14 @@
 //! | `trouble` | trouble of this host: nothing is judged by it, and afterwards all are probed again, without a burst |
 //! | `paths` | services of ipvsd's own, by which probes go the way that clients' packets go |
 //! | `schedule` | which probe is due when |
+//! | `hearsay` | what the other director has found, where this one has found nothing yet |
 //! | `history` | the last results of every check, the last events of all |
 //! | `view` | what is shown of all this over the control socket |
 //! | `events` | what has happened, for those who ask there |
 //! | `snapshot` | what is known, for the next process, and what the one before knew |
 //! | `select` | which servers an operator means |
 //! | `wishlist` | what operators want of servers, who said so and when, for a restart to keep |
+//! | `words` | what operators have said on either of two directors, and which word counts |
 
 mod chance;
 mod checks;
@@ -47,6 +49,7 @@ mod drains;
 mod drift;
 mod events;
 mod foreign;
+mod hearsay;
 mod history;
 mod hold;
 mod judge;
@@ -67,6 +70,7 @@ mod taking_over;
 mod trouble;
 mod view;
 mod wishlist;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -97,6 +101,7 @@ pub use limit::{Overreach, overreach};
 pub use rehearsal::Rehearsal;
 pub use view::Now;
 pub use wishlist::{Wish, Wishlist};
+pub use words::{Heard, Words};
 
 pub use desired::{may_have_thresholds, services_with_thresholds, table_without_checks};
 pub use paths::is_path_service;
@@ -203,6 +208,8 @@ pub struct Director {
     pause: Option<Pause>,
     /// Whether each virtual router serves on this host, as far as that is known.
     roles: BTreeMap<String, bool>,
+    /// When the other director's word stops counting for some check.
+    ageing: Option<Instant>,
 }
 
 impl Director {
@@ -239,6 +246,7 @@ impl Director {
             revision: 0,
             pause: None,
             roles: BTreeMap::new(),
+            ageing: None,
         }
     }
 
@@ -250,7 +258,9 @@ impl Director {
             None
         };
         let pools = self.pools.next_wake().into_iter().chain(self.drains.next());
-        let pools = pools.chain(self.pause.map(|pause| pause.next()));
+        let pools = pools
+            .chain(self.pause.map(|pause| pause.next()))
+            .chain(self.next_ageing());
         self.schedule.next_due().into_iter().chain(read).chain(pools).min()
     }
 
@@ -283,6 +293,7 @@ impl Director {
             Event::LinkChanged { device, works } => self.link_changed(device, works, now, &mut actions),
             Event::RoleChanged { router, serves } => self.role_changed(router, serves, &mut actions),
             Event::ProcessesFound(found) => self.processes_found(&found, now, &mut actions),
+            Event::PeerTold(verdicts) => self.hear_verdicts(verdicts, now, &mut actions),
             Event::TimeReached => self.time_reached(now, &mut actions),
         }
         self.write(now, &mut actions);
@@ -368,6 +379,7 @@ impl Director {
             }
             actions.extend(self.pools.checks_mut().start_probe(check, due, now));
         }
+        self.let_hearsay_age(now, actions);
         self.dirty.extend(self.pools.woken(now));
         // What drains belongs to services here and there, and this is rare.
         self.compare_all |= self.drains.came_due(now);

@@ -347,7 +347,7 @@ impl Pools {
     /// A member's state as its checks have it now.
     pub(super) fn judged(&self, pool: usize, server: usize) -> ServerState {
         let member = &self.pools[pool].members[server];
-        health::server_state(self.slots(member).map(|slot| slot.machine.state()))
+        health::server_state(self.slots(member).map(CheckSlot::state))
     }
 
     /// Renews a member's state from its checks; answers with the change, if there is one.

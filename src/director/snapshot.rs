@@ -286,12 +286,12 @@ fn pool_snapshot(pool: &Pool, now: Instant) -> PoolSnapshot {
 }
 
 /// How long after a result the next one may come and still be one in a row with it.
-fn longest_pause(spec: &CheckSpec) -> Duration {
+pub(super) fn longest_pause(spec: &CheckSpec) -> Duration {
     let interval = spec.interval.max(spec.retry_interval).max(spec.down_interval);
     interval.saturating_mul(2).saturating_add(spec.timeout)
 }
 
-fn text_of(target: &Target) -> String {
+pub(super) fn text_of(target: &Target) -> String {
     let Target { address, path } = target;
     match path {
         None => address.to_string(),
@@ -301,12 +301,12 @@ fn text_of(target: &Target) -> String {
 
 /// Digests of settings; checks that share them are many.
 #[derive(Default)]
-struct Digests(HashMap<*const CheckSpec, String>);
+pub(super) struct Digests(HashMap<*const CheckSpec, String>);
 
 impl Digests {
     /// The same for the same settings, passwords left out. A version of ipvsd that has other settings has other digests,
     /// and starts without verdicts then.
-    fn of(&mut self, spec: &Arc<CheckSpec>) -> String {
+    pub(super) fn of(&mut self, spec: &Arc<CheckSpec>) -> String {
         let digest = || {
             let digest = Sha256::digest(format!("{spec:?}"));
             digest.iter().take(8).fold(String::new(), |mut text, byte| {

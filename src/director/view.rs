@@ -249,12 +249,8 @@ impl Director {
 
     /// The first check of a member that says it is down, and how its last probe failed.
     fn failed_check(&self, member: &Member) -> Option<(String, Option<String>)> {
-        let failed = self
-            .pools
-            .slots(member)
-            .find(|slot| slot.machine.state() == CheckState::Down)?;
-        let cause = failed.history.last_failure().and_then(|kept| kept.cause.as_deref());
-        Some((failed.spec.name.clone(), cause.map(str::to_owned)))
+        let failed = self.pools.slots(member).find(|slot| slot.state() == CheckState::Down)?;
+        Some((failed.spec.name.clone(), cause_of(failed)))
     }
 
     fn server_report(&self, place: Place<'_>, now: Now) -> ServerReport {
@@ -319,7 +315,8 @@ fn check_report(slot: &CheckSlot, now: Now) -> CheckReport {
         name: slot.spec.name.clone(),
         probe_type: slot.spec.probe.kind.to_string(),
         target: slot.target.address,
-        state: check_name(slot.machine.state()).to_owned(),
+        state: check_name(slot.state()).to_owned(),
+        by_peer: slot.counting_hearsay().is_some(),
         since: now.time_of(slot.history.since),
         against,
         needed,
@@ -336,6 +333,28 @@ fn check_report(slot: &CheckSlot, now: Now) -> CheckReport {
             })
             .collect(),
     }
+}
+
+/// How the last probe of a failing check has failed, here or at the other director.
+fn cause_of(slot: &CheckSlot) -> Option<String> {
+    match slot.counting_hearsay() {
+        Some(hearsay) => hearsay.cause.as_deref().map(|cause| format!("the peer says: {cause}")),
+        None => {
+            let cause = slot.history.last_failure().and_then(|kept| kept.cause.as_deref());
+            cause.map(str::to_owned)
+        }
+    }
+}
+
+/// What there is to say of a check that has no verdict but the other director's.
+fn by_hearsay(slot: &CheckSlot) -> String {
+    let name = &slot.spec.name;
+    let what = match (slot.state(), cause_of(slot)) {
+        (CheckState::Down, Some(cause)) => format!("fails, {cause}"),
+        (CheckState::Down, None) => "fails, the peer says".to_owned(),
+        (CheckState::Up | CheckState::Unknown, _) => "passes, the peer says".to_owned(),
+    };
+    format!("check {name} {what}; this director has no verdict of its own")
 }
 
 /// Why the server stands where it stands, the weightiest reason first.
@@ -372,7 +391,8 @@ fn reasons(place: Place<'_>, slots: &[&CheckSlot], inputs: &Inputs) -> Vec<Strin
     }
     for slot in slots {
         let name = &slot.spec.name;
-        match slot.machine.state() {
+        match slot.state() {
+            _ if slot.counting_hearsay().is_some() => reasons.push(by_hearsay(slot)),
             CheckState::Down if slot.machine.held_until().is_some() => reasons.push(format!(
                 "check {name} changed too often and is held down, whatever its probes find (flap)"
             )),
@@ -397,6 +417,7 @@ fn reasons(place: Place<'_>, slots: &[&CheckSlot], inputs: &Inputs) -> Vec<Strin
     }
     match (slots, member.state) {
         ([], _) => reasons.push("it has no check, so it is taken as up".to_owned()),
+        ([one], ServerState::Up) if one.counting_hearsay().is_some() => {}
         ([one], ServerState::Up) => reasons.push(format!("check {} passes", one.spec.name)),
         (all, ServerState::Up) => reasons.push(format!("all of its {} checks pass", all.len())),
         (_, ServerState::Down) => {}

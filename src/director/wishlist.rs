@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::view::Now;
 use crate::model::control::{Deviation, OperatorReport};
-use crate::model::{AdminState, Instant, Lasting, OperatorOrder, ServerId, UnixTime, WeightAdvice};
+use crate::model::{AdminState, Instant, Lasting, OperatorOrder, PeerWish, PeerWord, ServerId, UnixTime, WeightAdvice};
 
 /// The most servers that a list from outside may have.
 const MOST: usize = 100_000;
@@ -101,6 +101,22 @@ fn members_of(weight: Option<WeightAdvice>) -> (Option<u32>, Option<u32>) {
 }
 
 impl Wish {
+    /// Nothing is wanted.
+    fn nothing(server: &ServerId, now: Now) -> Self {
+        Self {
+            virtual_server: server.virtual_server.clone(),
+            server: server.server.clone(),
+            state: AdminState::Ready,
+            weight: None,
+            by: String::new(),
+            at: now.time,
+            drain_until: None,
+            percent: None,
+            until_reload: Passing::default(),
+            presence: Presence::AsInTheFiles,
+        }
+    }
+
     fn is_any(&self) -> bool {
         self.state != AdminState::Ready
             || weight_of(self.weight, self.percent).is_some()
@@ -410,19 +426,60 @@ impl Wishlist {
         wishes.flat_map(Wish::orders).collect()
     }
 
-    fn wish(&mut self, server: &ServerId, by: &str, now: Now) -> &mut Wish {
-        let new = || Wish {
-            virtual_server: server.virtual_server.clone(),
-            server: server.server.clone(),
-            state: AdminState::Ready,
-            weight: None,
-            by: String::new(),
-            at: now.time,
-            drain_until: None,
-            percent: None,
-            until_reload: Passing::default(),
-            presence: Presence::AsInTheFiles,
+    /// What holds for good, as it is told to the other director.
+    pub(super) fn words(&self) -> impl Iterator<Item = PeerWord> {
+        let of = |wish: &Wish| {
+            let state = PeerWish::State {
+                state: wish.state,
+                drain_until: wish.drain_until,
+            };
+            let weight = weight_of(wish.weight, wish.percent);
+            let said = [
+                (wish.state != AdminState::Ready).then_some(state),
+                weight.map(|weight| PeerWish::Weight { weight: Some(weight) }),
+            ];
+            let (id, by, at) = (wish.id(), wish.by.clone(), wish.at);
+            said.into_iter().flatten().map(move |wish| PeerWord {
+                virtual_server: id.virtual_server.clone(),
+                server: id.server.clone(),
+                wish,
+                by: by.clone(),
+                at,
+            })
         };
+        self.wishes.values().flat_map(of)
+    }
+
+    /// An operator of the other director has said something that counts. Answers with what to tell a director.
+    pub fn follow(&mut self, word: &PeerWord, now: Now) -> [OperatorOrder; 2] {
+        let server = ServerId {
+            virtual_server: word.virtual_server.clone(),
+            server: word.server.clone(),
+        };
+        let kept = Lasting::UntilTakenBack;
+        match word.wish {
+            PeerWish::State { state, drain_until } => {
+                let deadline = drain_until.map(|until| until.since(now.time));
+                self.set_state(&server, state, deadline, kept, &word.by, now);
+            }
+            PeerWish::Weight { weight } => {
+                self.set_weight(&server, weight, kept, &word.by, now);
+            }
+        }
+        match self.wishes.get_mut(&server) {
+            Some(wish) => {
+                wish.at = word.at;
+                if let PeerWish::State { drain_until, .. } = word.wish {
+                    wish.drain_until = drain_until;
+                }
+                wish.orders()
+            }
+            None => Wish::nothing(&server, now).orders(),
+        }
+    }
+
+    fn wish(&mut self, server: &ServerId, by: &str, now: Now) -> &mut Wish {
+        let new = || Wish::nothing(server, now);
         let wish = self.wishes.entry(server.clone()).or_insert_with(new);
         by.clone_into(&mut wish.by);
         wish.at = now.time;

@@ -185,6 +185,18 @@ pub fn read_plain_listing() -> Result<(KernelInfo, Vec<ListedService>), IpvsErro
     Ok((info, services))
 }
 
+/// How many connections all destinations together have, active or not, in the calling thread's network namespace. Read from
+/// what each destination counts: the table of connections itself would have to be walked through.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn count_connections() -> Result<u64, IpvsError> {
+    let services = proc::destinations(&read_proc(PROC_TABLE)?);
+    let destinations = services.iter().flat_map(|(_, destinations)| destinations);
+    let counts = destinations.map(|found| u64::from(found.active_connections) + u64::from(found.inactive_connections));
+    Ok(counts.sum())
+}
+
 /// The connection table of the calling thread's network namespace, in the kernel's order.
 ///
 /// It costs the kernel a walk through all connections.

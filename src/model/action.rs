@@ -300,6 +300,13 @@ pub enum Transition {
         /// How long ago it was written down.
         age: Duration,
     },
+    /// Verdicts of the other director count where this one has none.
+    PeerVerdictsTaken {
+        /// For so many more checks.
+        checks: usize,
+        /// Of so many that are configured.
+        of: usize,
+    },
     /// The kernel refused a step.
     StepRefused {
         /// The step in words, the reason and the remedy.

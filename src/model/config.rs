@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    CheckSpec, DestinationKey, DestinationSpec, Forwarding, Notify, NotifySettings, PoolPolicy, ServiceKey,
-    ServiceSpec, SyncSettings, Timeouts, VrrpNotify, VrrpSpec, VrrpSyncGroup,
+    CheckSpec, DestinationKey, DestinationSpec, Forwarding, Notify, NotifySettings, PeerSettings, PoolPolicy,
+    ServiceKey, ServiceSpec, SyncSettings, Timeouts, VrrpNotify, VrrpSpec, VrrpSyncGroup,
 };
 
 /// The whole configuration.
@@ -35,6 +35,8 @@ pub struct Config {
     pub vrrp_notify: BTreeMap<String, VrrpNotify>,
     /// Who is told of what happens.
     pub notify: NotifySettings,
+    /// The other director, where there is one to talk to.
+    pub peer: Option<PeerSettings>,
 }
 
 impl Config {

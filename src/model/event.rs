@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Config, OperatorOrder, Owned, ProbeResult, Snapshot, StepOutcome, Table, VirtualAddress};
+use super::{Config, OperatorOrder, Owned, PeerVerdict, ProbeResult, Snapshot, StepOutcome, Table, VirtualAddress};
 
 /// Names one running probe, so that its result finds its way back. Never used twice in one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,6 +97,8 @@ pub enum Event {
         /// Whether it serves.
         serves: bool,
     },
+    /// The other director has told all verdicts that it has of its own.
+    PeerTold(Vec<PeerVerdict>),
     /// Those of the programs run that [`super::Action::FindProcesses`] had asked for.
     ProcessesFound(Vec<FoundProcess>),
     /// The time has come that the director had asked to be woken at.

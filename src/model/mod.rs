@@ -16,6 +16,7 @@
 //! | `admin` | what an operator wants of servers and pools |
 //! | `outcome`, `advice` | what a probe found: causes, latency, warnings |
 //! | `pattern` | a regular expression over bytes |
+//! | `peer` | what two directors tell each other |
 //! | `connection` | one entry of the kernel's connection table |
 //! | `config` | a validated configuration |
 //! | `policy` | how a pool behaves as a whole, commands that are run at changes |
@@ -49,6 +50,7 @@ mod notify;
 mod outcome;
 mod owned;
 mod pattern;
+mod peer;
 mod policy;
 mod probe;
 mod routing;
@@ -85,6 +87,10 @@ pub use notify::{Delivery, Mail, MailTls, NotifySettings, VrrpNotify, Webhook, n
 pub use outcome::{Excerpt, FailureCause, LocalTrouble, ProbeOutcome, ProbeResult, ProbeWarning, Stage};
 pub use owned::Owned;
 pub use pattern::Pattern;
+pub use peer::{
+    Difference, PEER_REFRESH, ParsePublicKeyError, PeerSettings, PeerVerdict, PeerWish, PeerWord, Picture,
+    PictureSettings, PublicKey, ServicePicture,
+};
 pub use policy::{Command, ForeignDestinations, Notify, PoolPolicy, ReturnMode, Tier};
 pub use probe::{AgentProbe, Bytes, FileProbe, Origin, ProbeKind, ProbeSpec, ProbeType, ScriptProbe, TalkStep};
 pub use routing::{MAIN_TABLE, Prefix, RouteKey, VrrpRecord, VrrpRoute, VrrpRule};

@@ -120,6 +120,8 @@ pub enum FailureCause {
         /// The signal.
         signal: i32,
     },
+    /// It is the other director that has found so, in its words.
+    Peer(Box<str>),
     /// The watched file is not there.
     NoFile,
     /// The answer is longer than a probe reads.
@@ -149,6 +151,7 @@ impl fmt::Display for FailureCause {
             Self::Denied(words) => write!(f, "refused: {words}"),
             Self::Exit { code, said } => write!(f, "exit status {code}, saying {said}"),
             Self::Killed { signal } => write!(f, "killed by signal {signal}"),
+            Self::Peer(why) => write!(f, "the peer says: {why}"),
             Self::NoFile => f.write_str("the file is not there"),
             Self::TooLong { what, limit } => write!(f, "{what} is longer than {limit} bytes"),
         }

@@ -145,6 +145,8 @@ pub struct VrrpSpec {
     /// How long it listens at least, from its beginning on, before it takes over from such a master: until then its table
     /// may lack connections that the master has.
     pub preempt_after_sync: Duration,
+    /// No longer than until it has this share, in per cent, of the connections that the other director has.
+    pub preempt_share: Option<u32>,
     /// What the others of version 2 must know.
     pub password: Option<VrrpPassword>,
     /// Its addresses have the virtual MAC, on a device of their own; `None` where they have the interface's.
@@ -386,6 +388,8 @@ pub enum VrrpEvent {
     SpecChanged(Arc<VrrpSpec>),
     /// An address is not where the master had put it.
     AddressMissing,
+    /// It has enough of the master's connections ([`VrrpSpec::preempt_share`]).
+    Synced,
     /// An operator hands over to another router, if there is one.
     StepDown,
     /// The process ends: others take over and lose nothing by it.

@@ -100,6 +100,8 @@ struct Listening {
     lower_since: Option<Instant>,
     /// When that was the last time.
     lower_heard: Option<Instant>,
+    /// It has enough of the master's connections.
+    synced: bool,
     /// Why it would be master now, if its group were.
     claim: Option<VrrpReason>,
     /// It has ceased to be master, or heeds one: whoever has only just begun does neither.
@@ -259,6 +261,11 @@ impl Instance {
             VrrpEvent::AdvertReceived { source, advert } => self.hear(source, &advert, now, &mut out),
             VrrpEvent::SpecChanged(spec) => self.respecify(spec, now, &mut out),
             VrrpEvent::AddressMissing => self.repair(now, &mut out),
+            VrrpEvent::Synced => {
+                if let Phase::Backup(listening) = &mut self.phase {
+                    listening.synced = true;
+                }
+            }
             VrrpEvent::StepDown => {
                 if matches!(self.phase, Phase::Master(_)) {
                     self.stepped_down = true;
@@ -399,6 +406,7 @@ impl Instance {
             left: false,
             lower_since: None,
             lower_heard: None,
+            synced: false,
             claim: None,
             yields: !matches!(reason, VrrpReason::Started | VrrpReason::Recovered),
         };

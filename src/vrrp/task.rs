@@ -113,6 +113,7 @@ enum Command {
     Configure(Vec<Arc<VrrpSpec>>, Vec<VrrpSyncGroup>, Spoken),
     Facts(String, Facts),
     StepDown(String),
+    Synced(String),
     Tracked(VrrpTracked, VrrpFinding),
     NotKnown(VrrpTracked),
     Spoken(Sender<Spoken>),
@@ -180,6 +181,11 @@ impl Handle {
     /// Hands an instance, and its group, over to another router.
     pub fn step_down(&self, name: &str) {
         self.send(Command::StepDown(name.to_owned()));
+    }
+
+    /// An instance has enough of the master's connections to take over from it.
+    pub fn synced(&self, name: &str) {
+        self.send(Command::Synced(name.to_owned()));
     }
 
     /// What was found of something that instances track.
@@ -327,6 +333,7 @@ impl Task {
                     self.happen(&name, VrrpEvent::StepDown);
                 }
             }
+            Command::Synced(name) => self.happen(&name, VrrpEvent::Synced),
             Command::Tracked(what, finding) => {
                 self.tracked.insert(what, finding);
                 self.track_all();

@@ -48,6 +48,7 @@ fn text_of(reply: &Reply) -> String {
         Reply::Event(event) => render::event(&mut out, event),
         Reply::Changed(changed) => render::changed(&mut out, changed),
         Reply::Plan(plan) => render::plan(&mut out, plan),
+        Reply::Peer(peer) => render::peer(&mut out, peer),
         Reply::Paused(paused) => render::paused(&mut out, paused),
         Reply::Reloaded(_) | Reply::Upgraded(_) | Reply::Refused(_) => {}
     }

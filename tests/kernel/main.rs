@@ -15,6 +15,7 @@ mod mariadb;
 mod notify;
 mod pair;
 mod path;
+mod peer;
 mod policy;
 mod probes;
 mod realserver;

@@ -32,6 +32,7 @@ use self::rule::read_rule;
 use super::hints::Scope;
 use super::problem::Place;
 use super::reader::{Item, Reader, shorten};
+use super::sync::{self, Wait};
 use super::tree::Table;
 use crate::model::{
     AddressScope, Config, Family, Garp, RouteKey, ServiceKey, VirtualServer, VrrpAddress, VrrpChecksum, VrrpNotify,
@@ -40,7 +41,6 @@ use crate::model::{
 
 /// The most addresses that an advert can name.
 const MOST_ADDRESSES: usize = 255;
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// The virtual routers read so far, and what no two of them may share.
@@ -57,7 +57,7 @@ pub(super) struct Routers<'t> {
     /// The groups that name instances, by instance.
     grouped: BTreeMap<String, Place>,
     /// Instances that wait for connections before they take over.
-    waits: Vec<(Place, Duration)>,
+    waits: Vec<Wait>,
 }
 
 /// A virtual server whose addresses are on this host.
@@ -189,6 +189,7 @@ impl<'t> Routers<'t> {
             preempt: true,
             preempt_delay: Duration::ZERO,
             preempt_after_sync: Duration::ZERO,
+            preempt_share: None,
             password: None,
             vmac: None,
             source: None,
@@ -205,14 +206,17 @@ impl<'t> Routers<'t> {
         }
         read_preempt(reader, &mut spec, preempt, preempt_delay);
         if let Some(item) = preempt_after_sync {
-            let wait = reader.duration(item, "preempt_after_sync", Duration::ZERO..=LONGEST_WAIT);
-            spec.preempt_after_sync = wait.unwrap_or_default();
+            (spec.preempt_after_sync, spec.preempt_share) = sync::read_wait(reader, item).unwrap_or_default();
             if !spec.preempt || spec.is_owner() {
                 let text = "`preempt_after_sync` is for instances that take over from others and own no addresses";
                 reader.error(item.span().start, text, "take it out");
             } else if !spec.preempt_after_sync.is_zero() {
-                self.waits
-                    .push((reader.place(item.span().start), spec.preempt_after_sync));
+                let place = reader.place(item.span().start);
+                self.waits.push(Wait {
+                    place,
+                    at_most: spec.preempt_after_sync,
+                    by_share: spec.preempt_share.is_some(),
+                });
             }
         }
         if let Some(item) = password {
@@ -467,7 +471,7 @@ impl<'t> Routers<'t> {
         reader: &mut Reader,
         virtual_servers: &[VirtualServer],
         config: &mut Config,
-    ) -> Vec<(Place, Duration)> {
+    ) -> Vec<Wait> {
         let mut specs = Vec::with_capacity(self.drafts.len());
         let mut numbers = HashMap::new();
         for draft in &self.drafts {

@@ -3,6 +3,7 @@
 //! Pure; appends to a buffer. Machines read the documents themselves (`--json`).
 
 mod event;
+mod peer;
 mod plan;
 mod status;
 mod why;
@@ -10,6 +11,7 @@ mod why;
 use std::time::Duration;
 
 pub use event::event;
+pub use peer::peer;
 pub use plan::plan;
 pub use status::{changed, paused, status};
 pub use why::why;

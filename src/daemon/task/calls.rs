@@ -13,7 +13,7 @@ use crate::director::{self, Now, Wish};
 use crate::model::control::{
     Changed, ConfigurationStatus, Deviation, EventKind, Level, Paused, Refused, Reply, Request, SCHEMA, Status, Trouble,
 };
-use crate::model::{AdminState, Config, Event, Lasting, OperatorOrder, ServerId, UnixTime, WeightAdvice};
+use crate::model::{AdminState, Config, Event, Lasting, OperatorOrder, PeerWish, ServerId, UnixTime, WeightAdvice};
 
 /// What an operator asks of servers.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +63,7 @@ impl Shell {
             },
             Request::Pause { duration } => self.pause(OperatorOrder::Pause { duration }),
             Request::Resume => self.pause(OperatorOrder::Resume),
+            Request::Peer => self.peer_status(),
             Request::Why { server } => match self.director.why(&server, now) {
                 Ok(mut servers) => {
                     for server in &mut servers {
@@ -164,6 +165,11 @@ impl Shell {
             let (is_news, order) = match change {
                 Change::State(state, deadline, lasting) => {
                     let is_news = self.wishlist.set_state(&server, state, deadline, lasting, &by, now);
+                    if is_news {
+                        let drain_until = deadline.map(|deadline| now.time.after(deadline));
+                        let drain_until = drain_until.filter(|_| state == AdminState::Drain);
+                        self.say_to_peer(&server, PeerWish::State { state, drain_until }, lasting, &by);
+                    }
                     (
                         is_news,
                         OperatorOrder::SetState {
@@ -174,6 +180,9 @@ impl Shell {
                 }
                 Change::Weight(weight, lasting) => {
                     let is_news = self.wishlist.set_weight(&server, weight, lasting, &by, now);
+                    if is_news {
+                        self.say_to_peer(&server, PeerWish::Weight { weight }, lasting, &by);
+                    }
                     (
                         is_news,
                         OperatorOrder::SetWeight {
@@ -316,7 +325,8 @@ impl Shell {
         if self.options.observe {
             return Ok(());
         }
-        let saved = self.wishes.save(&self.wishlist, now.time);
+        self.peer.words.forget(now.time);
+        let saved = self.wishes.save(&self.wishlist, &self.peer.words, now.time);
         if let Err(problem) = &saved {
             error!("{problem:#}");
         }
@@ -335,7 +345,11 @@ impl Shell {
                 server = server.server,
                 "the deadline of its drain has come"
             );
-            let state = AdminState::Maint;
+            let (state, drain_until) = (AdminState::Maint, None);
+            let by = self.wishlist.of(&server.virtual_server, &server.server);
+            let by = by.map(|wish| wish.report().by).unwrap_or_default();
+            let kept = Lasting::UntilTakenBack;
+            self.say_to_peer(&server, PeerWish::State { state, drain_until }, kept, &by);
             self.tell(Event::Operator(OperatorOrder::SetState { server, state }));
         }
         // It is logged where it fails.

@@ -21,7 +21,7 @@ const AGAIN: Duration = Duration::from_millis(10);
 impl Shell {
     /// Does what is to be done before the process ends.
     pub(super) async fn stop(&mut self, receiver: &mut UnboundedReceiver<Message>) {
-        if self.wishlist.wishes().next().is_some() {
+        if self.wishlist.wishes().next().is_some() || !self.peer.words.is_empty() {
             // It is logged where it fails.
             let _ = self.save_wishes();
         }

@@ -100,7 +100,7 @@ impl Shell {
             }
             return;
         }
-        let has_wishes = self.wishlist.wishes().next().is_some();
+        let has_wishes = self.wishlist.wishes().next().is_some() || !self.peer.words.is_empty();
         let kept = match has_wishes {
             true => self.save_wishes(),
             false => Ok(()),

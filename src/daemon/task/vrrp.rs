@@ -209,6 +209,7 @@ impl Shell {
             News::Changed { name, change, priority } => {
                 let VrrpChange { from, to, reason } = change;
                 let text = format!("virtual router {name} is {to}, was {from}, with priority {priority}: {reason}");
+                self.wait_for_connections(&name, to);
                 let bad = to == VrrpState::Fault || reason == VrrpReason::Paused;
                 let level = if bad { Level::Warning } else { Level::Info };
                 match bad {
@@ -320,6 +321,7 @@ impl Shell {
             ) => self.take(message),
             Message::Event(_)
             | Message::StateWritten(_)
+            | Message::Counted { .. }
             | Message::ProgramExamined(_)
             | Message::Reloaded(_)
             | Message::Rehearse(_)

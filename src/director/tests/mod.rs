@@ -2,6 +2,7 @@
 
 mod drift;
 mod foreign;
+mod hearsay;
 mod operator;
 mod pause;
 mod policy;
@@ -273,6 +274,9 @@ impl World {
             }
             Action::Report(Transition::StateTakenOver { checks, of, .. }) => {
                 self.say(&format!("took over {checks} of {of} checks"));
+            }
+            Action::Report(Transition::PeerVerdictsTaken { checks, of }) => {
+                self.say(&format!("the peer's verdicts count for {checks} of {of} checks"));
             }
             Action::Report(Transition::StepRefused { message }) => self.say(&format!("refused: {message}")),
             Action::Report(Transition::TableUnreadable { message }) => self.say(&format!("unreadable: {message}")),

@@ -35,6 +35,8 @@ pub enum EventKind {
     Configuration,
     /// A virtual router became or ceased to be master, or hears what it should not.
     Vrrp,
+    /// The other director: the link to it, what is taken of its word, what differs.
+    Peer,
     /// So many events were not told, because they were too many or no longer kept.
     Missed,
 }

@@ -7,15 +7,17 @@
 //! |---|---|
 //! | `request` | requests, and reading them from bytes of anybody |
 //! | `reply` | replies: refusals, outcomes |
-//! | `status`, `why`, `event` | the larger documents |
+//! | `status`, `why`, `event`, `peer` | the larger documents |
 
 mod event;
+mod peer;
 mod reply;
 mod request;
 mod status;
 mod why;
 
 pub use event::{EventKind, EventRecord, Level};
+pub use peer::PeerStatus;
 pub use reply::{Changed, ChangedServer, Paused, Plan, Refused, Reloaded, Reply, Trouble, Upgraded, WaitingServer};
 pub use request::{BadRequest, LONGEST_REQUEST, Request, VERSION, parse_percent};
 pub use status::{

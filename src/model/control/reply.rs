@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventRecord, SCHEMA, Status, Why};
+use super::{EventRecord, PeerStatus, SCHEMA, Status, Why};
 use crate::model::{UnixTime, VirtualAddress};
 
 /// One line from the daemon, with its kind in the member `reply`.
@@ -25,6 +25,8 @@ pub enum Reply {
     Plan(Plan),
     /// To `pause` and `resume`.
     Paused(Paused),
+    /// To `peer`.
+    Peer(PeerStatus),
     /// To anything that was not done.
     Refused(Refused),
 }
@@ -171,6 +173,8 @@ pub enum Trouble {
     UnknownVirtualServer,
     /// No virtual router has that name.
     UnknownVrrpInstance,
+    /// There is no other director in the configuration.
+    NoPeer,
     /// The virtual router has nothing to hand over.
     NotMaster,
     /// The configuration cannot be used; the running one stays.

@@ -106,6 +106,8 @@ pub enum Request {
         /// Whole seconds, at least one and at most a day.
         duration: Duration,
     },
+    /// How the link to the other director is, and what differs.
+    Peer,
     /// It is written again.
     Resume,
     /// A virtual router hands its addresses over to another director, with its sync group.
@@ -135,6 +137,7 @@ impl fmt::Display for Request {
             | Self::Reload { force: false }
             | Self::Plan
             | Self::Upgrade
+            | Self::Peer
             | Self::Resume => Ok(()),
             Self::Reload { force: true } => f.write_str(" --force"),
             Self::Pause { duration } => write!(f, " {}s", duration.as_secs()),
@@ -200,7 +203,7 @@ pub enum BadRequest {
     /// No such command.
     #[error(
         "there is no command `{0}` (status, why, events, plan, reload, upgrade, drain, maint, ready, weight, add, remove, return, rebuild, vrrp_step_down, \
-         pause, resume)"
+         peer, pause, resume)"
     )]
     Command(String),
     /// A member is missing.
@@ -249,6 +252,7 @@ impl Request {
             Self::Rebuild { .. } => "rebuild",
             Self::StepDown { .. } => "vrrp_step_down",
             Self::Pause { .. } => "pause",
+            Self::Peer => "peer",
             Self::Resume => "resume",
         }
     }
@@ -256,7 +260,7 @@ impl Request {
     /// Whether it changes anything.
     pub fn is_change(&self) -> bool {
         match self {
-            Self::Status { .. } | Self::Why { .. } | Self::Events { .. } | Self::Plan => false,
+            Self::Status { .. } | Self::Why { .. } | Self::Events { .. } | Self::Plan | Self::Peer => false,
             Self::Reload { .. }
             | Self::Upgrade
             | Self::Drain { .. }

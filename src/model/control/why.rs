@@ -101,6 +101,9 @@ pub struct CheckReport {
     pub state: String,
     /// Since when.
     pub since: UnixTime,
+    /// The state is what the other director says: this one has no verdict of its own.
+    #[serde(default)]
+    pub by_peer: bool,
     /// How many results in a row speak against the state.
     pub against: u32,
     /// How many are needed to change it.

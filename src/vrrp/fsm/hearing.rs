@@ -91,7 +91,7 @@ impl Instance {
         }
         let since = *listening.lower_since.get_or_insert(now);
         listening.lower_heard = Some(now);
-        let syncs = now.since(listening.began) < self.spec.preempt_after_sync;
+        let syncs = !listening.synced && now.since(listening.began) < self.spec.preempt_after_sync;
         let waits = syncs || now.since(since) < self.spec.preempt_delay;
         if !preempts || waits {
             self.heed(source, advert, now);

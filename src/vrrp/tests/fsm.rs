@@ -176,6 +176,42 @@ fn a_lower_master_is_preempted_or_not_as_told() {
 }
 
 #[test]
+fn whoever_has_enough_connections_waits_no_longer() {
+    let takes_over = |synced: Option<u64>| {
+        let mut lone = Lone::started(|spec| spec.preempt_after_sync = Duration::from_secs(20));
+        for number in 1..60 {
+            let now = number * 500;
+            lone.hear(now, 2, 50);
+            if synced.is_some_and(|at| at == now) {
+                lone.tell(now, VrrpEvent::Synced);
+            }
+            lone.pass(now + 400);
+            if lone.state() == VrrpState::Master {
+                return now;
+            }
+        }
+        u64::MAX
+    };
+    let (never, soon, late) = (takes_over(None), takes_over(Some(5_000)), takes_over(Some(25_000)));
+    assert!((8_000..9_500).contains(&soon), "{soon}");
+    assert!((23_000..25_000).contains(&never) && late == never, "{never} {late}");
+}
+
+#[test]
+fn what_was_synced_once_is_not_for_the_next_time_that_it_listens() {
+    let mut lone = Lone::started(|spec| spec.preempt_after_sync = Duration::from_secs(20));
+    lone.hear(500, 2, 50);
+    lone.tell(600, VrrpEvent::Synced);
+    lone.tell(700, VrrpEvent::InterfaceLost);
+    lone.tell(800, VrrpEvent::InterfaceReady(host(1)));
+    for number in 2..30 {
+        lone.hear(number * 500, 2, 50);
+        lone.pass(number * 500 + 400);
+        assert_eq!(lone.state(), VrrpState::Backup, "after {number} adverts");
+    }
+}
+
+#[test]
 fn who_waits_for_connections_takes_over_at_once_where_nobody_has_any() {
     let mut lone = Lone::started(|spec| spec.preempt_after_sync = Duration::from_secs(60));
     lone.pass(5_000);

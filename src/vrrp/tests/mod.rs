@@ -65,6 +65,7 @@ fn spec() -> VrrpSpec {
         preempt: true,
         preempt_delay: Duration::ZERO,
         preempt_after_sync: Duration::ZERO,
+        preempt_share: None,
         password: None,
         vmac: None,
         source: None,

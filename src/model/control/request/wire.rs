@@ -114,7 +114,7 @@ impl Request {
                 wire.follow = Some(follow);
             }
             Self::Reload { force } => wire.force = force.then_some(true),
-            Self::Plan | Self::Upgrade | Self::Resume => {}
+            Self::Plan | Self::Upgrade | Self::Peer | Self::Resume => {}
             Self::Pause { duration } => wire.duration_seconds = Some(duration.as_secs()),
             Self::Drain {
                 server,
@@ -214,6 +214,7 @@ impl Request {
             },
             "plan" => Self::Plan,
             "upgrade" => Self::Upgrade,
+            "peer" => Self::Peer,
             "resume" => Self::Resume,
             other => return Err(BadRequest::Command(other.escape_debug().take(40).collect())),
         };

@@ -1,0 +1,172 @@
+//! What is said between two directors, and its bytes: frames of a length, a kind and JSON.
+//!
+//! A frame is four bytes of length (network order, of the JSON alone), one byte of kind, and the JSON. A kind that is not
+//! known is passed over, and so is a member that is not known, so that two versions of ipvsd talk about what both know. No
+//! frame is longer than [`LONGEST`], and the first one not longer than [`LONGEST_HELLO`]. Nothing here panics, whatever
+//! the bytes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{PeerVerdict, PeerWord, Picture};
+
+/// The version of the protocol. Another one is another language: whoever hears it hangs up and says so.
+pub const VERSION: u32 = 1;
+
+/// The longest JSON of a frame, in bytes: the verdicts of some fifty thousand checks.
+pub const LONGEST: usize = 16 << 20;
+
+/// The longest first frame, from somebody who has the right key and may still be of another time.
+pub const LONGEST_HELLO: usize = 4096;
+
+/// The bytes before the JSON.
+pub const HEADER: usize = 5;
+
+/// Something that one director tells the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// The first one: who speaks.
+    Hello(Hello),
+    /// It is there.
+    Beat(Beat),
+    /// All its own verdicts; those before are no longer said.
+    Verdicts(Vec<PeerVerdict>),
+    /// All that operators have said for good.
+    Words(Vec<PeerWord>),
+    /// What it is configured to do.
+    Picture(Picture),
+}
+
+/// Who speaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The version of ipvsd, for people.
+    pub program: String,
+    /// How often it says that it is there, in milliseconds.
+    pub interval_ms: u64,
+}
+
+/// A sign of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Beat {
+    /// How many connections its kernel has; only where the other one wants to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u64>,
+    /// It wants to know how many the other one has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wants_connections: bool,
+}
+
+/// What comes before the JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// The length of the JSON in bytes.
+    pub length: usize,
+    /// The kind, known or not.
+    pub kind: u8,
+}
+
+/// Bytes that are no message.
+#[derive(Debug, thiserror::Error)]
+pub enum BadMessage {
+    /// More than anybody has to say.
+    #[error("a message of {length} bytes, more than {limit}")]
+    TooLong {
+        /// The length that it names.
+        length: usize,
+        /// The most there may be.
+        limit: usize,
+    },
+    /// Its JSON is none, or of another form.
+    #[error("a message that cannot be read: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    /// It does not begin with a hello.
+    #[error("it does not say who it is first")]
+    NoHello,
+    /// It speaks another language.
+    #[error("it speaks version {0} of this protocol, and this ipvsd version {VERSION} (upgrade the older one)")]
+    Version(u32),
+}
+
+const HELLO: u8 = 1;
+const BEAT: u8 = 2;
+const VERDICTS: u8 = 3;
+const WORDS: u8 = 4;
+const PICTURE: u8 = 5;
+
+impl Header {
+    /// What is in the bytes before a message.
+    ///
+    /// # Errors
+    /// Where the message is longer than `limit`.
+    pub fn decode(bytes: [u8; HEADER], limit: usize) -> Result<Self, BadMessage> {
+        let [a, b, c, d, kind] = bytes;
+        let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+        match length <= limit {
+            true => Ok(Self { length, kind }),
+            false => Err(BadMessage::TooLong { length, limit }),
+        }
+    }
+
+    /// Its bytes.
+    pub fn encode(self) -> [u8; HEADER] {
+        let [a, b, c, d] = u32::try_from(self.length).unwrap_or(u32::MAX).to_be_bytes();
+        [a, b, c, d, self.kind]
+    }
+}
+
+impl Message {
+    /// The whole frame.
+    ///
+    /// # Errors
+    /// Where it is too long to be heard.
+    pub fn encode(&self) -> Result<Vec<u8>, BadMessage> {
+        let mut frame = vec![0; HEADER];
+        let kind = match self {
+            Self::Hello(hello) => serde_json::to_writer(&mut frame, hello).map(|()| HELLO),
+            Self::Beat(beat) => serde_json::to_writer(&mut frame, beat).map(|()| BEAT),
+            Self::Verdicts(verdicts) => serde_json::to_writer(&mut frame, verdicts).map(|()| VERDICTS),
+            Self::Words(words) => serde_json::to_writer(&mut frame, words).map(|()| WORDS),
+            Self::Picture(picture) => serde_json::to_writer(&mut frame, picture).map(|()| PICTURE),
+        }?;
+        let length = frame.len() - HEADER;
+        let limit = LONGEST;
+        if length > limit {
+            return Err(BadMessage::TooLong { length, limit });
+        }
+        frame[..HEADER].copy_from_slice(&Header { length, kind }.encode());
+        Ok(frame)
+    }
+
+    /// The message of a kind in its JSON; `None` for a kind that is not known here.
+    ///
+    /// # Errors
+    /// Where it is none of that kind.
+    pub fn decode(kind: u8, json: &[u8]) -> Result<Option<Self>, BadMessage> {
+        Ok(Some(match kind {
+            HELLO => Self::Hello(serde_json::from_slice(json)?),
+            BEAT => Self::Beat(serde_json::from_slice(json)?),
+            VERDICTS => Self::Verdicts(serde_json::from_slice(json)?),
+            WORDS => Self::Words(serde_json::from_slice(json)?),
+            PICTURE => Self::Picture(serde_json::from_slice(json)?),
+            _ => return Ok(None),
+        }))
+    }
+}
+
+impl Hello {
+    /// Who a first message is from.
+    ///
+    /// # Errors
+    /// It is none, or of another version of the protocol.
+    pub fn expect(message: Option<Message>) -> Result<Self, BadMessage> {
+        match message {
+            Some(Message::Hello(hello)) if hello.version == VERSION => Ok(hello),
+            Some(Message::Hello(hello)) => Err(BadMessage::Version(hello.version)),
+            Some(Message::Beat(_) | Message::Verdicts(_) | Message::Words(_) | Message::Picture(_)) | None => {
+                Err(BadMessage::NoHello)
+            }
+        }
+    }
+}
