@@ -37,7 +37,7 @@ use crate::net::{AddOptions, Change, HostNetwork, NetError, links};
 const GATHER: Duration = Duration::from_millis(2);
 /// What could not be done is tried again this often.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How long announcing may keep from everything else: an interface may take nothing for longer.
+/// How long announcing on one device may keep from everything else: it may take nothing for longer.
 const ANNOUNCING: Duration = Duration::from_secs(2);
 
 /// What is to be done.
@@ -183,13 +183,7 @@ impl Keeper {
             }
             Order::Announce(name, repeat) => {
                 let held = self.held.get(&name).cloned().unwrap_or_default();
-                let announcing = announce(&held.addresses, repeat);
-                if tokio::time::timeout(ANNOUNCING, announcing).await.is_err() {
-                    warn!(
-                        instance = &*name,
-                        "announcing its addresses has taken too long and was given up"
-                    );
-                }
+                announce(&held.addresses, repeat).await;
             }
             Order::Turn => {}
             Order::Done(done) => {
@@ -497,11 +491,24 @@ async fn announce(addresses: &[VrrpAddress], repeat: u32) {
         count: repeat,
         interval: Duration::ZERO,
     };
+    let mut stuck = BTreeSet::new();
     for address in addresses {
-        match neighbour::announce(&address.device, address.address, burst).await {
+        if stuck.contains(&address.device) {
+            continue;
+        }
+        let announcing = neighbour::announce(&address.device, address.address, burst);
+        match tokio::time::timeout(ANNOUNCING, announcing).await {
             // Nobody is behind it.
-            Ok(()) | Err(NetError::NotEthernet { .. }) => {}
-            Err(problem) => warn!("{problem}"),
+            Ok(Ok(()) | Err(NetError::NotEthernet { .. })) => {}
+            Ok(Err(problem)) => warn!("{problem}"),
+            Err(_elapsed) => {
+                let limit = ANNOUNCING.as_secs();
+                warn!(
+                    device = address.device,
+                    "an announcement has not gone out in {limit} s; neighbours there may not know"
+                );
+                stuck.insert(&address.device);
+            }
         }
     }
 }

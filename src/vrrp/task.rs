@@ -137,14 +137,19 @@ pub fn start(ledger: Ledger, tell: impl Fn(News) + Send + 'static) -> io::Result
         addresses: to_addresses.clone(),
     };
     let (turns, turns_of_addresses) = handle.turns.clone();
-    let reporter = handle.clone();
+    let (reports, wakes) = (handle.orders.clone(), Arc::clone(&wake));
     thread::Builder::new()
         .name("vrrp-addresses".to_owned())
         .spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
                 Ok(runtime) => {
-                    let tell = |name: &str, facts| reporter.send(Command::Facts(name.to_owned(), facts));
+                    let tell = |name: &str, facts| {
+                        // A thread that has ended needs to know nothing.
+                        if reports.send(Command::Facts(name.to_owned(), facts)).is_ok() {
+                            let _ = wakes.write(1);
+                        }
+                    };
                     runtime.block_on(addresses::keep(from_here, ledger, turns_of_addresses, tell));
                 }
                 Err(problem) => error!("virtual routers cannot have addresses: {problem}"),
@@ -369,8 +374,10 @@ impl Task {
         }
         self.act(outcome.wanted);
         let _ = self.addresses.send(Order::Watch(self.specs()));
-        let specs = self.specs();
-        self.keep_findings(specs.iter().flat_map(|spec| &spec.tracks).map(|track| &track.what));
+        // Also those that wait for another one's end: what they track is told once.
+        let (specs, wanted) = (self.specs(), self.wanted.0.clone());
+        let tracks = specs.iter().chain(&wanted).flat_map(|spec| &spec.tracks);
+        self.keep_findings(tracks.map(|track| &track.what));
         self.track_all();
         self.open_all();
         self.show();

@@ -345,11 +345,9 @@ impl Shell {
                 server = server.server,
                 "the deadline of its drain has come"
             );
-            let (state, drain_until) = (AdminState::Maint, None);
-            let by = self.wishlist.of(&server.virtual_server, &server.server);
-            let by = by.map(|wish| wish.report().by).unwrap_or_default();
-            let kept = Lasting::UntilTakenBack;
-            self.say_to_peer(&server, PeerWish::State { state, drain_until }, kept, &by);
+            // The other director knows the deadline. Said again it would be later than what an operator has said there
+            // meanwhile.
+            let state = AdminState::Maint;
             self.tell(Event::Operator(OperatorOrder::SetState { server, state }));
         }
         // It is logged where it fails.

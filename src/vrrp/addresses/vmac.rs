@@ -37,6 +37,14 @@ impl Devices {
     }
 }
 
+/// Whether a device was seen to.
+#[derive(Debug, PartialEq, Eq)]
+enum Looked {
+    Done,
+    /// It was so a moment ago, and its turn comes again.
+    Later,
+}
+
 /// What is to be done about a device.
 #[derive(Debug, PartialEq, Eq)]
 enum Finding<'a> {
@@ -106,8 +114,12 @@ impl Keeper {
         for spec in self.specs.clone() {
             let has = Belongings::of(&spec);
             let holds = self.held.get(&*spec.name).is_some_and(|held| !held.is_empty());
-            let result = self.look_at_device(&network, &layers, &has, holds).await;
-            self.note_device(&spec.name, result.err());
+            match self.look_at_device(&network, &layers, &has, holds).await {
+                // What was wrong a moment ago still is.
+                Ok(Looked::Later) => {}
+                Ok(Looked::Done) => self.note_device(&spec.name, None),
+                Err(problem) => self.note_device(&spec.name, Some(problem)),
+            }
         }
         let specs = &self.specs;
         self.devices
@@ -122,27 +134,29 @@ impl Keeper {
         layers: &[Layer],
         has: &Belongings,
         holds: bool,
-    ) -> Result<(), NetError> {
-        let Some(device) = &has.device else { return Ok(()) };
+    ) -> Result<Looked, NetError> {
+        let Some(device) = &has.device else {
+            return Ok(Looked::Done);
+        };
         let found = judge(device, layers, &self.ledger.record.devices);
         let lacks = matches!(found, Finding::Missing) || matches!(found, Finding::Ours(link) if holds && !link.up);
         if lacks {
             let repaired = self.devices.repaired.get(&device.name);
             if repaired.is_some_and(|at| at.elapsed() < AGAIN) {
                 self.troubled = true;
-                return Ok(());
+                return Ok(Looked::Later);
             }
             self.devices.repaired.insert(device.name.clone(), Instant::now());
         }
         let settled = self.devices.settled.get(&device.name).copied();
-        let Some(link) = self.provide(network, layers, has, settled).await? else {
-            return Ok(());
-        };
-        if holds && !link.up {
+        if let Some(link) = self.provide(network, layers, has, settled).await?
+            && holds
+            && !link.up
+        {
             network.set_link(&link.name, true).await?;
             info!(device = link.name, "device of the virtual MAC is up again");
         }
-        Ok(())
+        Ok(Looked::Done)
     }
 
     /// Puts the device of an instance up, for its addresses.

@@ -58,7 +58,8 @@ impl Task {
             .map(|what| format!("nothing is known of {what} yet"));
         let Some(voice) = self.voices.get_mut(name) else { return };
         voice.spec = Some(Arc::clone(&spec));
-        if let Some(unknown) = waits_for.filter(|_| !voice.started) {
+        // What a dead daemon has left may be another master's by now: then it has to listen at once.
+        if let Some(unknown) = waits_for.filter(|_| !voice.started && !voice.facts.found) {
             voice.trouble = Some(unknown);
             return self.show();
         }
@@ -115,8 +116,12 @@ impl Task {
         let (Some(spec), Some((source, index)), Some(_)) = (&voice.spec, voice.facts.source, &voice.speaker) else {
             return;
         };
-        // Where it cannot, it goes on as before.
         let Ok(speaker) = speaker(spec, source, index, &voice.facts) else {
+            // By a device that is down nothing goes out; otherwise it goes on as before.
+            if voice.facts.voice.is_none() {
+                voice.speaker = None;
+                self.retry = Some(now() + AGAIN);
+            }
             return;
         };
         voice.speaker = Some(speaker);
