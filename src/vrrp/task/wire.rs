@@ -201,7 +201,7 @@ impl Task {
 
     pub(super) fn send(&mut self, name: &Arc<str>, priority: u8) {
         let Some(voice) = self.voices.get(name) else { return };
-        let (Some(speaker), Some((source, _))) = (&voice.speaker, voice.facts.source) else {
+        let (Some(by), Some((source, index))) = (&voice.speaker, voice.facts.source) else {
             return;
         };
         let current = self.routers.get(name).map(Instance::spec).or(voice.spec.as_ref());
@@ -216,7 +216,18 @@ impl Task {
         let mut unsent = None;
         for destination in destinations {
             let bytes = packet::encode(&advert, source, *destination, spec.checksum);
-            if let Err(problem) = speaker.send(&bytes, *destination) {
+            let mut sent = by.send(&bytes, *destination);
+            // Its device may have gone down with the addresses, and there is a last word to say.
+            if sent.is_err() && voice.facts.voice.is_some() {
+                let without = Facts {
+                    voice: None,
+                    ..voice.facts.clone()
+                };
+                if let Ok(by_interface) = speaker(&spec, source, index, &without) {
+                    sent = by_interface.send(&bytes, *destination);
+                }
+            }
+            if let Err(problem) = sent {
                 let what = format!("cannot send an advert to {destination}: {problem}");
                 if let Some(count) = self.complaints.take(name, *destination, &what, now()) {
                     self.complain(&format!("virtual router {name} {what}"), count);
