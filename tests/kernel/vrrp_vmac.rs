@@ -75,6 +75,13 @@ fn watch_segment(routers: &Routers, filter: &str) -> Process {
     watcher
 }
 
+/// The adverts in what tcpdump has written, but for the last word (priority 1) of whoever is master no longer: its device
+/// is down by then.
+fn adverts_of_masters(seen: &str) -> Vec<&str> {
+    let adverts = seen.lines().filter(|line| line.contains("VRRPv"));
+    adverts.filter(|line| !line.contains(" prio 1,")).collect()
+}
+
 #[test]
 fn the_address_moves_and_the_neighbours_notice_nothing() {
     let routers = Routers::build("vrrp-vmac");
@@ -151,14 +158,14 @@ fn the_address_moves_and_the_neighbours_notice_nothing() {
         assert!(!own.iter().any(|own| told(&line, *own) && from_vmac), "{line}");
     }
     assert!(of_vip > 0, "{seen}");
-    // The first adverts of each of three masters may go out before its device is up, and a last word after it is down.
-    let adverts: Vec<_> = seen.lines().filter(|line| line.contains("VRRPv3")).collect();
+    // The first advert of a master may go out before its device is up.
+    let adverts = adverts_of_masters(&seen);
     let by_vmac = adverts
         .iter()
         .filter(|line| line.contains(&format!("{MAC_51} >")))
         .count();
     assert!(
-        adverts.len() > 6 && adverts.len() - by_vmac <= 8 && by_vmac > adverts.len() / 2,
+        adverts.len() > 6 && adverts.len() - by_vmac <= 3,
         "{by_vmac} of {}\n{seen}",
         adverts.len()
     );
@@ -354,12 +361,10 @@ fn both_versions_and_families_have_it() {
         assert!(!complains(&log), "{name}: {log}");
         sleep(Duration::from_millis(500));
         let seen = segment.log();
-        let adverts: Vec<_> = seen.lines().filter(|line| line.contains("VRRPv")).collect();
+        let adverts = adverts_of_masters(&seen);
         let with_mac = adverts.iter().filter(|line| line.contains(&format!("{mac} >"))).count();
-        // As above, of two masters.
-        let without = adverts.len() - with_mac;
         match by_vmac {
-            true => assert!(with_mac > 6 && without <= 5, "{name}: {seen}"),
+            true => assert!(adverts.len() > 6 && adverts.len() - with_mac <= 2, "{name}: {seen}"),
             false => assert!(adverts.len() > 6 && with_mac == 0, "{name}: {seen}"),
         }
     }
