@@ -90,10 +90,17 @@ impl Peer {
 
     /// When there is something to do for it, given the director's revision.
     pub(super) fn next(&self, revision: u64) -> Option<Instant> {
+        self.verdicts_due(revision)
+            .into_iter()
+            .chain(self.differences.next())
+            .min()
+    }
+
+    /// When the verdicts are to be told.
+    fn verdicts_due(&self, revision: u64) -> Option<Instant> {
         let (told, at) = self.told_verdicts;
         let pause = if told == revision { PEER_REFRESH } else { GATHERED };
-        let verdicts = self.connected.then_some(at + pause);
-        verdicts.into_iter().chain(self.differences.next()).min()
+        self.connected.then_some(at + pause)
     }
 }
 
@@ -158,16 +165,9 @@ impl Shell {
         }
         let now = self.now();
         self.tell_words(false);
-        if self.peer.connected && self.peer.next(self.director.revision()).is_some_and(|at| at <= now) {
-            let (told, at) = self.peer.told_verdicts;
-            let pause = if told == self.director.revision() {
-                PEER_REFRESH
-            } else {
-                GATHERED
-            };
-            if now.since(at) >= pause {
-                self.tell_verdicts();
-            }
+        let due = self.peer.verdicts_due(self.director.revision());
+        if due.is_some_and(|at| at <= now) {
+            self.tell_verdicts();
         }
         if self.peer.differences.next().is_some_and(|at| at <= now) {
             self.speak_of_differences();
