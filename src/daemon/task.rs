@@ -13,6 +13,7 @@ mod stopping;
 mod tracks;
 mod upgrade;
 mod vrrp;
+mod wake;
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -50,6 +51,7 @@ use crate::{checkers, ipvs, net, process};
 
 use plan::Rehearse;
 use reload::{Outcome, Reloads};
+use wake::sleep_until;
 
 /// What `ipvsd run` was asked to do.
 #[derive(Debug, Clone)]
@@ -626,11 +628,4 @@ async fn prepare(config: Config, warnings: &Problems, kernel: &ipvs::Handle, obs
     }
     host::prepare(&config, kernel, observe).await;
     Arc::new(config)
-}
-
-async fn sleep_until(at: Option<std::time::Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
 }

@@ -264,7 +264,7 @@ impl Director {
         self.schedule.next_due().into_iter().chain(read).chain(pools).min()
     }
 
-    /// Takes an event in; answers with what is to be done, in this order.
+    /// Takes an event in; answers with what is to be done, in this order; what is to be told comes last.
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
@@ -297,6 +297,8 @@ impl Director {
             Event::TimeReached => self.time_reached(now, &mut actions),
         }
         self.write(now, &mut actions);
+        // Whoever reads the log can wait, traffic cannot.
+        actions.sort_by_key(|action| matches!(action, Action::Report(_)));
         actions
     }
 

@@ -459,10 +459,10 @@ fn a_dead_server_is_out_after_fall_failures_and_back_after_rise_successes() {
     assert_eq!(
         shown,
         [
-            "14001 192.0.2.11:80 up -> down (connection refused)",
             "14001 remove real server 192.0.2.11:80 from tcp 192.0.2.200:80",
-            "23001 192.0.2.11:80 down -> up",
+            "14001 192.0.2.11:80 up -> down (connection refused)",
             "23001 add real server 192.0.2.11:80 to tcp 192.0.2.200:80 (dr weight 1)",
+            "23001 192.0.2.11:80 down -> up",
         ]
     );
 }
