@@ -132,17 +132,18 @@ fn uptime() -> Duration {
     Duration::from_millis(u64::try_from(clock.unwrap_or_default().as_millis()).unwrap_or(u64::MAX))
 }
 
-/// What is to be written, and when that was so.
-pub(super) struct Order {
-    pub(super) snapshot: Snapshot,
-    pub(super) time: UnixTime,
+/// When it was so, what is to be written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    time: UnixTime,
     uptime: Duration,
 }
 
-impl Order {
-    pub(super) fn new(snapshot: Snapshot, time: UnixTime) -> Self {
+impl Moment {
+    /// This one; `time` by the calendar.
+    pub(super) fn now(time: UnixTime) -> Self {
         let uptime = uptime();
-        Self { snapshot, time, uptime }
+        Self { time, uptime }
     }
 }
 
@@ -191,22 +192,22 @@ impl StateFile {
     }
 
     /// Writes the file, all or nothing, unless a newer state is in it already.
-    pub(super) fn save(&self, order: &Order) -> anyhow::Result<()> {
+    pub(super) fn save(&self, snapshot: &Snapshot, moment: Moment) -> anyhow::Result<()> {
         // Nothing that holds it can panic half way.
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if *written > order.uptime {
+        if *written > moment.uptime {
             return Ok(());
         }
         let draft = Draft {
             schema: SCHEMA,
             program: env!("CARGO_PKG_VERSION"),
             namespace: &self.namespace,
-            written: order.time,
-            uptime_ms: u64::try_from(order.uptime.as_millis()).unwrap_or(u64::MAX),
-            state: &order.snapshot,
+            written: moment.time,
+            uptime_ms: u64::try_from(moment.uptime.as_millis()).unwrap_or(u64::MAX),
+            state: snapshot,
         };
         kept::write(&self.path, &serde_json::to_vec(&draft)?)?;
-        *written = order.uptime;
+        *written = moment.uptime;
         Ok(())
     }
 }

@@ -99,6 +99,7 @@ pub use foreign::{OurDestinations, keep_foreign, our_destinations};
 pub use history::{EVENTS, EventRing};
 pub use limit::{Overreach, overreach};
 pub use rehearsal::Rehearsal;
+pub use snapshot::Notes;
 pub use view::Now;
 pub use wishlist::{Wish, Wishlist};
 pub use words::{Heard, Words};

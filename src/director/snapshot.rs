@@ -18,8 +18,8 @@ use super::history::History;
 use super::pools::{Member, Pool, Pools};
 use crate::health::{self, Check, Inputs, Seat};
 use crate::model::{
-    Action, Advice, AdviceSnapshot, CheckSnapshot, CheckSpec, Config, DestinationKey, DestinationSpec, Instant,
-    MemberSnapshot, PoolSnapshot, ServerState, Snapshot, Transition,
+    Action, Advice, AdviceSnapshot, CheckSnapshot, CheckSpec, Config, DestinationKey, DestinationSpec, DrainSnapshot,
+    Instant, LeavingSnapshot, MachineSnapshot, MemberSnapshot, PoolSnapshot, ServerState, Snapshot, Transition,
 };
 
 /// What the process before knew.
@@ -38,26 +38,71 @@ impl Recalled {
     }
 }
 
+/// What a director knows, before it is put into words.
+#[derive(Debug)]
+pub struct Notes {
+    now: Instant,
+    checks: Vec<CheckNotes>,
+    pools: Vec<PoolSnapshot>,
+    drains: Vec<DrainSnapshot>,
+    services: Vec<LeavingSnapshot>,
+}
+
+#[derive(Debug)]
+struct CheckNotes {
+    target: Target,
+    spec: Arc<CheckSpec>,
+    machine: MachineSnapshot,
+    advised: Advised,
+    history: History,
+}
+
+impl Notes {
+    /// Puts them into words.
+    pub fn snapshot(self) -> Snapshot {
+        let mut digests = Digests::default();
+        let check = |notes: CheckNotes| CheckSnapshot {
+            target: text_of(&notes.target),
+            settings: digests.of(&notes.spec),
+            machine: notes.machine,
+            since: self.now.age_of(notes.history.since),
+            advised: AdviceSnapshot {
+                weight: notes.advised.advice.weight,
+                state: notes.advised.advice.state,
+                max_connections: notes.advised.advice.max_connections,
+                drain: notes.advised.drain,
+            },
+            results: notes.history.snapshot(self.now),
+        };
+        Snapshot {
+            checks: self.checks.into_iter().map(check).collect(),
+            pools: self.pools,
+            drains: self.drains,
+            services: self.services,
+        }
+    }
+}
+
 impl Director {
     /// What is to be kept for the next process.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
-        let mut digests = Digests::default();
-        let mut check = |slot: &CheckSlot| CheckSnapshot {
-            target: text_of(&slot.target),
-            settings: digests.of(&slot.spec),
+        self.notes(now).snapshot()
+    }
+
+    /// What [`Self::snapshot`] is made of, taken down in no time, so that its words can be found elsewhere: those of ten
+    /// thousand checks take longer than probes can wait.
+    pub fn notes(&self, now: Instant) -> Notes {
+        let check = |slot: &CheckSlot| CheckNotes {
+            target: slot.target,
+            spec: Arc::clone(&slot.spec),
             machine: slot.machine.snapshot(now),
-            since: now.age_of(slot.history.since),
-            advised: AdviceSnapshot {
-                weight: slot.advised.advice.weight,
-                state: slot.advised.advice.state,
-                max_connections: slot.advised.advice.max_connections,
-                drain: slot.advised.drain,
-            },
-            results: slot.history.snapshot(now),
+            advised: slot.advised,
+            history: slot.history.clone(),
         };
         let (drains, services) = self.drains.snapshot(&self.config, now);
-        Snapshot {
-            checks: self.pools.checks().slots().map(&mut check).collect(),
+        Notes {
+            now,
+            checks: self.pools.checks().slots().map(check).collect(),
             pools: self.pools.all().iter().map(|pool| pool_snapshot(pool, now)).collect(),
             drains,
             services,

@@ -42,11 +42,9 @@ fn file(folder: &tempfile::TempDir) -> StateFile {
     StateFile::beside(&Record::open(folder.path()).expect("a namespace"))
 }
 
-fn order(uptime: Duration) -> Order {
-    Order {
-        uptime,
-        ..Order::new(snapshot(), UnixTime::default())
-    }
+fn at(uptime: Duration) -> Moment {
+    let time = UnixTime::default();
+    Moment { time, uptime }
 }
 
 /// The text of a file that was written when the host was up for so long.
@@ -54,7 +52,7 @@ fn text(uptime: Duration) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let mut file = file(&folder);
     file.namespace = namespace();
-    file.save(&order(uptime)).expect("writable");
+    file.save(&snapshot(), at(uptime)).expect("writable");
     fs::read_to_string(&file.path).expect("readable")
 }
 
@@ -67,7 +65,7 @@ fn what_is_saved_is_loaded_with_its_age() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = file(&folder);
     assert_eq!(file.load().expect("no file yet"), None);
-    file.save(&Order::new(snapshot(), UnixTime::default()))
+    file.save(&snapshot(), Moment::now(UnixTime::default()))
         .expect("writable");
     let (loaded, age) = file.load().expect("readable").expect("a state");
     assert_eq!(loaded, snapshot());
@@ -124,7 +122,7 @@ fn a_newer_schema_is_refused_whatever_is_in_it_and_put_aside() {
 fn torn_files_and_folders_in_their_place_are_errors_that_name_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = file(&folder);
-    file.save(&order(Duration::ZERO)).expect("writable");
+    file.save(&snapshot(), at(Duration::ZERO)).expect("writable");
     let whole = fs::read_to_string(&file.path).expect("readable");
     for torn in [
         "",
@@ -146,7 +144,11 @@ fn torn_files_and_folders_in_their_place_are_errors_that_name_them() {
     fs::create_dir(&file.path).expect("a folder in its place");
     let error = format!("{:#}", file.load().expect_err("a folder"));
     assert!(error.contains("state.json"), "{error}");
-    let error = format!("{:#}", file.save(&order(Duration::from_secs(1))).expect_err("a folder"));
+    let error = format!(
+        "{:#}",
+        file.save(&snapshot(), at(Duration::from_secs(1)))
+            .expect_err("a folder")
+    );
     assert!(error.contains("state.json"), "{error}");
     assert!(
         !file.path.with_file_name("state.json.new").exists(),
@@ -158,9 +160,10 @@ fn torn_files_and_folders_in_their_place_are_errors_that_name_them() {
 fn an_older_state_is_never_written_over_a_newer_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = file(&folder);
-    file.save(&order(Duration::from_secs(9))).expect("writable");
+    file.save(&snapshot(), at(Duration::from_secs(9))).expect("writable");
     let newer = fs::read_to_string(&file.path).expect("readable");
-    file.save(&order(Duration::from_secs(8))).expect("nothing to do");
+    file.save(&snapshot(), at(Duration::from_secs(8)))
+        .expect("nothing to do");
     assert_eq!(fs::read_to_string(&file.path).expect("readable"), newer);
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::{Message, Shell};
-use crate::daemon::state::{News, Order};
+use crate::daemon::state::{Moment, News};
 use crate::daemon::{control, memory};
 use crate::model::control::{EventKind, Level};
 use crate::model::{Event, Instant};
@@ -42,12 +42,13 @@ impl Shell {
             return;
         }
         self.state_pace.begin(self.director.revision(), now);
-        let order = Order::new(self.director.snapshot(now), control::unix_time());
+        let (notes, moment) = (self.director.notes(now), Moment::now(control::unix_time()));
         let (file, sender) = (Arc::clone(&self.state), self.sender.clone());
         tokio::task::spawn_blocking(move || {
-            let written = file.save(&order);
+            let snapshot = notes.snapshot();
+            let written = file.save(&snapshot, moment);
             // The text of ten thousand checks is megabytes that nobody needs until the next time.
-            drop(order);
+            drop(snapshot);
             memory::give_back();
             let _ = sender.send(Message::StateWritten(written));
         });
@@ -71,8 +72,8 @@ impl Shell {
         if self.options.observe {
             return Ok(());
         }
-        let order = Order::new(self.director.snapshot(self.now()), control::unix_time());
-        let saved = self.state.save(&order);
+        let snapshot = self.director.snapshot(self.now());
+        let saved = self.state.save(&snapshot, Moment::now(control::unix_time()));
         if let Err(problem) = &saved {
             warn!("{problem:#}; the next ipvsd does not know the states of its servers");
         }
