@@ -102,7 +102,8 @@ pub(super) struct Checks {
     slots: BTreeMap<CheckId, Box<CheckSlot>>,
     /// Few checks go to one target, many subscribers to one check.
     by_target: BTreeMap<Target, Vec<CheckId>>,
-    running: HashMap<ProbeId, Finished>,
+    /// In the order of their starts, so mostly few of them: a tree of one leaf.
+    running: BTreeMap<ProbeId, Finished>,
     holds: HashMap<HoldId, CheckId>,
     paths: Paths,
     last_hold: u64,
