@@ -25,7 +25,7 @@ mod thread;
 
 pub use client::{Client, Refused};
 pub use error::IpvsError;
-pub use table::{count_connections, read_connections, read_plain_listing};
+pub use table::{LastLook, count_connections, read_connections, read_plain_listing};
 pub use thread::Handle;
 
 #[cfg(test)]

@@ -47,6 +47,45 @@ pub fn destinations(text: &[u8]) -> Vec<(ServiceKey, Vec<ListedDestination>)> {
     services
 }
 
+/// Whether two texts of the file tell of the same table. How many connections there are may differ, but of a destination
+/// of weight 0 not whether there are any.
+pub fn is_same_table(one: &[u8], other: &[u8]) -> bool {
+    one == other || {
+        let (mut one, mut other) = (lines(one), lines(other));
+        loop {
+            match (one.next(), other.next()) {
+                (None, None) => return true,
+                (Some(one), Some(other)) if one == other || without_connections(one) == without_connections(other) => {
+                    ()
+                }
+                (_, _) => return false,
+            }
+        }
+    }
+}
+
+/// A destination's line without its numbers of connections, and of one of weight 0 whether it has any; any other line
+/// as it is.
+fn without_connections(line: &[u8]) -> (&[u8], bool) {
+    if !line.starts_with(b"  -> ") {
+        return (line, false);
+    }
+    let (rest, inactive) = last_word(line);
+    let (rest, active) = last_word(rest);
+    let (_, weight) = last_word(rest);
+    (
+        rest.trim_ascii_end(),
+        weight == b"0" && (active != b"0" || inactive != b"0"),
+    )
+}
+
+/// A line up to its last word, and that word.
+fn last_word(line: &[u8]) -> (&[u8], &[u8]) {
+    let line = line.trim_ascii_end();
+    let begin = line.iter().rposition(|byte| *byte == b' ').map_or(0, |space| space + 1);
+    line.split_at(begin)
+}
+
 fn service(line: &[u8]) -> Option<ServiceKey> {
     let mut words = words(line);
     let protocol = match words.next()? {
@@ -234,6 +273,41 @@ mod tests {
             (known.engine.as_str(), known.data.as_str()),
             ("sip", "a-call@client.example.com")
         );
+    }
+
+    #[test]
+    fn only_numbers_of_connections_make_no_other_table() {
+        let table = |lines: &[&str]| {
+            let head = "IP Virtual Server version 1.2.1 (size=4096)\nProt LocalAddress:Port Scheduler Flags\n  \
+                        -> RemoteAddress:Port Forward Weight ActiveConn InActConn\nTCP  C000020A:0050 rr\n";
+            format!("{head}{}\n", lines.join("\n")).into_bytes()
+        };
+        let one = "  -> C0000214:0050      Masq    1      0          0         ";
+        let six = "  -> [2001:0db8:0000:0000:0000:0000:0000:0014]:0050      Route   0      0          0         ";
+        let same = [
+            (one, "  -> C0000214:0050      Masq    1      12         345       "),
+            (
+                "  -> C0000214:0050      Masq    0      1          0         ",
+                "  -> C0000214:0050      Masq    0      0          1234567890",
+            ),
+        ];
+        for (line, other) in same {
+            assert!(is_same_table(&table(&[line, six]), &table(&[other, six])), "{other}");
+        }
+        let different = [
+            (one, "  -> C0000214:0050      Masq    2      0          0         "),
+            (one, "  -> C0000214:0050      Masq    10     0          0         "),
+            (one, "  -> C0000214:0050      Route   1      0          0         "),
+            (one, "  -> C0000214:0051      Masq    1      0          0         "),
+            (six, &six.replace("0          0 ", "0          1 ")),
+            (six, &six.replace("Route   0", "Route   1")),
+        ];
+        for (line, other) in different {
+            assert!(!is_same_table(&table(&[line]), &table(&[other])), "{other}");
+            assert!(!is_same_table(&table(&[other]), &table(&[line])), "{other}");
+        }
+        assert!(!is_same_table(&table(&[one]), &table(&[one, six])));
+        assert!(!is_same_table(&table(&[one, six]), &table(&[six])));
     }
 
     proptest! {

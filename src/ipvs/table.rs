@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 
 use nix::errno::Errno;
@@ -109,26 +110,44 @@ impl<T: Transport> Client<T> {
     ///
     /// This is for looking at it again and again while the same host has better things to do: it takes one processor
     /// only, leaves it to others again and again unless `hurry` says that somebody waits, and makes nothing of
-    /// a table that has not changed.
+    /// a table that has not changed. What has not changed since the `last` look is not even taken apart.
     ///
     /// # Errors
     /// As [`Client::services`].
     pub fn table_unless(
         &mut self,
-        known: Option<&Table>,
+        known: Option<&Arc<Table>>,
+        last: &mut LastLook,
         needs_all: impl Fn(&ServiceKey) -> bool,
         hurry: impl Fn() -> bool,
     ) -> Result<Option<Table>, IpvsError> {
+        let before = std::mem::take(last);
         let mut leisure = Leisure::new(|| known.is_none() || hurry());
-        let services = self.services()?;
+        let mut services = self.services()?;
+        services.iter_mut().for_each(forget_what_means_nothing);
         leisure.pause();
         let text = read_proc_at_leisure(PROC_TABLE, &mut leisure)?;
+        if let Some(known) = known
+            && are_listed(known, &services)
+            && !services.iter().any(|service| needs_all(&service.key))
+            && before.tells_of(known, &text)
+        {
+            *last = LastLook::that_found(known, text);
+            return Ok(None);
+        }
         let found = proc::destinations(&text);
         leisure.pause();
-        let mut listed = self.complete(services, found, needs_all)?;
-        listed.iter_mut().for_each(forget_what_means_nothing);
+        let listed = self.complete(services, found, &needs_all)?;
         leisure.pause();
-        if known.is_some_and(|known| is_listed(known, &listed)) {
+        if let Some(known) = known
+            && is_listed(known, &listed)
+        {
+            let is_told = |service: &ListedService| {
+                service.key.address().is_some() && !service.destinations.iter().any(is_tunnel)
+            };
+            if listed.iter().all(is_told) {
+                *last = LastLook::that_found(known, text);
+            }
             return Ok(None);
         }
         let mut table = Table::default();
@@ -263,6 +282,38 @@ fn forget_what_means_nothing(service: &mut ListedService) {
     if !service.spec.flags.contains(ServiceFlags::PERSISTENT) {
         service.spec.persistence_timeout = 0;
     }
+}
+
+/// What the last look at a table found, so that the next one need not take apart what has not changed.
+#[derive(Debug, Default)]
+pub struct LastLook {
+    /// The table that was known, and was the kernel's; nothing where `/proc/net/ip_vs` does not tell all of it.
+    known: Weak<Table>,
+    /// What the file said of it.
+    text: Vec<u8>,
+}
+
+impl LastLook {
+    fn that_found(known: &Arc<Table>, text: Vec<u8>) -> Self {
+        Self {
+            known: Arc::downgrade(known),
+            text,
+        }
+    }
+
+    /// Whether the text of the file says of the table that is known now what it said then of the same one.
+    fn tells_of(&self, known: &Arc<Table>, text: &[u8]) -> bool {
+        std::ptr::eq(self.known.as_ptr(), Arc::as_ptr(known)) && proc::is_same_table(&self.text, text)
+    }
+}
+
+/// Whether these are the services of a table, whatever their destinations are.
+fn are_listed(table: &Table, services: &[ListedService]) -> bool {
+    let same = |found: &ListedService| {
+        let known = table.services.get(&found.key);
+        known.is_some_and(|known| known.spec == found.spec)
+    };
+    table.services.len() == services.len() && services.iter().all(same)
 }
 
 /// Whether this table is the one that [`take_in`] would make of a listing.

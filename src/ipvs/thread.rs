@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::client::Client;
 use super::error::IpvsError;
+use super::table::LastLook;
 use crate::model::{Refusal, RefusalKind, ServiceKey, Step, StepOutcome, Table, Timeouts};
 
 enum Order {
@@ -132,6 +133,7 @@ fn refused(steps: Vec<Step>, error: &IpvsError) -> Vec<StepOutcome> {
 
 fn work(client: Client, orders: &Receiver<Order>, hurry: &AtomicBool, busy: &Mutex<Option<Instant>>) {
     let mut current = Some(client);
+    let mut last = LastLook::default();
     let note = |since| *busy.lock().unwrap_or_else(PoisonError::into_inner) = since;
     loop {
         note(None);
@@ -148,7 +150,7 @@ fn work(client: Client, orders: &Receiver<Order>, hurry: &AtomicBool, busy: &Mut
         // Whoever asked may be gone; then nobody wants the answer.
         let sound = match order {
             Order::ReadTable { details, known, reply } => {
-                let read = client.table_unless(known.as_deref(), |key| details.contains(key), hurry);
+                let read = client.table_unless(known.as_ref(), &mut last, |key| details.contains(key), hurry);
                 // Whoever asked goes on with it alone.
                 drop(known);
                 let sound = read.is_ok();

@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ipvsd::ipvs::{Client, IpvsError, read_plain_listing};
+use ipvsd::ipvs::{Client, IpvsError, LastLook, read_plain_listing};
 use ipvsd::model::{
     DestinationKey, DestinationSpec, Family, Forwarding, ListedService, Netmask, RefusalKind, Scheduler, Service,
     ServiceFlags, ServiceKey, ServiceSpec, Statistics, Step, SyncDaemon, SyncRole, Table, Timeouts, Tunnel,
@@ -322,8 +323,11 @@ fn every_field_comes_back_and_the_original_shows_it_as_its_own() {
         assert_eq!(as_table(client.listing().unwrap()), rich.table);
         let read = client.table(|_| true).unwrap();
         assert_eq!(read.services, rich.table.services);
-        assert_eq!(client.table_unless(Some(&read), |_| true, || false).unwrap(), None);
-        assert_eq!(client.table_unless(None, |_| true, || false).unwrap(), Some(read));
+        let (read, mut last) = (Arc::new(read), LastLook::default());
+        let again = client.table_unless(Some(&read), &mut last, |_| true, || false);
+        assert_eq!(again.unwrap(), None);
+        let anew = client.table_unless(None, &mut last, |_| true, || false);
+        assert_eq!(anew.unwrap().as_ref(), Some(&*read));
         for service in rich.table.services.keys() {
             let found = client.service(service).unwrap();
             assert_eq!((found.key, &found.spec), (*service, &rich.table.services[service].spec));
