@@ -31,6 +31,13 @@ pub struct Attempt {
     pub outcome: Result<String, Failure>,
 }
 
+/// What a request has to come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    Connection,
+    Answer,
+}
+
 /// Opens a new connection at fixed times, whatever became of the ones before.
 #[derive(Debug)]
 pub struct Prober {
@@ -47,11 +54,33 @@ impl Prober {
         timeout: Duration,
         duration: Duration,
     ) -> Result<Self> {
+        Self::begin(host, Wish::Answer, address, every, timeout, duration)
+    }
+
+    /// As [`Self::start`], content with a connection: it says nothing, and who took it is not known.
+    pub fn connecting(
+        host: &Host,
+        address: SocketAddr,
+        every: Duration,
+        timeout: Duration,
+        duration: Duration,
+    ) -> Result<Self> {
+        Self::begin(host, Wish::Connection, address, every, timeout, duration)
+    }
+
+    fn begin(
+        host: &Host,
+        wish: Wish,
+        address: SocketAddr,
+        every: Duration,
+        timeout: Duration,
+        duration: Duration,
+    ) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = host
             .namespace
-            .spawn(move || probe(&stopped, address, every, timeout, Instant::now() + duration))?;
+            .spawn(move || probe(&stopped, wish, address, every, timeout, Instant::now() + duration))?;
         Ok(Self {
             stop,
             thread: Some(thread),
@@ -90,6 +119,7 @@ impl Drop for Prober {
 /// All requests in one thread: on user-mode Linux a thread for each would cost more than all the rest of a request.
 fn probe(
     stop: &AtomicBool,
+    wish: Wish,
     address: SocketAddr,
     every: Duration,
     timeout: Duration,
@@ -133,7 +163,7 @@ fn probe(
         let mut ended = Vec::new();
         for event in &events[..count] {
             let request = pending.get_mut(&event.data());
-            if let Some(outcome) = request.and_then(|request| request.go_on(&epoll, event.data())) {
+            if let Some(outcome) = request.and_then(|request| request.go_on(&epoll, event.data(), wish)) {
                 ended.push((event.data(), outcome));
             }
         }
@@ -179,14 +209,17 @@ impl Request {
     }
 
     /// Does what can be done without waiting; the outcome, where that was the end of it.
-    fn go_on(&mut self, epoll: &Epoll, number: u64) -> Option<Result<String, Failure>> {
-        self.try_go_on(epoll, number).transpose()
+    fn go_on(&mut self, epoll: &Epoll, number: u64, wish: Wish) -> Option<Result<String, Failure>> {
+        self.try_go_on(epoll, number, wish).transpose()
     }
 
-    fn try_go_on(&mut self, epoll: &Epoll, number: u64) -> Result<Option<String>, Failure> {
+    fn try_go_on(&mut self, epoll: &Epoll, number: u64, wish: Wish) -> Result<Option<String>, Failure> {
         if !self.is_sent {
             if let Some(error) = self.stream.take_error()? {
                 return Err(error.into());
+            }
+            if wish == Wish::Connection {
+                return Ok(Some(String::new()));
             }
             self.stream.write_all(question(self.address).as_bytes())?;
             self.is_sent = true;
