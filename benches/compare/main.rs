@@ -1,4 +1,4 @@
-//! ipvsd beside its peers, in one boot: `benches/run` starts this inside the lab's QEMU guest.
+//! ipvsd beside its peers, in one boot: `benches/run` starts this inside a guest of the lab, and gathers the rows.
 //!
 //! Each round has a new network namespace, because a destination that is added again within two minutes of its removal
 //! searches the kernel's trash list. Contestants take turns round by round; medians are compared. Nothing is asserted:
@@ -55,17 +55,14 @@ fn main() -> Result<()> {
         let parts = PARTS.map(|(part, _)| part).join(", ");
         bail!("there is no part {unknown} (there are {parts})");
     }
-    let mut rows = Vec::new();
     for (part, measure) in PARTS {
         if wanted.is_empty() || wanted.iter().any(|name| name == part) {
             for row in measure(&bench)? {
                 println!("{row}");
-                rows.push(row);
             }
         }
     }
-    let out = std::env::var_os("LAB_OUT").map_or_else(|| PathBuf::from("."), PathBuf::from);
-    fs::write(out.join("RESULTS.md"), report(&rows, rounds)).context("cannot write the results")
+    Ok(())
 }
 
 /// One part of the measurements, which may be run without the others.
@@ -123,29 +120,6 @@ impl std::fmt::Display for Row {
             self.what, self.ours, self.peer, self.ratio, self.target
         )
     }
-}
-
-fn report(rows: &[Row], rounds: usize) -> String {
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let date = Command::new("date")
-        .args(["-u", "+%Y-%m-%d"])
-        .output()
-        .map(|out| out.stdout)
-        .unwrap_or_default();
-    let mut text = format!(
-        "# Results\n\nMeasured on {} by `make bench`: Linux {} in QEMU (no KVM, 2 CPUs), one boot, medians of {rounds} \
-         rounds in turns, a new network namespace each. Beside Debian's ipvsadm 1.31 and keepalived 2.2.7. Times in \
-         milliseconds of a machine about ten times slower than a real one: only the ratios count. 1000 services of 10 \
-         destinations unless said otherwise; \"whole process\" is from start to exit.\n\n\
-         | what | ipvsd | beside | ratio | wanted |\n|---|---|---|---|---|\n",
-        String::from_utf8_lossy(&date).trim(),
-        kernel.trim()
-    );
-    for row in rows {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{row}");
-    }
-    text
 }
 
 fn service(n: usize) -> ServiceKey {

@@ -464,6 +464,7 @@ fn observe(servers: &Servers, daemon: &Child, lateness: fn(&[Duration]) -> Vec<D
     }
     let mut late: Vec<_> = of_server.values().flat_map(|times| lateness(times)).collect();
     late.sort_unstable();
+    ensure!(!late.is_empty(), "no server was probed twice within {TIMED:?}");
     let in_time = late.partition_point(|late| *late <= IN_TIME);
     Ok(Seen {
         per_probe: used / count,
