@@ -5,7 +5,7 @@ export KERNEL
 
 # Integration tests that need no kernel of the lab: all but tests/kernel, tests/compat and tests/full.
 plain_tests := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs)) \
-	$(foreach main,$(filter-out tests/kernel/main.rs tests/compat/main.rs tests/full/main.rs,$(wildcard tests/*/main.rs)),--test $(notdir $(patsubst %/main.rs,%,$(main))))
+	$(foreach main,$(filter-out tests/kernel/main.rs tests/compat/main.rs tests/full/main.rs tests/qemu/main.rs,$(wildcard tests/*/main.rs)),--test $(notdir $(patsubst %/main.rs,%,$(main))))
 
 .PHONY: help setup build test test-kernels test-full test-plain test-real demo lab bench fmt lint clean
 
