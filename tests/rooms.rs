@@ -28,6 +28,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("net/packet", Kind::Words),
     ("net/filter/answer", Kind::Words),
     ("net/filter/batch", Kind::Words),
+    ("net/filter/expression", Kind::Words),
     ("net/filter/ruleset", Kind::Words),
     ("checkers", Kind::Hands),
     ("checkers/packet", Kind::Words),

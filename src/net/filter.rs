@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod batch;
+mod expression;
 pub mod ruleset;
 #[cfg(test)]
 mod tests;
@@ -68,8 +69,7 @@ impl PacketFilter {
     /// modules first.
     ///
     /// # Errors
-    /// [`NetError::NoFilter`], [`NetError::NotPermitted`], [`NetError::Kernel`], [`NetError::NoAnswer`]. Then everything is
-    /// as it was.
+    /// [`NetError::NoFilter`], [`NetError::NotPermitted`], [`NetError::Kernel`]. Then everything is as it was.
     pub fn refuse(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<(), NetError> {
         let action = match addresses.is_empty() {
             true => "remove the packet filter's table inet ipvsd",
@@ -79,13 +79,7 @@ impl PacketFilter {
         let (first, last) = (self.sequence, batch.last());
         self.sequence = last.wrapping_add(2);
         self.exchange(&batch.finish(), first, last)
-            .map_err(|cause| match cause.kind() {
-                io::ErrorKind::WouldBlock => NetError::NoAnswer {
-                    action: action.to_owned(),
-                    seconds: 0,
-                },
-                _ => put_into_words(cause, action),
-            })
+            .map_err(|cause| put_into_words(cause, action))
     }
 
     /// Sends a batch; the kernel has answered when that is done.

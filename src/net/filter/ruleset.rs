@@ -12,7 +12,9 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::batch::{Attributes, Batch};
+use super::batch::Batch;
+use super::expression::Expression::{self, Accept, Compare, Drop, GoTo, Load, Lookup, Mask, Meta};
+use super::expression::{AT_LEAST, AT_MOST, EQUAL, Is, L4PROTO, NETWORK, NFPROTO, TRANSPORT};
 use crate::model::Family;
 
 /// The table, which is ours alone.
@@ -82,16 +84,17 @@ pub fn ruleset(first: u32, addresses: &BTreeSet<IpAddr>) -> Batch {
     });
     rule(&mut batch, REFUSING, NEIGHBOURS);
     rule(&mut batch, REFUSING, WITHOUT_SYN);
-    rule(&mut batch, REFUSING, &[Verdict(DROP)]);
+    rule(&mut batch, REFUSING, &[Drop]);
     batch.request(NEW_CHAIN, CREATE, |chain| {
         const LOCAL_IN: u32 = 1;
+        const NF_ACCEPT: u32 = 1;
         chain.text(1, TABLE);
         chain.text(3, INPUT);
         chain.nest(4, |hook| {
             hook.number(1, LOCAL_IN);
             hook.number(2, BEHIND_IPVS.cast_unsigned());
         });
-        chain.number(5, ACCEPT.cast_unsigned());
+        chain.number(5, NF_ACCEPT);
         chain.text(7, "filter");
     });
     for (number, (family, wire)) in (1..).zip([(Family::Inet, IPV4), (Family::Inet6, IPV6)]) {
@@ -131,7 +134,7 @@ pub fn ruleset(first: u32, addresses: &BTreeSet<IpAddr>) -> Batch {
                 Lookup(wire.set, Is::In),
                 Load(NETWORK, wire.source, wire.length),
                 Lookup(wire.set, Is::NotIn),
-                Verdict(GOTO),
+                GoTo(REFUSING),
             ],
         );
     }
@@ -145,41 +148,6 @@ fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// One step of a rule. Each but the first kinds goes on only where it is so.
-enum Expression {
-    /// Loads what the kernel knows of the packet, by its number.
-    Meta(u32),
-    /// Loads bytes of a header: which, from where, how many.
-    Load(u32, u32, u32),
-    /// Leaves these bits of the byte that was loaded.
-    Mask(u8),
-    /// Compares the byte that was loaded.
-    Compare(u32, u8),
-    /// Looks for the address that was loaded in a set.
-    Lookup(&'static str, Is),
-    /// Says what becomes of the packet.
-    Verdict(i32),
-}
-use Expression::{Compare, Load, Lookup, Mask, Meta, Verdict};
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Is {
-    In,
-    NotIn,
-}
-
-const NFPROTO: u32 = 15;
-const L4PROTO: u32 = 16;
-const NETWORK: u32 = 1;
-const TRANSPORT: u32 = 2;
-const EQUAL: u32 = 0;
-const AT_MOST: u32 = 3;
-const AT_LEAST: u32 = 5;
-const DROP: i32 = 0;
-const ACCEPT: i32 = 1;
-/// To the chain that refuses.
-const GOTO: i32 = -4;
-
 /// ICMPv6 of the types 135 and 136.
 const NEIGHBOURS: &[Expression] = &[
     Meta(NFPROTO),
@@ -189,7 +157,7 @@ const NEIGHBOURS: &[Expression] = &[
     Load(TRANSPORT, 0, 1),
     Compare(AT_LEAST, 135),
     Compare(AT_MOST, 136),
-    Verdict(ACCEPT),
+    Accept,
 ];
 
 /// TCP whose byte of flags has no SYN.
@@ -199,7 +167,7 @@ const WITHOUT_SYN: &[Expression] = &[
     Load(TRANSPORT, 13, 1),
     Mask(0x02),
     Compare(EQUAL, 0),
-    Verdict(ACCEPT),
+    Accept,
 ];
 
 fn rule(batch: &mut Batch, chain: &str, expressions: &[Expression]) {
@@ -212,58 +180,4 @@ fn rule(batch: &mut Batch, chain: &str, expressions: &[Expression]) {
             }
         });
     });
-}
-
-impl Expression {
-    fn write(&self, element: &mut Attributes<'_>) {
-        /// The register that everything goes through, and the one of verdicts.
-        const REGISTER: u32 = 1;
-        const VERDICT: u32 = 0;
-        let mut named = |name, fill: &dyn Fn(&mut Attributes<'_>)| {
-            element.text(1, name);
-            element.nest(2, |data| fill(data));
-        };
-        match self {
-            Meta(key) => named("meta", &|data| {
-                data.number(1, REGISTER);
-                data.number(2, *key);
-            }),
-            Load(header, offset, length) => named("payload", &|data| {
-                data.number(1, REGISTER);
-                data.number(2, *header);
-                data.number(3, *offset);
-                data.number(4, *length);
-            }),
-            Mask(bits) => named("bitwise", &|data| {
-                data.number(1, REGISTER);
-                data.number(2, REGISTER);
-                data.number(3, 1);
-                data.nest(4, |mask| mask.bytes(1, &[*bits]));
-                data.nest(5, |flipped| flipped.bytes(1, &[0]));
-            }),
-            Compare(operation, value) => named("cmp", &|data| {
-                data.number(1, REGISTER);
-                data.number(2, *operation);
-                data.nest(3, |with| with.bytes(1, &[*value]));
-            }),
-            Lookup(set, is) => named("lookup", &|data| {
-                data.text(1, set);
-                data.number(2, REGISTER);
-                if *is == Is::NotIn {
-                    data.number(5, 1);
-                }
-            }),
-            Verdict(code) => named("immediate", &|data| {
-                data.number(1, VERDICT);
-                data.nest(2, |value| {
-                    value.nest(2, |verdict| {
-                        verdict.number(1, code.cast_unsigned());
-                        if *code == GOTO {
-                            verdict.text(2, REFUSING);
-                        }
-                    });
-                });
-            }),
-        }
-    }
 }
