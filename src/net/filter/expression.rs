@@ -14,12 +14,15 @@ pub(super) enum Expression {
     Compare(u32, u8),
     /// Looks for the address that was loaded in a set.
     Lookup(&'static str, Is),
-    /// Lets the packet through, and drops it.
+    /// Lets the packet through.
     Accept,
+    /// Drops it.
     Drop,
     /// Leaves the rest to another chain.
     GoTo(&'static str),
 }
+
+/// What a look into a set has to find for the rule to go on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Is {
     In,
