@@ -37,9 +37,8 @@ use super::record::Record;
 use super::running::RunningFile;
 use super::service_manager::notify;
 use super::state::{self, Pace, StateFile};
-use super::sync_daemons;
 use super::wishes::{self, WishesFile};
-use super::{addresses, control, handover, host, memory, presence, report, upgrade as program};
+use super::{addresses, control, handover, host, memory, presence, refused, report, sync_daemons, upgrade as program};
 use crate::config::Problems;
 use crate::control::{Listener, Patience, SOCKET_NAME};
 use crate::director::{self, Director, Now, Settings, Wishlist, Words};
@@ -183,6 +182,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         stuck: false,
         routers: vrrp::Routers::beside(&record),
         notifier: Notifier::new(&host::name()),
+        refused: refused::Keeper::beside(&record),
         sync: watch::Sender::new(None),
         peer,
         sync_keeper: None,
@@ -243,6 +243,8 @@ struct Shell {
     routers: vrrp::Routers,
     /// Whoever is told of what happens.
     notifier: Notifier,
+    /// The virtual addresses that take nothing themselves.
+    refused: refused::Keeper,
     /// The sync daemons that are to run.
     sync: watch::Sender<sync_daemons::Wanted>,
     /// The other director.
@@ -275,6 +277,9 @@ impl Shell {
             socket
                 .serve(calls, Patience::default())
                 .context("cannot watch the control socket")?;
+        }
+        if !self.options.observe {
+            self.refused.start();
         }
         let keeper = tokio::spawn(sync_daemons::keep(self.sync.subscribe()));
         self.sync_keeper = Some(keeper.abort_handle());
@@ -437,6 +442,8 @@ impl Shell {
         self.flush_on_stop = config.ipvs.flush_on_stop;
         self.reloads.config = Arc::clone(&config);
         self.configure_notifier(&config);
+        // Before the addresses are there.
+        self.refused.want(&config.refused_addresses);
         self.configure_routers(&config);
         self.configure_peer(&config);
         self.take_over(&config);

@@ -377,6 +377,10 @@ impl Shell {
                 "nobody has taken over the virtual routers in {} s; their addresses stay",
                 LIMIT.as_secs()
             );
+            return;
+        }
+        if !self.options.observe {
+            self.refused.end().await;
         }
     }
 }
