@@ -425,6 +425,7 @@ impl Shell {
             Ok(remembered) => {
                 self.wishlist = Wishlist::restored(remembered.wishes, now);
                 self.peer.words = Words::restored(remembered.words, now.time);
+                self.peer.words.adopt(&self.wishlist);
             }
             Err(problem) => warn!("{problem:#}"),
         }

@@ -432,6 +432,7 @@ impl Wishlist {
             let state = PeerWish::State {
                 state: wish.state,
                 drain_until: wish.drain_until,
+                drain_for: None,
             };
             let weight = weight_of(wish.weight, wish.percent);
             let said = [
@@ -450,23 +451,25 @@ impl Wishlist {
         self.wishes.values().flat_map(of)
     }
 
-    /// An operator of the other director has said something that counts. Answers with what to tell a director.
-    pub fn follow(&mut self, word: &PeerWord, now: Now) -> [OperatorOrder; 2] {
+    /// An operator of the other director has said something that counts. Answers with what to tell a director; `None` where
+    /// that was wanted already.
+    pub fn follow(&mut self, word: &PeerWord, now: Now) -> Option<[OperatorOrder; 2]> {
         let server = ServerId {
             virtual_server: word.virtual_server.clone(),
             server: word.server.clone(),
         };
         let kept = Lasting::UntilTakenBack;
-        match word.wish {
-            PeerWish::State { state, drain_until } => {
+        let is_news = match word.wish {
+            PeerWish::State { state, drain_until, .. } => {
                 let deadline = drain_until.map(|until| until.since(now.time));
-                self.set_state(&server, state, deadline, kept, &word.by, now);
+                self.set_state(&server, state, deadline, kept, &word.by, now)
             }
-            PeerWish::Weight { weight } => {
-                self.set_weight(&server, weight, kept, &word.by, now);
-            }
+            PeerWish::Weight { weight } => self.set_weight(&server, weight, kept, &word.by, now),
+        };
+        if !is_news {
+            return None;
         }
-        match self.wishes.get_mut(&server) {
+        Some(match self.wishes.get_mut(&server) {
             Some(wish) => {
                 wish.at = word.at;
                 if let PeerWish::State { drain_until, .. } = word.wish {
@@ -475,7 +478,17 @@ impl Wishlist {
                 wish.orders()
             }
             None => Wish::nothing(&server, now).orders(),
-        }
+        })
+    }
+
+    /// The servers that were added until the next reload.
+    pub fn added_until_reload(&self) -> Vec<ServerId> {
+        let is_added = |wish: &Wish| matches!(wish.until_reload.presence, Some(Presence::Added { .. }));
+        let wishes = self.wishes.iter();
+        wishes
+            .filter(|(_, wish)| is_added(wish))
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 
     fn wish(&mut self, server: &ServerId, by: &str, now: Now) -> &mut Wish {

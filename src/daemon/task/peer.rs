@@ -116,11 +116,8 @@ impl Shell {
         self.peer.their_picture = None;
         self.peer.differences = Differences::default();
         let Some(settings) = wanted else {
-            // What is said while nobody hears it has no time that counts.
-            self.peer.words = Words::default();
             return;
         };
-        self.peer.words.adopt(&self.wishlist);
         match peer::start(settings.clone(), self.peer.news.clone()) {
             Ok(handle) => {
                 self.peer.link = Some((settings, handle));
@@ -151,9 +148,9 @@ impl Shell {
         }
     }
 
-    /// An operator has said something for good.
+    /// An operator has said something for good; the other director hears of it whenever it is there again.
     pub(super) fn say_to_peer(&mut self, server: &ServerId, wish: PeerWish, lasting: Lasting, by: &str) {
-        if self.peer.link.is_some() && lasting == Lasting::UntilTakenBack {
+        if lasting == Lasting::UntilTakenBack {
             self.peer.words.say(server, wish, by, control::unix_time());
         }
     }
@@ -253,8 +250,8 @@ impl Shell {
         let now = self.both_nows();
         let Heard { won, ahead } = self.peer.words.hear_peer(words, now.time);
         if ahead > 0 && !std::mem::replace(&mut self.peer.ahead, true) {
-            let text = "operators have said something on the other director that is more than a day ahead of this one's \
-                        clock, and it is left (set both clocks, and say it again)";
+            let text = "the other director tells of operators' words of the year 9000 and later, and they are left (set its \
+                        clock, and say them again)";
             warn!("{text}");
             self.note(EventKind::Peer, Level::Warning, text.to_owned());
         }
@@ -262,6 +259,9 @@ impl Shell {
             return;
         }
         for word in &won {
+            let Some(orders) = self.wishlist.follow(word, now) else {
+                continue;
+            };
             let text = format!(
                 "{}: {}/{} is set to {}",
                 word.by,
@@ -271,7 +271,7 @@ impl Shell {
             );
             info!("{text}");
             self.note(EventKind::Admin, Level::Info, text);
-            for order in self.wishlist.follow(word, now) {
+            for order in orders {
                 self.tell(Event::Operator(order));
             }
         }
