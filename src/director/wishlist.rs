@@ -15,9 +15,8 @@ use crate::model::{AdminState, Instant, Lasting, OperatorOrder, PeerWish, PeerWo
 /// The most servers that a list from outside may have.
 const MOST: usize = 100_000;
 
-/// What operators want of one server.
+/// What operators want of one server. What a later version has put down beside it is passed over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Wish {
     /// The virtual server's name.
     virtual_server: String,
@@ -46,7 +45,6 @@ pub struct Wish {
 
 /// What holds until the next reload.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Passing {
     state: Option<AdminState>,
     weight: Option<u32>,
@@ -63,7 +61,7 @@ impl Passing {
 
 /// Whether a server is in its pool otherwise than the files say.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Presence {
     /// As in the files.
     #[default]
