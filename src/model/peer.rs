@@ -20,6 +20,9 @@ use super::{AdminState, ServiceKey, StateAdvice, UnixTime, WeightAdvice};
 /// How often everything is told again although nothing has changed, so that what is told has an age that means something.
 pub const PEER_REFRESH: Duration = Duration::from_secs(10);
 
+/// Two clocks that are so many milliseconds apart are worth a word: two operators who talk to each other are not faster.
+pub const PEER_CLOCKS_APART: i64 = 3000;
+
 /// The other director, and how to reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerSettings {
