@@ -42,6 +42,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("peer", Kind::Hands),
     ("peer/catching_up", Kind::Thinking),
     ("peer/choice", Kind::Thinking),
+    ("peer/clocks", Kind::Thinking),
     ("peer/differences", Kind::Thinking),
     ("peer/message", Kind::Words),
     ("peer/picture", Kind::Thinking),

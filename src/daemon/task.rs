@@ -24,7 +24,7 @@ use std::time::Duration;
 use anyhow::Context;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tracing::{debug, error, info, warn};
@@ -43,8 +43,12 @@ use crate::config::Problems;
 use crate::control::{Listener, Patience, SOCKET_NAME};
 use crate::director::{self, Director, Now, Settings, Wishlist, Words};
 use crate::model::control::{EventKind, EventRecord, Level};
-use crate::model::{Action, Config, Event, HoldId, Instant, Owned, StepOutcome, Transition, UnixTime, VirtualAddress};
+use crate::model::{
+    Action, Config, Event, HoldId, Instant, Owned, PeerSettings, PublicKey, StepOutcome, Transition, UnixTime,
+    VirtualAddress,
+};
 use crate::notify::Notifier;
+use crate::peer::key::KeyError;
 use crate::{checkers, ipvs, net, process};
 
 use plan::Rehearse;
@@ -96,6 +100,8 @@ enum Message {
         /// The other one wants to know.
         wanted: bool,
     },
+    /// The key file of the link to the other director was read again.
+    PeerKeyRead(PeerSettings, Result<PublicKey, KeyError>),
     /// A virtual router tells something.
     Vrrp(crate::vrrp::task::News),
 }
@@ -148,7 +154,6 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             handed_over.as_mut().and_then(|left| left.control.take()),
         ),
     };
-    let (peer, peer_news) = peer::Peer::new();
     let shell = Shell {
         options: options.clone(),
         director: Director::new(settings),
@@ -184,11 +189,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         notifier: Notifier::new(&host::name()),
         refused: refused::Keeper::beside(&record),
         sync: watch::Sender::new(None),
-        peer,
+        peer: peer::Peer::new(),
         sync_keeper: None,
         record,
     };
-    runtime.block_on(shell.run(loaded, receiver, taken, peer_news))
+    runtime.block_on(shell.run(loaded, receiver, taken))
 }
 
 struct Shell {
@@ -259,7 +264,6 @@ impl Shell {
         loaded: Loaded,
         mut receiver: UnboundedReceiver<Message>,
         taken: watch::Receiver<AddressOrder>,
-        mut peer_news: Receiver<crate::peer::News>,
     ) -> anyhow::Result<()> {
         let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
@@ -325,7 +329,7 @@ impl Shell {
                     }
                 }
                 Some(call) = called.recv() => self.answer(call),
-                Some(news) = peer_news.recv() => self.hear_peer(news),
+                Some(news) = self.peer.next_news() => self.hear_peer(news),
                 () = sleep_until(wake) => {
                     self.tell(Event::TimeReached);
                     self.pass_deadlines();
@@ -393,6 +397,7 @@ impl Shell {
                 }
             }
             Message::Counted { own, theirs, wanted } => self.counted(own, theirs, wanted),
+            Message::PeerKeyRead(settings, read) => self.peer_key_read(settings, read),
             Message::Vrrp(news) => self.hear_routers(news),
             Message::ProgramExamined(examined) => self.program_examined(examined),
             Message::StateWritten(written) => self.state_written(written),
@@ -430,6 +435,7 @@ impl Shell {
             Ok(remembered) => {
                 self.wishlist = Wishlist::restored(remembered.wishes, now);
                 self.peer.words = Words::restored(remembered.words, now.time);
+                self.peer.words.adopt(&self.wishlist);
             }
             Err(problem) => warn!("{problem:#}"),
         }

@@ -326,7 +326,8 @@ impl Shell {
             | Message::Reloaded(_)
             | Message::Rehearse(_)
             | Message::FilesStirred
-            | Message::FilesChanged => {}
+            | Message::FilesChanged
+            | Message::PeerKeyRead(..) => {}
         }
     }
 
