@@ -3,9 +3,9 @@ export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 KERNEL ?= 6.1
 export KERNEL
 
-# Integration tests that need no kernel of the lab: all but tests/kernel, tests/compat and tests/full.
+# Integration tests that need no kernel of the lab: all but tests/kernel, tests/compat, tests/full and tests/qemu.
 plain_tests := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs)) \
-	$(foreach main,$(filter-out tests/kernel/main.rs tests/compat/main.rs tests/full/main.rs,$(wildcard tests/*/main.rs)),--test $(notdir $(patsubst %/main.rs,%,$(main))))
+	$(foreach main,$(filter-out tests/kernel/main.rs tests/compat/main.rs tests/full/main.rs tests/qemu/main.rs,$(wildcard tests/*/main.rs)),--test $(notdir $(patsubst %/main.rs,%,$(main))))
 
 .PHONY: help setup build test test-kernels test-full test-plain test-real demo lab bench fmt lint clean
 
@@ -13,7 +13,7 @@ help:
 	@echo 'make demo          a director with a real nginx pool on a real IPVS kernel, servers dying and coming back'
 	@echo 'make test          formatting, clippy, unit and data tests, then the real-kernel tests (KERNEL=6.1|6.12|7.2|host)'
 	@echo 'make test-kernels  the same, the real-kernel tests on 6.1, 6.12 and 7.2'
-	@echo 'make test-full     all that, and what takes longer: hundreds of kills and reloads, keepalived beside us (KERNEL=...)'
+	@echo 'make test-full     all that, and what takes longer: hundreds of kills and reloads, keepalived beside us, QEMU (KERNEL=...)'
 	@echo 'make lab           a shell on the lab kernel (KERNEL=..., LAB_VM=qemu)'
 	@echo 'make bench         measurements beside ipvsadm and keepalived, in QEMU'
 	@echo 'make build         the program, optimised: target/release/ipvsd'
@@ -41,6 +41,7 @@ test-kernels: lint test-plain
 
 test-full: test-kernels
 	@tests/lab/setup package:strace package:tshark
+	@tests/lab/suite --target qemu
 	@tests/lab/suite --target compat --timeout 1800
 	@tests/lab/suite --target full --timeout 3600
 

@@ -297,6 +297,9 @@ fn show_config(out: &mut String, config: &Config) {
     for instance in &config.vrrp_instances {
         show_vrrp(out, instance);
     }
+    if !config.refused_addresses.is_empty() {
+        writeln!(out, "nothing itself takes {:?}", config.refused_addresses).unwrap();
+    }
     for group in &config.vrrp_sync_groups {
         writeln!(out, "vrrp_sync_group {} of {}", group.name, group.instances.join(", ")).unwrap();
         show_vrrp_notify(out, &group.name, &group.notify);

@@ -34,7 +34,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(Message::decode(header.kind, json).expect("it is read").as_ref(), Some(&message));
     match message {
         Message::Hello(_) => drop(Hello::expect(Some(message))),
-        Message::Beat(_) => {}
+        Message::Beat(_) | Message::NoPicture(_) => {}
         Message::Verdicts(verdicts) => {
             let mut director = Director::new(Settings::default());
             director.handle(Event::ConfigLoaded(Arc::default()), Instant::START);

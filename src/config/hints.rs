@@ -359,6 +359,7 @@ impl Scope {
                 "garp_master_refresh_repeat",
                 "garp_lower_prio_repeat",
                 "virtual_address",
+                "accept",
                 "routes",
                 "rules",
                 "track_interface",
@@ -636,8 +637,7 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
         "vrrp_garp_master_refresh",
         "here it is `garp_master_refresh`, in a vrrp_instance",
     ),
-    ("accept", "ipvsd always takes what is sent to its virtual addresses"),
-    ("no_accept", NOT_YET),
+    ("no_accept", "here it is `accept = false`"),
     (
         "use_vmac_addr",
         "here addresses with a `device` of their own have that one's MAC; use_vmac = true is for the rest",

@@ -25,7 +25,7 @@ use std::time::Duration;
 use anyhow::Context;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tracing::{debug, error, info, warn};
@@ -38,15 +38,18 @@ use super::record::Record;
 use super::running::RunningFile;
 use super::service_manager::notify;
 use super::state::{self, Pace, StateFile};
-use super::sync_daemons;
 use super::wishes::{self, WishesFile};
-use super::{addresses, control, handover, host, memory, presence, report, upgrade as program};
+use super::{addresses, control, handover, host, memory, presence, refused, report, sync_daemons, upgrade as program};
 use crate::config::Problems;
 use crate::control::{Listener, Patience, SOCKET_NAME};
 use crate::director::{self, Director, Now, Settings, Wishlist, Words};
 use crate::model::control::{EventKind, EventRecord, Level};
-use crate::model::{Action, Config, Event, HoldId, Instant, Owned, StepOutcome, Transition, UnixTime, VirtualAddress};
+use crate::model::{
+    Action, Config, Event, HoldId, Instant, Owned, PeerSettings, PublicKey, StepOutcome, Transition, UnixTime,
+    VirtualAddress,
+};
 use crate::notify::Notifier;
+use crate::peer::key::KeyError;
 use crate::{checkers, ipvs, net, process};
 
 use plan::Rehearse;
@@ -99,6 +102,8 @@ enum Message {
         /// The other one wants to know.
         wanted: bool,
     },
+    /// The key file of the link to the other director was read again.
+    PeerKeyRead(PeerSettings, Result<PublicKey, KeyError>),
     /// A virtual router tells something.
     Vrrp(crate::vrrp::task::News),
 }
@@ -151,7 +156,6 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             handed_over.as_mut().and_then(|left| left.control.take()),
         ),
     };
-    let (peer, peer_news) = peer::Peer::new();
     let shell = Shell {
         options: options.clone(),
         director: Director::new(settings),
@@ -185,12 +189,13 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         stuck: false,
         routers: vrrp::Routers::beside(&record),
         notifier: Notifier::new(&host::name()),
+        refused: refused::Keeper::beside(&record),
         sync: watch::Sender::new(None),
-        peer,
+        peer: peer::Peer::new(),
         sync_keeper: None,
         record,
     };
-    runtime.block_on(shell.run(loaded, receiver, taken, peer_news))
+    runtime.block_on(shell.run(loaded, receiver, taken))
 }
 
 struct Shell {
@@ -245,6 +250,8 @@ struct Shell {
     routers: vrrp::Routers,
     /// Whoever is told of what happens.
     notifier: Notifier,
+    /// The virtual addresses that take nothing themselves.
+    refused: refused::Keeper,
     /// The sync daemons that are to run.
     sync: watch::Sender<sync_daemons::Wanted>,
     /// The other director.
@@ -259,7 +266,6 @@ impl Shell {
         loaded: Loaded,
         mut receiver: UnboundedReceiver<Message>,
         taken: watch::Receiver<AddressOrder>,
-        mut peer_news: Receiver<crate::peer::News>,
     ) -> anyhow::Result<()> {
         let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
@@ -277,6 +283,9 @@ impl Shell {
             socket
                 .serve(calls, Patience::default())
                 .context("cannot watch the control socket")?;
+        }
+        if !self.options.observe {
+            self.refused.start();
         }
         let keeper = tokio::spawn(sync_daemons::keep(self.sync.subscribe()));
         self.sync_keeper = Some(keeper.abort_handle());
@@ -322,7 +331,7 @@ impl Shell {
                     }
                 }
                 Some(call) = called.recv() => self.answer(call),
-                Some(news) = peer_news.recv() => self.hear_peer(news),
+                Some(news) = self.peer.next_news() => self.hear_peer(news),
                 () = sleep_until(wake) => {
                     self.tell(Event::TimeReached);
                     self.pass_deadlines();
@@ -390,6 +399,7 @@ impl Shell {
                 }
             }
             Message::Counted { own, theirs, wanted } => self.counted(own, theirs, wanted),
+            Message::PeerKeyRead(settings, read) => self.peer_key_read(settings, read),
             Message::Vrrp(news) => self.hear_routers(news),
             Message::ProgramExamined(examined) => self.program_examined(examined),
             Message::StateWritten(written) => self.state_written(written),
@@ -427,6 +437,7 @@ impl Shell {
             Ok(remembered) => {
                 self.wishlist = Wishlist::restored(remembered.wishes, now);
                 self.peer.words = Words::restored(remembered.words, now.time);
+                self.peer.words.adopt(&self.wishlist);
             }
             Err(problem) => warn!("{problem:#}"),
         }
@@ -439,6 +450,8 @@ impl Shell {
         self.flush_on_stop = config.ipvs.flush_on_stop;
         self.reloads.config = Arc::clone(&config);
         self.configure_notifier(&config);
+        // Before the addresses are there.
+        self.refused.want(&config.refused_addresses);
         self.configure_routers(&config);
         self.configure_peer(&config);
         self.take_over(&config);

@@ -1,9 +1,11 @@
 //! What operators want of servers, kept over a restart: a file beside the record.
 //!
 //! Written whole and renamed into place with every change, and now and then while a daemon runs, so that it tells when
-//! one was last there: wishes that nobody has stood for in a week are no longer anybody's intent. A file that cannot be
-//! read is left alone until the next change, and said.
+//! one was last there: wishes that nobody has stood for in a week are no longer anybody's intent. What a later version has
+//! put down beside is passed over. A file that cannot be followed is left alone until the next change, kept under another
+//! name then, and said.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +20,9 @@ use crate::model::{PeerWord, UnixTime};
 use crate::net::namespace::NamespaceId;
 
 const NAME: &str = "operator.json";
+
+/// What a file that could not be followed is called once there is another one.
+const REFUSED: &str = "operator.json.refused";
 const VERSION: u32 = 1;
 
 /// How old a file may be to be followed.
@@ -27,7 +32,6 @@ const OLDEST: Duration = Duration::from_secs(7 * 86_400);
 pub const KEPT_FRESH: Duration = Duration::from_secs(3600);
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct File {
     version: u32,
     namespace: NamespaceId,
@@ -85,14 +89,20 @@ pub fn parse(text: &[u8], namespace: &NamespaceId, now: UnixTime) -> anyhow::Res
 #[derive(Debug)]
 pub(super) struct WishesFile {
     path: PathBuf,
+    /// Where a file is put that could not be followed.
+    aside: PathBuf,
     namespace: NamespaceId,
+    /// What is there could not be followed, and may be worth something to somebody.
+    refused: Cell<bool>,
 }
 
 impl WishesFile {
     pub(super) fn beside(record: &Record) -> Self {
         Self {
             path: record.beside(NAME),
+            aside: record.beside(REFUSED),
             namespace: record.namespace().clone(),
+            refused: Cell::new(false),
         }
     }
 
@@ -101,18 +111,28 @@ impl WishesFile {
         let ignored = || {
             format!(
                 "cannot follow {}: servers that an operator had drained, put in maintenance or given a weight are as \
-                 the configuration has them (say it again: ipvsd drain, maint, weight)",
+                 the configuration has them (say it again: ipvsd drain, maint, weight; the file is kept as {REFUSED} \
+                 beside it then)",
                 self.path.display()
             )
         };
         let Some(text) = kept::read(&self.path).with_context(ignored)? else {
             return Ok(Remembered::default());
         };
-        parse(&text, &self.namespace, now).with_context(ignored)
+        let parsed = parse(&text, &self.namespace, now);
+        self.refused.set(parsed.is_err());
+        parsed.with_context(ignored)
     }
 
     /// Writes the file, all or nothing; none at all where there are no wishes.
     pub(super) fn save(&self, list: &Wishlist, words: &Words, now: UnixTime) -> anyhow::Result<()> {
+        if self.refused.take()
+            && let Err(problem) = fs::rename(&self.path, &self.aside)
+            && problem.kind() != std::io::ErrorKind::NotFound
+        {
+            self.refused.set(true);
+            return Err(problem).with_context(|| kept::unwritable(&self.aside));
+        }
         let wishes: Vec<&Wish> = list.wishes().collect();
         if wishes.is_empty() && words.is_empty() {
             return match fs::remove_file(&self.path) {
@@ -198,6 +218,45 @@ mod tests {
         assert!(!file.path.exists());
         file.save(&Wishlist::default(), &Words::default(), at(0).time)
             .expect("writable again");
+    }
+
+    #[test]
+    fn what_a_later_version_has_put_down_beside_is_passed_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = file(&folder);
+        let mut words = Words::default();
+        words.adopt(&list());
+        file.save(&list(), &words, at(0).time).expect("writable");
+        let text = fs::read(&file.path).expect("readable");
+        let mut document: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        document["added_later"] = 1.into();
+        document["wishes"][0]["added_later"] = 1.into();
+        document["wishes"][0]["presence"]["added"]["added_later"] = 1.into();
+        document["wishes"][0]["until_reload"] = serde_json::json!({ "added_later": 1 });
+        document["words"][0]["added_later"] = 1.into();
+        fs::write(&file.path, serde_json::to_vec(&document).expect("JSON")).expect("writable");
+        let remembered = file.load(at(0).time).expect("readable");
+        assert_eq!(remembered.wishes, list().wishes().cloned().collect::<Vec<_>>());
+        assert_eq!(remembered.words, words.all().cloned().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_cannot_be_followed_is_kept_under_another_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = file(&folder);
+        fs::create_dir_all(file.path.parent().expect("a folder")).expect("made");
+        for text in ["{\"version\":2,\"standby\":[]}", "{\"version\":1"] {
+            fs::write(&file.path, text).expect("writable");
+            let error = format!("{:#}", file.load(at(0).time).expect_err(text));
+            assert!(error.contains("operator.json.refused"), "{error}");
+            // It is left alone until there is something else to put down.
+            assert_eq!(fs::read_to_string(&file.path).expect("readable"), text);
+            for _ in 0..2 {
+                file.save(&list(), &Words::default(), at(0).time).expect("writable");
+                assert_eq!(fs::read_to_string(&file.aside).expect("readable"), text);
+            }
+            assert!(!file.load(at(0).time).expect("readable").wishes.is_empty());
+        }
     }
 
     #[test]

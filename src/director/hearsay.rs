@@ -23,6 +23,8 @@ pub(super) struct Hearsay {
     pub(super) up: bool,
     /// How a probe of the other one has failed last.
     pub(super) cause: Option<Arc<str>>,
+    /// What the check has advised there, and what own probes have said since; it goes with the verdict.
+    advised: Advised,
     /// Nobody vouches for it from then on.
     pub(super) until: Instant,
 }
@@ -48,6 +50,20 @@ impl CheckSlot {
         self.hearsay
             .as_ref()
             .filter(|_| self.machine.state() == CheckState::Unknown)
+    }
+
+    /// What counts of the check's advice: what came with the other director's verdict as long as that counts, else its own.
+    pub(super) fn counting_advice(&self) -> Advised {
+        self.counting_hearsay().map_or(self.advised, |hearsay| hearsay.advised)
+    }
+
+    /// A probe of this host has passed and said this.
+    pub(super) fn take_advice(&mut self, advice: Advice, drain: bool) {
+        let heard = self.hearsay.as_mut().map(|hearsay| &mut hearsay.advised);
+        for advised in [Some(&mut self.advised), heard].into_iter().flatten() {
+            advised.drain = drain;
+            advised.advice.follow(advice);
+        }
     }
 
     /// When a probe of this host has last said anything about the server.
@@ -122,12 +138,12 @@ impl Director {
                 continue;
             };
             let was_hearsay = slot.counting_hearsay().is_some();
-            let before = (slot.state(), slot.advised);
+            let before = (slot.state(), slot.counting_advice());
             if !take(slot, verdict, now) {
                 continue;
             }
             taken += usize::from(!was_hearsay);
-            if before != (slot.state(), slot.advised) {
+            if before != (slot.state(), slot.counting_advice()) {
                 if before.0 != slot.state() {
                     slot.history.since = now - Duration::from_millis(verdict.since);
                 }
@@ -156,14 +172,16 @@ impl Director {
             if slot.hearsay.as_ref().is_none_or(|hearsay| hearsay.until > now) {
                 continue;
             }
-            let before = slot.state();
+            let before = (slot.state(), slot.counting_advice());
             slot.hearsay = None;
             if slot.last_word().is_none() {
                 // As if it had never been heard.
                 slot.machine = Check::new(slot.spec.initial);
             }
-            if slot.state() != before {
-                slot.history.since = now;
+            if before != (slot.state(), slot.counting_advice()) {
+                if before.0 != slot.state() {
+                    slot.history.since = now;
+                }
                 changed.push(check);
             }
         }
@@ -210,22 +228,25 @@ fn take(slot: &mut CheckSlot, verdict: &PeerVerdict, now: Instant) -> bool {
         slot.machine.doubt();
         slot.recalled = false;
     }
-    if is_stale {
-        slot.advised = Advised {
+    let advised = match (is_stale, &slot.hearsay) {
+        (true, _) => Advised {
             advice: Advice {
                 weight: verdict.weight,
                 state: verdict.state,
                 max_connections: slot.advised.advice.max_connections,
             },
             drain: verdict.drain,
-        };
-    }
+        },
+        (false, Some(heard)) => heard.advised,
+        (false, None) => slot.advised,
+    };
     // What comes over the wire may be long, and a terminal would obey some of it.
     let cause = verdict.cause.as_deref().filter(|_| !verdict.up);
     let cause = cause.map(|cause| cause.chars().take(160).flat_map(char::escape_debug).collect::<String>());
     slot.hearsay = Some(Hearsay {
         up: verdict.up,
         cause: cause.map(Arc::from),
+        advised,
         until: now + counts.saturating_sub(age),
     });
     true

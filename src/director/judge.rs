@@ -38,11 +38,10 @@ impl Director {
             .clone()
             .filter(|warning| slot.warning.as_ref() != Some(warning));
         slot.warning.clone_from(&result.warning);
-        let advised_before = slot.advised;
+        let advised_before = slot.counting_advice();
         // A server that fails says nothing about what it wants.
         if success {
-            slot.advised.drain = drain;
-            slot.advised.advice.follow(result.advice.unwrap_or_default());
+            slot.take_advice(result.advice.unwrap_or_default(), drain);
         }
         let (before, held_before) = (slot.state(), slot.machine.held_until());
         if slot.machine.observe(success, &slot.spec, now) != CheckState::Unknown {
@@ -53,7 +52,7 @@ impl Director {
         if turned {
             slot.history.since = now;
         }
-        let changed = turned || slot.advised != advised_before;
+        let changed = turned || slot.counting_advice() != advised_before;
         let held = slot.machine.held_until().filter(|_| held_before.is_none());
         self.revision += u64::from(changed || held.is_some());
         // A verdict is rare, and so are advice and warnings: only then is it looked up whom they are for.

@@ -197,15 +197,18 @@ impl Pools {
     }
 
     /// What a member's checks before have found of what a check looks at: the one of the same name or with the same
-    /// probe, else all of them together.
+    /// probe, else all of them together. What the other director says is not theirs.
     fn found_before(&self, old: &Member, spec: &CheckSpec) -> Before {
         let by_name = self.slots(old).find(|slot| slot.spec.name == spec.name);
         let by_probe = || self.slots(old).find(|slot| slot.spec.probe == spec.probe);
-        let state = match (by_name.or_else(by_probe), old.state) {
-            (Some(slot), _) => slot.machine.state(),
-            (None, ServerState::Unknown) => CheckState::Unknown,
-            (None, ServerState::Up) => CheckState::Up,
-            (None, ServerState::Down) => CheckState::Down,
+        let all = || health::server_state(self.slots(old).map(|slot| slot.machine.state()));
+        let state = match by_name.or_else(by_probe) {
+            Some(slot) => slot.machine.state(),
+            None => match all() {
+                ServerState::Unknown => CheckState::Unknown,
+                ServerState::Up => CheckState::Up,
+                ServerState::Down => CheckState::Down,
+            },
         };
         // Changed settings are no reason to take back what it advised.
         let advised = by_name.map(|slot| slot.advised).unwrap_or_default();
@@ -285,12 +288,13 @@ impl Pools {
 
     pub(super) fn inputs_of(&self, real_server: &RealServer, member: &Member) -> Inputs {
         let advised = |slot: &CheckSlot| {
-            let asked = match slot.advised.drain {
+            let counting = slot.counting_advice();
+            let asked = match counting.drain {
                 true => AdminState::Drain,
                 false => AdminState::Ready,
             };
-            let state = slot.advised.advice.state.map_or(asked, |state| asked.max(state.into()));
-            let weight = slot.advised.advice.weight;
+            let state = counting.advice.state.map_or(asked, |state| asked.max(state.into()));
+            let weight = counting.advice.weight;
             (weight.is_some() || state != AdminState::Ready).then(|| Advised {
                 check: slot.spec.name.clone(),
                 weight,

@@ -10,14 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use super::view::Now;
 use crate::model::control::{Deviation, OperatorReport};
-use crate::model::{AdminState, Instant, Lasting, OperatorOrder, PeerWish, PeerWord, ServerId, UnixTime, WeightAdvice};
+use crate::model::{AdminState, Instant, Lasting, OperatorOrder, ServerId, UnixTime, WeightAdvice};
+
+mod shared;
 
 /// The most servers that a list from outside may have.
 const MOST: usize = 100_000;
 
-/// What operators want of one server.
+/// What operators want of one server. What a later version has put down beside it is passed over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Wish {
     /// The virtual server's name.
     virtual_server: String,
@@ -46,7 +47,6 @@ pub struct Wish {
 
 /// What holds until the next reload.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Passing {
     state: Option<AdminState>,
     weight: Option<u32>,
@@ -63,7 +63,7 @@ impl Passing {
 
 /// Whether a server is in its pool otherwise than the files say.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Presence {
     /// As in the files.
     #[default]
@@ -426,56 +426,14 @@ impl Wishlist {
         wishes.flat_map(Wish::orders).collect()
     }
 
-    /// What holds for good, as it is told to the other director.
-    pub(super) fn words(&self) -> impl Iterator<Item = PeerWord> {
-        let of = |wish: &Wish| {
-            let state = PeerWish::State {
-                state: wish.state,
-                drain_until: wish.drain_until,
-            };
-            let weight = weight_of(wish.weight, wish.percent);
-            let said = [
-                (wish.state != AdminState::Ready).then_some(state),
-                weight.map(|weight| PeerWish::Weight { weight: Some(weight) }),
-            ];
-            let (id, by, at) = (wish.id(), wish.by.clone(), wish.at);
-            said.into_iter().flatten().map(move |wish| PeerWord {
-                virtual_server: id.virtual_server.clone(),
-                server: id.server.clone(),
-                wish,
-                by: by.clone(),
-                at,
-            })
-        };
-        self.wishes.values().flat_map(of)
-    }
-
-    /// An operator of the other director has said something that counts. Answers with what to tell a director.
-    pub fn follow(&mut self, word: &PeerWord, now: Now) -> [OperatorOrder; 2] {
-        let server = ServerId {
-            virtual_server: word.virtual_server.clone(),
-            server: word.server.clone(),
-        };
-        let kept = Lasting::UntilTakenBack;
-        match word.wish {
-            PeerWish::State { state, drain_until } => {
-                let deadline = drain_until.map(|until| until.since(now.time));
-                self.set_state(&server, state, deadline, kept, &word.by, now);
-            }
-            PeerWish::Weight { weight } => {
-                self.set_weight(&server, weight, kept, &word.by, now);
-            }
-        }
-        match self.wishes.get_mut(&server) {
-            Some(wish) => {
-                wish.at = word.at;
-                if let PeerWish::State { drain_until, .. } = word.wish {
-                    wish.drain_until = drain_until;
-                }
-                wish.orders()
-            }
-            None => Wish::nothing(&server, now).orders(),
-        }
+    /// The servers that were added until the next reload.
+    pub fn added_until_reload(&self) -> Vec<ServerId> {
+        let is_added = |wish: &Wish| matches!(wish.until_reload.presence, Some(Presence::Added { .. }));
+        let wishes = self.wishes.iter();
+        wishes
+            .filter(|(_, wish)| is_added(wish))
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 
     fn wish(&mut self, server: &ServerId, by: &str, now: Now) -> &mut Wish {

@@ -1,8 +1,10 @@
 //! What operators have said for good on either of two directors, and which of two words counts: the later one.
 //!
-//! Pure. Both directors come to the same answer whatever they hear first, how often, and in which order. A word that takes
-//! back is a word too, and is remembered, or an older one would come back with the next connection. Two clocks need not
-//! agree: whoever says something after he could have known of another word says it later.
+//! Pure. Both directors come to the same answer whatever they hear first, how often, and in which order. Words are put down
+//! whether there is another director or not: it may be back tomorrow. A word that takes back is a word too, and is
+//! remembered until the other one has it, or an older one would come back with the next connection. Two clocks need not
+//! agree: whoever says something after he could have known of another word says it later, whatever time it is there; so
+//! that no time, however wrong, is a reason not to follow.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,14 +15,18 @@ use crate::model::{AdminState, PeerWish, PeerWord, ServerId, UnixTime, WeightAdv
 /// The most words of the other director that are kept.
 const MOST: usize = 100_000;
 
+/// The most words that have taken something back and that the other director does not have; there may never be one.
+const MOST_UNHEARD: usize = 10_000;
+
 /// The longest name that may come over the wire, in bytes.
 const LONGEST: usize = 256;
 
-/// For how long a word that has taken another one back is remembered.
+/// For how long a word that has taken another one back is remembered at least.
 const REMEMBERED: Duration = Duration::from_secs(7 * 86_400);
 
-/// The other one's clock may be ahead by as much; what is said later than that is not believed.
-const AHEAD: Duration = Duration::from_secs(86_400);
+/// The start of the year 9000: what is said later than that is no time of any clock, and would leave no room for a later
+/// word.
+const LATEST: u64 = 221_845_392_000_000;
 
 /// What is added to the name of whoever has said something on the other director.
 const ON_THE_PEER: &str = " on the peer";
@@ -32,10 +38,18 @@ enum About {
     Weight,
 }
 
+/// A word, and what is known of it.
+#[derive(Debug, Clone)]
+struct Kept {
+    word: PeerWord,
+    /// The other director has it, or has nothing that it would take back.
+    is_there: bool,
+}
+
 /// All words.
 #[derive(Debug, Clone, Default)]
 pub struct Words {
-    words: BTreeMap<(ServerId, About), PeerWord>,
+    words: BTreeMap<(ServerId, About), Kept>,
     /// Raised by every change.
     revision: u64,
 }
@@ -45,7 +59,7 @@ pub struct Words {
 pub struct Heard {
     /// Those that count from now on.
     pub won: Vec<PeerWord>,
-    /// So many were said further in the future than any clock is wrong.
+    /// So many have a time that no clock has.
     pub ahead: usize,
 }
 
@@ -53,23 +67,24 @@ impl Words {
     /// The words of an earlier process.
     pub fn restored(words: Vec<PeerWord>, now: UnixTime) -> Self {
         let mut restored = Self::default();
-        restored.hear(words, now, "");
+        restored.hear(words, now, None);
         restored.revision = 1;
         restored
     }
 
-    /// Takes over what operators wanted before there was anybody to tell.
+    /// Takes over what operators wanted and of which there is no word.
     pub fn adopt(&mut self, wishlist: &Wishlist) {
         for word in wishlist.words() {
+            let word = measured(word);
             let key = key(&word);
             if let std::collections::btree_map::Entry::Vacant(vacant) = self.words.entry(key) {
-                vacant.insert(word);
+                vacant.insert(Kept { word, is_there: false });
                 self.revision += 1;
             }
         }
     }
 
-    /// An operator of this director has said something.
+    /// An operator of this director has said something; once more is later than before.
     pub fn say(&mut self, server: &ServerId, wish: PeerWish, by: &str, now: UnixTime) {
         let mut word = PeerWord {
             virtual_server: server.virtual_server.clone(),
@@ -79,59 +94,120 @@ impl Words {
             at: now,
         };
         let key = key(&word);
-        if let Some(before) = self.words.get(&key) {
+        if let Some(Kept { word: before, .. }) = self.words.get(&key) {
             // He may have seen what it was before, whatever the other director's clock says.
             word.at = now.max(before.at.after(Duration::from_millis(1)));
         }
-        self.words.insert(key, word);
+        let word = measured(word);
+        self.words.insert(key, Kept { word, is_there: false });
         self.revision += 1;
+    }
+
+    /// A server that an operator had added here is no more, and what was said of it here holds no longer.
+    pub fn withdraw(&mut self, server: &ServerId, by: &str, now: UnixTime) {
+        let said_here = self
+            .of(server)
+            .filter(|word| !word.by.ends_with(ON_THE_PEER))
+            .map(|word| match word.wish {
+                PeerWish::State { .. } => PeerWish::State {
+                    state: AdminState::Ready,
+                    drain_until: None,
+                    drain_for: None,
+                },
+                PeerWish::Weight { .. } => PeerWish::Weight { weight: None },
+            });
+        for wish in said_here.collect::<Vec<_>>() {
+            self.say(server, wish, by, now);
+        }
+    }
+
+    /// What holds for a server.
+    pub fn of(&self, server: &ServerId) -> impl Iterator<Item = &PeerWord> {
+        let about = [About::State, About::Weight].map(|about| (server.clone(), about));
+        let found = about.into_iter().filter_map(|key| self.words.get(&key));
+        found.map(|kept| &kept.word).filter(|word| !takes_back(&word.wish))
     }
 
     /// The other director has told all words that it knows.
     pub fn hear_peer(&mut self, words: Vec<PeerWord>, now: UnixTime) -> Heard {
-        self.hear(words, now, ON_THE_PEER)
+        let theirs: BTreeMap<_, _> = words
+            .iter()
+            .map(|word| (key(word), rank(&measured(word.clone()))))
+            .collect();
+        let heard = self.hear(words, now, Some(ON_THE_PEER));
+        for (key, kept) in &mut self.words {
+            // Of what it does not name it has nothing.
+            let is_there = theirs.get(key).is_none_or(|theirs| *theirs >= rank(&kept.word));
+            kept.is_there = is_there;
+        }
+        heard
     }
 
-    fn hear(&mut self, words: Vec<PeerWord>, now: UnixTime, origin: &str) -> Heard {
+    /// The other director has told all words that it knows, and some were of a kind that is not known here.
+    pub fn hear_some(&mut self, words: Vec<PeerWord>, now: UnixTime) -> Heard {
+        self.hear(words, now, Some(ON_THE_PEER))
+    }
+
+    /// `origin`: what is added to the names of whoever has said them, where they come from the other director.
+    fn hear(&mut self, words: Vec<PeerWord>, now: UnixTime, origin: Option<&str>) -> Heard {
         let mut heard = Heard::default();
-        for mut word in words {
+        for word in words {
+            let mut word = measured(word);
             let fits = word.virtual_server.len() <= LONGEST && word.server.len() <= LONGEST;
-            if word.at > now.after(AHEAD) {
+            if word.at.millis() >= LATEST {
                 heard.ahead += 1;
                 continue;
             }
             let key = key(&word);
-            let before = self.words.get(&key);
+            let before = self.words.get(&key).map(|kept| &kept.word);
             if !fits || (before.is_none() && self.words.len() >= MOST) {
                 continue;
             }
             if before.is_some_and(|before| rank(before) >= rank(&word)) {
                 continue;
             }
+            // It was known here, and forgotten.
+            if before.is_none() && origin.is_some() && is_old(&word, now) {
+                continue;
+            }
+            let origin = origin.unwrap_or_default();
             let by: String = word.by.chars().filter(|letter| !letter.is_control()).take(64).collect();
             word.by = match by.ends_with(origin) {
                 true => by,
                 false => format!("{by}{origin}"),
             };
-            let is_news = before.is_none_or(|before| before.wish != word.wish);
-            self.words.insert(key, word.clone());
+            let kept = Kept {
+                word: word.clone(),
+                is_there: false,
+            };
+            self.words.insert(key, kept);
             self.revision += 1;
-            if is_news {
-                heard.won.push(word);
-            }
+            heard.won.push(word);
         }
         heard
     }
 
-    /// Forgets what has taken something back so long ago that nobody comes with it any more.
+    /// Forgets what has taken something back long ago, where nobody comes with the older word any more.
     pub fn forget(&mut self, now: UnixTime) {
-        self.words
-            .retain(|_, word| !takes_back(&word.wish) || now.since(word.at) <= REMEMBERED);
+        self.words.retain(|_, kept| !is_old(&kept.word, now) || !kept.is_there);
+        let unheard = |kept: &Kept| takes_back(&kept.word.wish) && !kept.is_there;
+        let mut times: Vec<_> = self
+            .words
+            .values()
+            .filter(|kept| unheard(kept))
+            .map(|kept| kept.word.at)
+            .collect();
+        let Some(over) = times.len().checked_sub(MOST_UNHEARD).filter(|over| *over > 0) else {
+            return;
+        };
+        times.sort_unstable();
+        let oldest = times[over - 1];
+        self.words.retain(|_, kept| !unheard(kept) || kept.word.at > oldest);
     }
 
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &PeerWord> {
-        self.words.values()
+        self.words.values().map(|kept| &kept.word)
     }
 
     /// Whether there are none.
@@ -143,6 +219,28 @@ impl Words {
     pub fn revision(&self) -> u64 {
         self.revision
     }
+}
+
+/// A word with the length of its drain, which is the same on both directors. One of a version that did not tell it has it
+/// from its times.
+fn measured(mut word: PeerWord) -> PeerWord {
+    if let PeerWish::State {
+        drain_until: Some(until),
+        drain_for: length @ None,
+        ..
+    } = &mut word.wish
+    {
+        *length = Some(match *until >= word.at {
+            true => until.millis() - word.at.millis(),
+            false => until.millis(),
+        });
+    }
+    word
+}
+
+/// Whether it has taken something back so long ago that it may be forgotten.
+fn is_old(word: &PeerWord, now: UnixTime) -> bool {
+    takes_back(&word.wish) && now.since(word.at) > REMEMBERED
 }
 
 fn key(word: &PeerWord) -> (ServerId, About) {
@@ -168,13 +266,14 @@ fn takes_back(wish: &PeerWish) -> bool {
 /// come to the same.
 fn rank(word: &PeerWord) -> (UnixTime, u8, u64) {
     match word.wish {
-        PeerWish::State { state, drain_until } => {
+        PeerWish::State { state, drain_for, .. } => {
             let state = match state {
                 AdminState::Ready => 0,
                 AdminState::Drain => 1,
                 AdminState::Maint => 2,
             };
-            (word.at, state, drain_until.map_or(0, UnixTime::millis))
+            // When the drain ends each director has by its own clock.
+            (word.at, state, drain_for.map_or(0, |length| length.saturating_add(1)))
         }
         PeerWish::Weight { weight } => {
             let (kind, weight) = match weight {
@@ -188,137 +287,4 @@ fn rank(word: &PeerWord) -> (UnixTime, u8, u64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn at(millis: u64) -> UnixTime {
-        UnixTime::from_millis(1_800_000_000_000 + millis)
-    }
-
-    fn id(number: u8) -> ServerId {
-        ServerId {
-            virtual_server: "web".to_owned(),
-            server: format!("192.0.2.{number}:80"),
-        }
-    }
-
-    const DRAIN: PeerWish = PeerWish::State {
-        state: AdminState::Drain,
-        drain_until: None,
-    };
-    const READY: PeerWish = PeerWish::State {
-        state: AdminState::Ready,
-        drain_until: None,
-    };
-    const HALF: PeerWish = PeerWish::Weight {
-        weight: Some(WeightAdvice::Percent(50)),
-    };
-
-    fn tell(from: &Words, to: &mut Words, now: UnixTime) -> Heard {
-        to.hear_peer(from.all().cloned().collect(), now)
-    }
-
-    #[test]
-    fn the_later_word_wins_on_both_and_says_whose_it_is() {
-        let (mut a, mut b) = (Words::default(), Words::default());
-        a.say(&id(1), DRAIN, "root", at(0));
-        b.say(&id(1), HALF, "uid 7", at(1));
-        assert_eq!(tell(&a, &mut b, at(2)).won.len(), 1);
-        assert_eq!(tell(&b, &mut a, at(2)).won.len(), 1);
-        let by: Vec<_> = b.all().map(|word| word.by.as_str()).collect();
-        assert_eq!(by, ["root on the peer", "uid 7"]);
-        b.say(&id(1), READY, "uid 7", at(3));
-        let heard = tell(&b, &mut a, at(4));
-        assert_eq!((heard.won.len(), heard.won[0].wish), (1, READY));
-        // What comes back is no news, and no older word counts again.
-        assert_eq!(tell(&a, &mut b, at(5)), Heard::default());
-        let mut older = Words::default();
-        older.say(&id(1), DRAIN, "root", at(2));
-        assert_eq!(tell(&older, &mut a, at(6)), Heard::default());
-    }
-
-    #[test]
-    fn whoever_knows_of_a_word_says_his_later_whatever_the_clocks_say() {
-        let (mut fast, mut slow) = (Words::default(), Words::default());
-        fast.say(&id(1), DRAIN, "root", at(3_600_000));
-        assert_eq!(tell(&fast, &mut slow, at(0)).won.len(), 1);
-        slow.say(&id(1), READY, "root", at(1));
-        assert_eq!(tell(&slow, &mut fast, at(3_600_002)).won.len(), 1);
-        assert_eq!(fast.all().next().map(|word| word.wish), Some(READY));
-    }
-
-    #[test]
-    fn what_is_said_in_the_far_future_or_too_long_is_left() {
-        let mut words = Words::default();
-        let mut other = Words::default();
-        other.say(&id(1), DRAIN, "root", at(2 * 86_400_000));
-        assert_eq!(tell(&other, &mut words, at(0)).ahead, 1);
-        let long = ServerId {
-            virtual_server: "x".repeat(1000),
-            server: "192.0.2.1:80".to_owned(),
-        };
-        let mut other = Words::default();
-        other.say(&long, DRAIN, "root", at(0));
-        tell(&other, &mut words, at(0));
-        assert!(words.is_empty());
-    }
-
-    #[test]
-    fn what_took_back_is_forgotten_after_a_week() {
-        let mut words = Words::default();
-        words.say(&id(1), READY, "root", at(0));
-        words.say(&id(2), DRAIN, "root", at(0));
-        words.forget(at(7 * 86_400_000));
-        assert_eq!(words.all().count(), 2);
-        words.forget(at(7 * 86_400_000 + 1));
-        assert_eq!(words.all().map(|word| word.wish).collect::<Vec<_>>(), [DRAIN]);
-    }
-
-    fn some_word() -> impl Strategy<Value = PeerWord> {
-        let state = prop::sample::select(vec![AdminState::Ready, AdminState::Drain, AdminState::Maint]);
-        let until = prop::option::of((0u64..5).prop_map(at));
-        let weight = prop::option::of(prop_oneof![
-            (0u32..4).prop_map(WeightAdvice::Absolute),
-            (0u32..4).prop_map(WeightAdvice::Percent),
-        ]);
-        let wish = prop_oneof![
-            (state, until).prop_map(|(state, drain_until)| PeerWish::State { state, drain_until }),
-            weight.prop_map(|weight| PeerWish::Weight { weight }),
-        ];
-        (0u8..3, wish, 0u64..5).prop_map(|(server, wish, millis)| PeerWord {
-            virtual_server: id(server).virtual_server,
-            server: id(server).server,
-            wish,
-            by: "root".to_owned(),
-            at: at(millis),
-        })
-    }
-
-    fn wishes(words: &Words) -> Vec<(ServerId, PeerWish, UnixTime)> {
-        let shown = words.all().map(|word| (key(word).0, word.wish, word.at));
-        shown.collect()
-    }
-
-    proptest! {
-        /// However words travel, once each has heard the other they agree, and hearing again changes nothing.
-        #[test]
-        fn both_agree_whatever_the_order(
-            first in prop::collection::vec(some_word(), 0..12),
-            second in prop::collection::vec(some_word(), 0..12),
-        ) {
-            let mut a = Words::restored(first.clone(), at(10));
-            let mut b = Words::restored(second, at(10));
-            let before = b.clone();
-            tell(&a, &mut b, at(10));
-            tell(&before, &mut a, at(10));
-            prop_assert_eq!(wishes(&a), wishes(&b));
-            let revision = a.revision();
-            prop_assert_eq!(tell(&b, &mut a, at(10)), Heard::default());
-            prop_assert_eq!(a.revision(), revision);
-            let reversed = Words::restored(first.iter().rev().cloned().collect(), at(10));
-            prop_assert_eq!(wishes(&reversed), wishes(&Words::restored(first, at(10))));
-        }
-    }
-}
+mod tests;

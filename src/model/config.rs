@@ -2,7 +2,7 @@
 //!
 //! The `config` room makes these values; everybody else only reads them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,8 @@ pub struct Config {
     pub vrrp_sync_groups: Vec<VrrpSyncGroup>,
     /// The commands of the virtual routers that have any, by their names.
     pub vrrp_notify: BTreeMap<String, VrrpNotify>,
+    /// The addresses of virtual routers that take nothing but what IPVS forwards.
+    pub refused_addresses: BTreeSet<IpAddr>,
     /// Who is told of what happens.
     pub notify: NotifySettings,
     /// The other director, where there is one to talk to.

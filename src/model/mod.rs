@@ -88,8 +88,8 @@ pub use outcome::{Excerpt, FailureCause, LocalTrouble, ProbeOutcome, ProbeResult
 pub use owned::Owned;
 pub use pattern::Pattern;
 pub use peer::{
-    Difference, PEER_REFRESH, ParsePublicKeyError, PeerSettings, PeerVerdict, PeerWish, PeerWord, Picture,
-    PictureSettings, PublicKey, ServicePicture,
+    Difference, PEER_CLOCKS_APART, PEER_REFRESH, ParsePublicKeyError, PeerSettings, PeerVerdict, PeerWish, PeerWord,
+    Picture, PictureSettings, PublicKey, ServicePicture,
 };
 pub use policy::{Command, ForeignDestinations, Notify, PoolPolicy, ReturnMode, Tier};
 pub use probe::{AgentProbe, Bytes, FileProbe, Origin, ProbeKind, ProbeSpec, ProbeType, ScriptProbe, TalkStep};

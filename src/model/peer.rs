@@ -2,7 +2,7 @@
 //!
 //! All that is told is a statement of how things are, never an order: whoever hears it decides what to take of it. Times
 //! of verdicts are ages, so that two clocks need not agree; operators' words carry the calendar's time, for the later one
-//! counts on both directors.
+//! counts on both directors, and the ends of their drains are set to the clock of whoever hears them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +19,9 @@ use super::{AdminState, ServiceKey, StateAdvice, UnixTime, WeightAdvice};
 
 /// How often everything is told again although nothing has changed, so that what is told has an age that means something.
 pub const PEER_REFRESH: Duration = Duration::from_secs(10);
+
+/// Two clocks that are so many milliseconds apart are worth a word: two operators who talk to each other are not faster.
+pub const PEER_CLOCKS_APART: i64 = 3000;
 
 /// The other director, and how to reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,9 +137,12 @@ pub enum PeerWish {
     State {
         /// How.
         state: AdminState,
-        /// When a drain becomes maintenance.
+        /// When a drain becomes maintenance, by the clock of the director that has the word in hand.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         drain_until: Option<UnixTime>,
+        /// For how long it was to drain when that was said, in milliseconds: the same on both directors.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        drain_for: Option<u64>,
     },
     /// The weight that it is given; `None` takes back what was said before.
     Weight {

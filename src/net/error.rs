@@ -96,6 +96,17 @@ pub enum NetError {
         /// Who has it.
         other: String,
     },
+    /// This kernel's packet filter cannot do it.
+    #[error(
+        "cannot {action}: {cause}; this kernel has no nftables for IPv4 and IPv6, which `accept = false` needs \
+         (`modprobe nf_tables`; else do without it)"
+    )]
+    NoFilter {
+        /// What was tried.
+        action: String,
+        /// The kernel's answer.
+        cause: io::Error,
+    },
     /// There is no such kernel setting.
     #[error("kernel setting {name} does not exist here (is its module loaded, the interface there, the name right?)")]
     NoSuchSysctl {
@@ -172,6 +183,7 @@ impl NetError {
             | Self::NotEthernet { .. }
             | Self::NotPermitted { .. }
             | Self::NoMacvlan { .. }
+            | Self::NoFilter { .. }
             | Self::Ipv6Off { .. }
             | Self::NoSuchSysctl { .. }
             | Self::BadSysctlValue { .. } => false,

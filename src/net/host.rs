@@ -299,6 +299,7 @@ pub(super) fn os_error(error: &NetError) -> Option<i32> {
         | NetError::AddressInUse { .. }
         | NetError::RouteInUse { .. }
         | NetError::NoMacvlan { .. }
+        | NetError::NoFilter { .. }
         | NetError::DeviceInUse { .. }
         | NetError::MacInUse { .. }
         | NetError::NoSuchSysctl { .. }

@@ -11,6 +11,7 @@
 //! | `host` | interfaces and addresses, over rtnetlink |
 //! | `macvlan` | devices with a hardware address of their own on an interface |
 //! | `routing` | routes and rules of ours, over rtnetlink |
+//! | `filter` | the packet filter's table that refuses what is for some addresses |
 //! | `links` | interfaces that come and go, told as it happens |
 //! | `neighbour` | duplicate-address probes and announcements, ARP and neighbour discovery |
 //! | `vip` | a director's virtual address: probe, add, announce |
@@ -23,6 +24,7 @@
 //! | `error` | what can go wrong |
 
 mod error;
+pub mod filter;
 mod host;
 pub mod links;
 mod macvlan;

@@ -7,8 +7,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::message::{BadMessage, HEADER, Header, Hello, LONGEST, LONGEST_HELLO, Message};
-use super::task::{News, Told};
+use super::clocks;
+use super::message::{
+    BadMessage, Beat, HEADER, Header, Hello, LONGEST, LONGEST_HELLO, Message, NoPicture, PICTURE, Understood,
+};
+use super::task::{Incomparable, News, Part, Told, unix_time};
+use crate::model::PeerVerdict;
 
 /// How long the largest message may take to arrive, or to be taken.
 const LONGEST_TRANSFER: Duration = Duration::from_secs(30);
@@ -31,9 +35,9 @@ pub(super) enum LinkError {
     /// A message does not come to its end, or is not taken.
     #[error("a message has been on its way for {} s", .0.as_secs())]
     Stuck(Duration),
-    /// There is more to tell than fits.
-    #[error("this director has more to tell than fits: {0}")]
-    TooMuch(BadMessage),
+    /// What is to be told cannot be written.
+    #[error("what this director has to tell cannot be written: {0}")]
+    Unsayable(BadMessage),
     /// Nobody listens on this side any more.
     #[error("this director ends")]
     Ended,
@@ -44,7 +48,7 @@ pub(super) async fn greet<S>(stream: &mut S, own: &Hello) -> Result<Hello, LinkE
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let hello = Message::Hello(own.clone()).encode().map_err(LinkError::TooMuch)?;
+    let hello = Message::Hello(own.clone()).encode().map_err(LinkError::Unsayable)?;
     stream.write_all(&hello).await?;
     stream.flush().await?;
     let (kind, json) = read_frame(stream, LONGEST_HELLO, LONGEST_TRANSFER).await?;
@@ -66,7 +70,7 @@ where
     let (reader, writer) = tokio::io::split(stream);
     tokio::select! {
         heard = hear(reader, news, silence) => heard,
-        told = tell(writer, told, beat) => told,
+        told = tell(writer, told, news, beat) => told,
     }
     .err()
     .unwrap_or(LinkError::Ended)
@@ -77,18 +81,36 @@ async fn hear(
     news: &mpsc::Sender<News>,
     silence: Duration,
 ) -> Result<(), LinkError> {
+    let mut ahead = None;
     loop {
         let (kind, json) = read_frame(&mut reader, LONGEST, silence).await?;
-        let said = match Message::decode(kind, &json).map_err(LinkError::Bad)? {
-            // Once is enough, and what is of a later version is not for us.
-            Some(Message::Hello(_)) | None => continue,
-            Some(Message::Beat(beat)) => News::Beat(beat),
-            Some(Message::Verdicts(verdicts)) => News::Verdicts(verdicts),
-            Some(Message::Words(words)) => News::Words(words),
-            Some(Message::Picture(picture)) => News::Picture(picture),
+        let Understood { message, passed_over } = Message::understand(kind, &json).map_err(LinkError::Bad)?;
+        let said = match message {
+            // Once is enough.
+            Some(Message::Hello(_)) => None,
+            // What is of a later version is not for us; that it is there counts.
+            None => (kind == PICTURE).then_some(News::NoPicture(Incomparable::Unknown)),
+            Some(Message::Beat(beat)) => {
+                ahead = beat.time.map(|theirs| clocks::ahead(theirs, unix_time()));
+                Some(News::Beat(beat, ahead))
+            }
+            Some(Message::Verdicts(verdicts)) => Some(News::Verdicts(verdicts)),
+            Some(Message::Words(mut words)) => {
+                // The sign of life before them was said in the same breath.
+                clocks::by_own_clock(&mut words, ahead.unwrap_or(0));
+                Some(match passed_over {
+                    0 => News::Words(words),
+                    _ => News::SomeWords(words),
+                })
+            }
+            Some(Message::Picture(picture)) => Some(News::Picture(picture)),
+            Some(Message::NoPicture(NoPicture { bytes })) => Some(News::NoPicture(Incomparable::TooLong(bytes))),
         };
-        // A loop that has no time makes the other one wait, and nobody piles anything up.
-        news.send(said).await.map_err(|_| LinkError::Ended)?;
+        let strange = (passed_over > 0).then_some(News::PassedOver(passed_over));
+        for said in said.into_iter().chain(strange) {
+            // A loop that has no time makes the other one wait, and nobody piles anything up.
+            news.send(said).await.map_err(|_| LinkError::Ended)?;
+        }
     }
 }
 
@@ -115,36 +137,81 @@ async fn read_frame(
 async fn tell(
     mut writer: impl AsyncWrite + Unpin,
     mut told: watch::Receiver<Told>,
+    news: &mpsc::Sender<News>,
     beat: Duration,
 ) -> Result<(), LinkError> {
     let mut beats = interval(beat);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut words, mut verdicts, mut picture) = (0, 0, 0);
+    let mut sizes = Sizes { news, told: Vec::new() };
     loop {
         let now = told.borrow_and_update().clone();
-        // What operators want goes first.
+        // What operators want goes first, and by what clock they have said it.
         if std::mem::replace(&mut words, now.words.0) != now.words.0 {
-            write(&mut writer, &Message::Words(now.words.1.to_vec())).await?;
+            write(&mut writer, &sign_of_life(now.beat)).await?;
+            let message = Message::Words(now.words.1.to_vec());
+            let too_long = write(&mut writer, &message).await?;
+            sizes.tell(Part::Words, too_long).await?;
         }
         if std::mem::replace(&mut verdicts, now.verdicts.0) != now.verdicts.0 {
-            write(&mut writer, &Message::Verdicts(now.verdicts_at(Instant::now()))).await?;
+            let told = now.verdicts_at(Instant::now());
+            let mut too_long = write(&mut writer, &Message::Verdicts(told.clone())).await?;
+            if too_long.is_some() {
+                let bare = told.into_iter().map(|verdict| PeerVerdict { cause: None, ..verdict });
+                too_long = write(&mut writer, &Message::Verdicts(bare.collect())).await?;
+            }
+            sizes.tell(Part::Verdicts, too_long).await?;
         }
         if std::mem::replace(&mut picture, now.picture.0) != now.picture.0 {
-            write(&mut writer, &Message::Picture((*now.picture.1).clone())).await?;
+            let too_long = write(&mut writer, &Message::Picture((*now.picture.1).clone())).await?;
+            if let Some(bytes) = too_long {
+                // It has one from before, perhaps.
+                write(&mut writer, &Message::NoPicture(NoPicture { bytes })).await?;
+            }
+            sizes.tell(Part::Picture, too_long).await?;
         }
         tokio::select! {
             changed = told.changed() => changed.map_err(|_| LinkError::Ended)?,
-            _ = beats.tick() => write(&mut writer, &Message::Beat(now.beat)).await?,
+            _ = beats.tick() => drop(write(&mut writer, &sign_of_life(now.beat)).await?),
         }
     }
 }
 
-async fn write(writer: &mut (impl AsyncWrite + Unpin), message: &Message) -> Result<(), LinkError> {
-    let frame = message.encode().map_err(LinkError::TooMuch)?;
+fn sign_of_life(beat: Beat) -> Message {
+    let time = Some(unix_time());
+    Message::Beat(Beat { time, ..beat })
+}
+
+/// What is too long to be told, said once on a connection and when it changes.
+struct Sizes<'a> {
+    news: &'a mpsc::Sender<News>,
+    told: Vec<(Part, bool)>,
+}
+
+impl Sizes<'_> {
+    async fn tell(&mut self, part: Part, too_long: Option<u64>) -> Result<(), LinkError> {
+        if self.told.contains(&(part, too_long.is_some())) {
+            return Ok(());
+        }
+        self.told.retain(|(told, _)| *told != part);
+        self.told.push((part, too_long.is_some()));
+        let said = News::TooLong(part, too_long);
+        self.news.send(said).await.map_err(|_| LinkError::Ended)
+    }
+}
+
+/// Writes a message; answers with its length in bytes where that is more than anybody listens to, and nothing was written.
+async fn write(writer: &mut (impl AsyncWrite + Unpin), message: &Message) -> Result<Option<u64>, LinkError> {
+    let frame = match message.encode() {
+        Ok(frame) => frame,
+        Err(BadMessage::TooLong { length, .. }) => return Ok(Some(length as u64)),
+        Err(error) => return Err(LinkError::Unsayable(error)),
+    };
     let write = async {
         writer.write_all(&frame).await?;
         writer.flush().await
     };
     let written = timeout(LONGEST_TRANSFER, write).await;
-    Ok(written.map_err(|_| LinkError::Stuck(LONGEST_TRANSFER))??)
+    written.map_err(|_| LinkError::Stuck(LONGEST_TRANSFER))??;
+    Ok(None)
 }

@@ -1,13 +1,16 @@
 //! What is said between two directors, and its bytes: frames of a length, a kind and JSON.
 //!
 //! A frame is four bytes of length (network order, of the JSON alone), one byte of kind, and the JSON. A kind that is not
-//! known is passed over, and so is a member that is not known, so that two versions of ipvsd talk about what both know. No
+//! known is passed over, and so is a member that is not known, a word or a verdict of a form that is not known, and a
+//! message of such a form, so that two versions of ipvsd talk about what both know. What is no JSON at all is nonsense. No
 //! frame is longer than [`LONGEST`], and the first one not longer than [`LONGEST_HELLO`]. Nothing here panics, whatever
 //! the bytes.
 
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
 
-use crate::model::{PeerVerdict, PeerWord, Picture};
+use crate::model::{PeerVerdict, PeerWord, Picture, UnixTime};
 
 /// The version of the protocol. Another one is another language: whoever hears it hangs up and says so.
 pub const VERSION: u32 = 1;
@@ -34,6 +37,15 @@ pub enum Message {
     Words(Vec<PeerWord>),
     /// What it is configured to do.
     Picture(Picture),
+    /// There is no picture: it is longer than a message may be, by so many bytes in all.
+    NoPicture(NoPicture),
+}
+
+/// A picture that is too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NoPicture {
+    /// Its length in bytes.
+    pub bytes: u64,
 }
 
 /// Who speaks.
@@ -56,6 +68,18 @@ pub struct Beat {
     /// It wants to know how many the other one has.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wants_connections: bool,
+    /// What time it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<UnixTime>,
+}
+
+/// What can be made of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Understood {
+    /// What is known here; `None` where the whole is not.
+    pub message: Option<Message>,
+    /// So many parts of it, or the whole, are of a kind or a form that is not known here.
+    pub passed_over: u64,
 }
 
 /// What comes before the JSON.
@@ -93,7 +117,16 @@ const HELLO: u8 = 1;
 const BEAT: u8 = 2;
 const VERDICTS: u8 = 3;
 const WORDS: u8 = 4;
-const PICTURE: u8 = 5;
+pub(super) const PICTURE: u8 = 5;
+const NO_PICTURE: u8 = 6;
+
+/// A part of a message, of a form that is known or of another one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Part<T> {
+    Known(T),
+    Unknown(IgnoredAny),
+}
 
 impl Header {
     /// What is in the bytes before a message.
@@ -129,6 +162,7 @@ impl Message {
             Self::Verdicts(verdicts) => serde_json::to_writer(&mut frame, verdicts).map(|()| VERDICTS),
             Self::Words(words) => serde_json::to_writer(&mut frame, words).map(|()| WORDS),
             Self::Picture(picture) => serde_json::to_writer(&mut frame, picture).map(|()| PICTURE),
+            Self::NoPicture(none) => serde_json::to_writer(&mut frame, none).map(|()| NO_PICTURE),
         }?;
         let length = frame.len() - HEADER;
         let limit = LONGEST;
@@ -139,20 +173,55 @@ impl Message {
         Ok(frame)
     }
 
-    /// The message of a kind in its JSON; `None` for a kind that is not known here.
+    /// The message of a kind in its JSON; `None` for a kind or a form that is not known here.
     ///
     /// # Errors
-    /// Where it is none of that kind.
+    /// Where it is no JSON, or a hello of another form.
     pub fn decode(kind: u8, json: &[u8]) -> Result<Option<Self>, BadMessage> {
-        Ok(Some(match kind {
-            HELLO => Self::Hello(serde_json::from_slice(json)?),
-            BEAT => Self::Beat(serde_json::from_slice(json)?),
-            VERDICTS => Self::Verdicts(serde_json::from_slice(json)?),
-            WORDS => Self::Words(serde_json::from_slice(json)?),
-            PICTURE => Self::Picture(serde_json::from_slice(json)?),
-            _ => return Ok(None),
-        }))
+        Ok(Self::understand(kind, json)?.message)
     }
+
+    /// The same, with what was passed over.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn understand(kind: u8, json: &[u8]) -> Result<Understood, BadMessage> {
+        let mut passed_over = 0;
+        let read = match kind {
+            HELLO => Ok(Self::Hello(serde_json::from_slice(json)?)),
+            BEAT => serde_json::from_slice(json).map(Self::Beat),
+            VERDICTS => known(json, &mut passed_over).map(Self::Verdicts),
+            WORDS => known(json, &mut passed_over).map(Self::Words),
+            PICTURE => serde_json::from_slice(json).map(Self::Picture),
+            NO_PICTURE => serde_json::from_slice(json).map(Self::NoPicture),
+            _ => {
+                let (message, passed_over) = (None, 1);
+                return Ok(Understood { message, passed_over });
+            }
+        };
+        let message = match read {
+            Ok(message) => Some(message),
+            Err(error) if error.classify() == Category::Data => {
+                passed_over += 1;
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Understood { message, passed_over })
+    }
+}
+
+/// Those of a list whose form is known.
+fn known<T: DeserializeOwned>(json: &[u8], passed_over: &mut u64) -> Result<Vec<T>, serde_json::Error> {
+    let parts: Vec<Part<T>> = serde_json::from_slice(json)?;
+    let mut found = Vec::with_capacity(parts.len());
+    for part in parts {
+        match part {
+            Part::Known(part) => found.push(part),
+            Part::Unknown(_) => *passed_over += 1,
+        }
+    }
+    Ok(found)
 }
 
 impl Hello {
@@ -164,9 +233,14 @@ impl Hello {
         match message {
             Some(Message::Hello(hello)) if hello.version == VERSION => Ok(hello),
             Some(Message::Hello(hello)) => Err(BadMessage::Version(hello.version)),
-            Some(Message::Beat(_) | Message::Verdicts(_) | Message::Words(_) | Message::Picture(_)) | None => {
-                Err(BadMessage::NoHello)
-            }
+            Some(
+                Message::Beat(_)
+                | Message::Verdicts(_)
+                | Message::Words(_)
+                | Message::Picture(_)
+                | Message::NoPicture(_),
+            )
+            | None => Err(BadMessage::NoHello),
         }
     }
 }

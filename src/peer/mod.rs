@@ -10,6 +10,7 @@
 //! | `choice` | which of two connections lives, how long to wait before the next one |
 //! | `picture` | a configuration, as far as two directors have to have the same |
 //! | `differences` | where two pictures differ, and when that is worth a word |
+//! | `clocks` | how far apart the two clocks are, and when that is worth a word |
 //! | `catching_up` | whether enough connections are known to take over |
 //! | `key`, `tls` | the keys, and TLS that takes nobody else's |
 //! | `link` | one connection, from its handshake to its end |
@@ -18,6 +19,7 @@
 
 mod catching_up;
 mod choice;
+mod clocks;
 mod complaints;
 mod differences;
 pub mod key;
@@ -28,9 +30,10 @@ mod task;
 mod tls;
 
 pub use catching_up::{caught_up, settle as settle_count};
+pub use clocks::{Clocks, Turn};
 pub use differences::{Differences, Spoken, compare};
 pub use picture::picture;
-pub use task::{Connected, Handle, MOST_VERDICTS, News, Shown, Told, start};
+pub use task::{Connected, Handle, Incomparable, MOST_VERDICTS, News, Part, Shown, Told, start};
 
 #[cfg(test)]
 mod tests;

@@ -77,14 +77,53 @@ pub enum News {
     Connected(Connected),
     /// It is gone, in words.
     Lost(String),
-    /// What operators have said there.
+    /// All that operators have said there, with the ends of drains by this director's clock.
     Words(Vec<PeerWord>),
+    /// The same, without those of a form that is not known here.
+    SomeWords(Vec<PeerWord>),
     /// What its checks have found.
     Verdicts(Vec<PeerVerdict>),
     /// What it is configured to do.
     Picture(Picture),
-    /// It lives.
-    Beat(Beat),
+    /// What it is configured to do cannot be known.
+    NoPicture(Incomparable),
+    /// It lives; and by how many milliseconds its clock seems to be ahead.
+    Beat(Beat, Option<i64>),
+    /// So much of what it says is of a kind or a form that is not known here.
+    PassedOver(u64),
+    /// What it is to be told is longer than a message may be, by this many bytes in all; or it no longer is, with `None`.
+    TooLong(Part, Option<u64>),
+}
+
+/// Why two directors cannot be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Incomparable {
+    /// The other one's configuration is longer than a message may be: its length in bytes.
+    TooLong(u64),
+    /// It is of a form that is not known here.
+    Unknown,
+}
+
+/// A part of what there is to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// What operators have said.
+    Words,
+    /// What the checks have found.
+    Verdicts,
+    /// What is configured.
+    Picture,
+}
+
+impl Part {
+    /// What it is called in documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Words => "words",
+            Self::Verdicts => "verdicts",
+            Self::Picture => "configuration",
+        }
+    }
 }
 
 /// The connection that lives.
@@ -192,7 +231,7 @@ struct Living {
 }
 
 /// Now, by the calendar.
-fn unix_time() -> UnixTime {
+pub(super) fn unix_time() -> UnixTime {
     let since = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
@@ -327,9 +366,11 @@ async fn receive(
     let shaken = async {
         let _ = stream.set_nodelay(true);
         let shaken = identity.acceptor.accept(stream).await;
-        let mut stream = shaken.map_err(|error| identity.explain(&error))?;
-        let hello = greet(&mut stream, &hall, &identity).await?;
-        Ok::<_, String>((stream, hello))
+        let mut stream = shaken.map_err(|error| (Whose::Caller, identity.explain(&error)))?;
+        // Whoever has come as far has the right key.
+        let greeted = greet(&mut stream, &hall, &identity).await;
+        let hello = greeted.map_err(|problem| (Whose::Peer, problem))?;
+        Ok((stream, hello))
     };
     let shaken = timeout(HANDSHAKE, shaken).await;
     let problem = match shaken {
@@ -339,9 +380,17 @@ async fn receive(
             return;
         }
         Ok(Err(problem)) => problem,
-        Err(_) => format!("it has not said who it is in {} s", HANDSHAKE.as_secs()),
+        Err(_) => {
+            let problem = format!("it has not said who it is in {} s", HANDSHAKE.as_secs());
+            (Whose::Caller, problem)
+        }
     };
-    hall.complain(Whose::Caller, &format!("{from} called and was turned away: {problem}"));
+    let text = match problem {
+        // In the words in which it is said where this one calls, so that it is said once.
+        (Whose::Peer, problem) => format!("no link to {}: {problem}", hall.settings.address),
+        (Whose::Caller, problem) => format!("{from} called and was turned away: {problem}"),
+    };
+    hall.complain(problem.0, &text);
     tokio::time::sleep_until(least).await;
     drop(place);
 }
@@ -361,7 +410,7 @@ fn in_words(error: &LinkError, identity: &Identity) -> String {
         | LinkError::Stranger(_)
         | LinkError::Silent(_)
         | LinkError::Stuck(_)
-        | LinkError::TooMuch(_)
+        | LinkError::Unsayable(_)
         | LinkError::Ended => error.to_string(),
     }
 }

@@ -16,6 +16,8 @@ use super::tls::Identity;
 use super::*;
 use crate::model::{PeerSettings, PeerWish, PeerWord, PublicKey, UnixTime, WeightAdvice};
 
+mod another_time;
+
 const SOON: Duration = Duration::from_secs(20);
 
 /// One end: its settings, its thread, what it hears.
@@ -386,6 +388,7 @@ fn some_message() -> impl Strategy<Value = Message> {
             Message::Beat(Beat {
                 connections,
                 wants_connections,
+                time: connections.map(UnixTime::from_millis),
             })
         }),
         prop::collection::vec(verdict, 0..5).prop_map(Message::Verdicts),

@@ -34,6 +34,7 @@ mod truth;
 mod upgrade;
 mod vagrant;
 mod vrrp;
+mod vrrp_accept;
 mod vrrp_addresses;
 mod vrrp_roles;
 mod vrrp_routes;

@@ -10,6 +10,8 @@ use serde_json::Value;
 use crate::routers::{ADVERTS, Own, Routers, SOON, measured};
 use crate::site::{Daemon, configure, ipvsd, table};
 
+mod apart;
+
 /// Both directors' keys, and what each says of the other one.
 struct Pair {
     routers: Routers,

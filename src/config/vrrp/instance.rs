@@ -97,3 +97,13 @@ pub(super) fn read_peers(reader: &mut Reader, item: &Item<'_>, spec: &mut VrrpSp
         }
     }
 }
+
+/// Answers with whether what is sent to its addresses is taken.
+pub(super) fn read_accept(reader: &mut Reader, item: &Item<'_>, spec: &VrrpSpec) -> bool {
+    let accepts = reader.boolean(item, "accept") != Some(false);
+    if !accepts && spec.is_owner() {
+        let text = "priority 255 is the owner of its addresses, which takes what is sent to them always";
+        reader.error(item.span().start, text, "take `accept` out, or lower the priority");
+    }
+    accepts
+}

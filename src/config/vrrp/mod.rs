@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::address::read_address;
-use self::instance::{read_interval, read_password, read_peers, read_preempt};
+use self::instance::{read_accept, read_interval, read_password, read_peers, read_preempt};
 use self::route::read_route;
 use self::rule::read_rule;
 use super::hints::Scope;
@@ -35,8 +35,8 @@ use super::reader::{Item, Reader, shorten};
 use super::sync::{self, Wait};
 use super::tree::Table;
 use crate::model::{
-    AddressScope, Config, Family, Garp, RouteKey, ServiceKey, VirtualServer, VrrpAddress, VrrpChecksum, VrrpNotify,
-    VrrpRule, VrrpSpec, VrrpSyncGroup, VrrpVersion,
+    AddressScope, Config, Family, Forwarding, Garp, RouteKey, ServiceKey, VirtualServer, VrrpAddress, VrrpChecksum,
+    VrrpNotify, VrrpRule, VrrpSpec, VrrpSyncGroup, VrrpVersion,
 };
 
 /// The most addresses that an advert can name.
@@ -81,6 +81,8 @@ struct Draft {
     addresses: Place,
     spec: VrrpSpec,
     notify: Option<VrrpNotify>,
+    /// What is sent to its addresses is taken where IPVS does not forward it.
+    accepts: bool,
     /// What its addresses of other settings were given as; none yet where virtual servers bring them.
     family: Option<Family>,
     /// The virtual servers whose quorum it tracks, and where it says so.
@@ -123,6 +125,7 @@ impl<'t> Routers<'t> {
             garp_master_refresh_repeat,
             garp_lower_prio_repeat,
             virtual_address,
+            accept,
             routes,
             rules,
             track_interface,
@@ -298,6 +301,7 @@ impl<'t> Routers<'t> {
             vmac::examine_peers(reader, item, &spec);
         }
         spec.family = family.unwrap_or(Family::Inet);
+        let accepts = accept.is_none_or(|item| read_accept(reader, item, &spec));
         let commands = [notify_master, notify_backup, notify_fault, notify_stop, notify_any];
         let notify = notify::read(reader, commands);
         let place = reader.place(interface_at);
@@ -308,6 +312,7 @@ impl<'t> Routers<'t> {
             addresses: reader.place(virtual_address.map_or(at, |item| item.span().start)),
             spec,
             notify,
+            accepts,
             family,
             quorums,
             listed: virtual_address.is_some_and(|item| reader.one_or_list(item).next().is_some()),
@@ -430,6 +435,11 @@ impl<'t> Routers<'t> {
             reader.error(at, format!("there is no vrrp_instance \"{}\"", shorten(name)), hint);
             return;
         };
+        if !draft.accepts && serves_itself(server) {
+            let text = format!("`accept = false` in \"{name}\" keeps clients from what this director serves itself");
+            let hint = "take `accept` out there, or let other hosts serve";
+            reader.error(at, text, hint);
+        }
         for address in services.iter().filter_map(ServiceKey::address) {
             let own = Family::of(address);
             let key = (address, None);
@@ -482,6 +492,7 @@ impl<'t> Routers<'t> {
             place,
             spec,
             notify,
+            accepts,
             listed,
             quorums,
             ..
@@ -503,6 +514,10 @@ impl<'t> Routers<'t> {
                 let text = format!("vrrp_instance \"{}\" has no virtual address", shorten(&spec.name));
                 reader.missing(place.offset, text, hint);
             }
+            if !accepts {
+                let addresses = spec.addresses.iter().map(|held| held.address);
+                config.refused_addresses.extend(addresses);
+            }
             if let Some(notify) = notify {
                 config.vrrp_notify.insert(spec.name.clone(), notify);
             }
@@ -511,6 +526,13 @@ impl<'t> Routers<'t> {
         (config.vrrp_instances, config.vrrp_sync_groups) = (specs, self.groups);
         self.waits
     }
+}
+
+/// Whether a process of this director may be a real server behind the service's own address, as far as that can be known.
+fn serves_itself(server: &VirtualServer) -> bool {
+    let mut members = server.members();
+    let here = members.any(|(address, forwarding)| forwarding != Forwarding::Nat && address.is_loopback());
+    here || server.program_with.is_some()
 }
 
 /// What holds for an instance whoever has brought its addresses: its own table or virtual servers.

@@ -1,6 +1,7 @@
 //! How the link to the other director is, in sentences.
 
 use super::{Columns, ago, clock, count};
+use crate::model::PEER_CLOCKS_APART;
 use crate::model::control::PeerStatus;
 
 /// Appends how the link is, and each difference on a line.
@@ -40,11 +41,38 @@ pub fn peer(out: &mut String, peer: &PeerStatus) {
             some => format!("{}, {some} of them by the peer's verdicts", peer.checks),
         },
     );
+    if let Some(ahead) = peer
+        .clock_ahead_ms
+        .filter(|ahead| ahead.unsigned_abs() >= PEER_CLOCKS_APART.unsigned_abs())
+    {
+        let side = if ahead > 0 { "ahead of" } else { "behind" };
+        let seconds = ahead.unsigned_abs() / 1000;
+        row(
+            "clock",
+            format!("the peer's is {seconds} s {side} this one's (set both)"),
+        );
+    }
+    if !peer.not_told.is_empty() {
+        row(
+            "not told",
+            format!("{} (too long; the log says more)", peer.not_told.join(", ")),
+        );
+    }
+    if peer.passed_over > 0 {
+        let parts = count(usize::try_from(peer.passed_over).unwrap_or(usize::MAX), "statement");
+        row("not known", format!("{parts} of the peer's (upgrade the older ipvsd)"));
+    }
     if let (Some(own), Some(theirs)) = (peer.connections, peer.peer_connections) {
         let text = format!("{own} here, {theirs} on the peer, when they were counted last");
         row("connections", text);
     }
     columns.render(out, "  ");
+    if let Some(why) = &peer.not_compared {
+        out.push_str(&format!("  {why}\n"));
+        if peer.differences.is_empty() {
+            return;
+        }
+    }
     match (peer.differences.len(), peer.compared) {
         (0, true) => out.push_str("  services, real servers and their settings are the same on both\n"),
         (0, false) => out.push_str("  not compared yet\n"),

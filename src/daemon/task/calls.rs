@@ -165,11 +165,14 @@ impl Shell {
             let (is_news, order) = match change {
                 Change::State(state, deadline, lasting) => {
                     let is_news = self.wishlist.set_state(&server, state, deadline, lasting, &by, now);
-                    if is_news {
-                        let drain_until = deadline.map(|deadline| now.time.after(deadline));
-                        let drain_until = drain_until.filter(|_| state == AdminState::Drain);
-                        self.say_to_peer(&server, PeerWish::State { state, drain_until }, lasting, &by);
-                    }
+                    // Also where it is no news here: there it may be.
+                    let deadline = deadline.filter(|_| state == AdminState::Drain);
+                    let wish = PeerWish::State {
+                        state,
+                        drain_until: deadline.map(|deadline| now.time.after(deadline)),
+                        drain_for: deadline.map(|deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)),
+                    };
+                    self.say_to_peer(&server, wish, lasting, &by);
                     (
                         is_news,
                         OperatorOrder::SetState {
@@ -180,9 +183,7 @@ impl Shell {
                 }
                 Change::Weight(weight, lasting) => {
                     let is_news = self.wishlist.set_weight(&server, weight, lasting, &by, now);
-                    if is_news {
-                        self.say_to_peer(&server, PeerWish::Weight { weight }, lasting, &by);
-                    }
+                    self.say_to_peer(&server, PeerWish::Weight { weight }, lasting, &by);
                     (
                         is_news,
                         OperatorOrder::SetWeight {
@@ -263,7 +264,13 @@ impl Shell {
                     self.wishlist.set_weight(&server, weight, lasting, &by, now);
                 }
             }
-            false => self.wishlist.add(&server, address, real.spec.weight, lasting, &by, now),
+            false => {
+                self.wishlist.add(&server, address, real.spec.weight, lasting, &by, now);
+                // What operators of the other director want of it holds here as well.
+                for word in self.peer.words.of(&server) {
+                    self.wishlist.follow(word, now);
+                }
+            }
         }
         self.follow_deviations(vec![server], None)
     }
@@ -277,6 +284,9 @@ impl Shell {
         let (by, now) = (control::name_of(caller), self.both_nows());
         for server in &servers {
             self.wishlist.remove(server, lasting, &by, now);
+            if self.wishlist.of(&server.virtual_server, &server.server).is_none() {
+                self.peer.words.withdraw(server, &by, now.time);
+            }
         }
         self.follow_deviations(servers, Some("removed"))
     }

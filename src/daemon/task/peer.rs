@@ -1,6 +1,6 @@
 //! The other director: what it is told, what is taken of its word, and how the two differ.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +10,16 @@ use tracing::{error, info, warn};
 
 use super::{Message, Shell};
 use crate::daemon::control;
-use crate::director::{Heard, Words};
-use crate::ipvs;
+use crate::director::Words;
 use crate::model::control::{EventKind, Level, PeerStatus, Refused, Reply, SCHEMA, Trouble};
-use crate::model::{
-    Config, Event, Instant, Lasting, PEER_REFRESH, PeerSettings, PeerWish, PeerWord, Picture, ServerId, VrrpState,
-};
-use crate::peer::message::Beat;
-use crate::peer::{self, Connected, Differences, Handle, MOST_VERDICTS, News, Shown};
+use crate::model::{Config, Event, Instant, PEER_REFRESH, PeerSettings, Picture, PublicKey};
+use crate::peer::key::{self, KeyError};
+use crate::peer::message::LONGEST;
+use crate::peer::{self, Clocks, Connected, Differences, Handle, Incomparable, MOST_VERDICTS, News, Part, Shown, Turn};
+
+mod comparing;
+mod connections;
+mod words;
 
 /// How much of what the other one says waits for the loop; more waits on its own side.
 const WAITING: usize = 16;
@@ -29,7 +31,8 @@ const GATHERED: Duration = Duration::from_secs(1);
 pub(super) struct Peer {
     /// Where it is, and the link to it.
     link: Option<(PeerSettings, Handle)>,
-    news: mpsc::Sender<News>,
+    /// What is heard over that link, and over no other.
+    news: mpsc::Receiver<News>,
     connected: bool,
     /// What operators have said here and there.
     pub(super) words: Words,
@@ -41,9 +44,20 @@ pub(super) struct Peer {
     number: u64,
     own_picture: Arc<Picture>,
     their_picture: Option<Picture>,
+    /// Why there is no picture of the other one.
+    incomparable: Option<Incomparable>,
     differences: Differences,
-    /// It was said that the other one's clock is wrong.
+    clocks: Clocks,
+    /// It was said that the other one tells of words with a time that no clock has.
     ahead: bool,
+    /// What it is not told, for it is too long.
+    too_long: BTreeSet<Part>,
+    /// How much of what it has said on this connection is not known here.
+    passed_over: u64,
+    /// The version of it of which that was said.
+    said_passed_over: Option<String>,
+    /// The version of the other one.
+    program: String,
     /// When it was connected, and when it was said that it is gone.
     since: Instant,
     said_lost: Option<Instant>,
@@ -58,10 +72,11 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Nobody yet; and where what it will say comes from.
-    pub(super) fn new() -> (Self, mpsc::Receiver<News>) {
-        let (news, receiver) = mpsc::channel(WAITING);
-        let peer = Self {
+    /// Nobody yet.
+    pub(super) fn new() -> Self {
+        // There is nobody at its other end.
+        let (_, news) = mpsc::channel(1);
+        Self {
             link: None,
             news,
             connected: false,
@@ -71,16 +86,41 @@ impl Peer {
             number: 0,
             own_picture: Arc::default(),
             their_picture: None,
+            incomparable: None,
             differences: Differences::default(),
+            clocks: Clocks::default(),
             ahead: false,
+            too_long: BTreeSet::new(),
+            passed_over: 0,
+            said_passed_over: None,
+            program: String::new(),
             since: Instant::START,
             said_lost: None,
             quiet: false,
             waiting: BTreeMap::new(),
             counting: false,
             counts: (None, None),
-        };
-        (peer, receiver)
+        }
+    }
+
+    /// What the other one says next; `None` where there is no link, or it has ended.
+    pub(super) async fn next_news(&mut self) -> Option<News> {
+        self.news.recv().await
+    }
+
+    /// Ends the link; nothing that was heard over it is heard any more. Answers with where another one puts what it hears.
+    fn renew(&mut self) -> mpsc::Sender<News> {
+        self.link = None;
+        self.connected = false;
+        self.their_picture = None;
+        self.incomparable = None;
+        self.differences = Differences::default();
+        self.clocks = Clocks::default();
+        self.too_long.clear();
+        self.passed_over = 0;
+        let (sender, news) = mpsc::channel(WAITING);
+        self.news = news;
+        sender
     }
 
     fn next_number(&mut self) -> u64 {
@@ -109,52 +149,55 @@ impl Shell {
     pub(super) fn configure_peer(&mut self, config: &Config) {
         let wanted = config.peer.clone().filter(|_| !self.options.observe);
         if self.peer.link.as_ref().map(|(settings, _)| settings) == wanted.as_ref() {
+            // The same file may have another key in it.
+            if let Some(settings) = wanted {
+                let sender = self.sender.clone();
+                spawn_blocking(move || {
+                    let read = key::load(&settings.key).map(|key| key.public);
+                    let _ = sender.send(Message::PeerKeyRead(settings, read));
+                });
+            }
             return;
         }
-        self.peer.link = None;
-        self.peer.connected = false;
-        self.peer.their_picture = None;
-        self.peer.differences = Differences::default();
-        let Some(settings) = wanted else {
-            // What is said while nobody hears it has no time that counts.
-            self.peer.words = Words::default();
+        self.link_to(wanted);
+    }
+
+    /// The key file of the running link was read again.
+    pub(super) fn peer_key_read(&mut self, settings: PeerSettings, read: Result<PublicKey, KeyError>) {
+        let running = self.peer.link.as_ref().filter(|(running, _)| *running == settings);
+        // Without a key the link looks for one itself.
+        let Some(before) = running.and_then(|(_, link)| link.shown().key) else {
             return;
         };
-        self.peer.words.adopt(&self.wishlist);
-        match peer::start(settings.clone(), self.peer.news.clone()) {
+        match read {
+            Ok(key) if key == before => {}
+            Ok(key) => {
+                let text = format!(
+                    "{} has another key, and the link to the other director is made anew with it (its `peer_key` has to \
+                     be {key})",
+                    settings.key.display()
+                );
+                info!("{text}");
+                self.note(EventKind::Peer, Level::Info, text);
+                self.link_to(Some(settings));
+            }
+            Err(problem) => {
+                let text = format!("{problem}; the link to the other director goes on with the key that it has");
+                warn!("{text}");
+                self.note(EventKind::Peer, Level::Warning, text);
+            }
+        }
+    }
+
+    fn link_to(&mut self, wanted: Option<PeerSettings>) {
+        let news = self.peer.renew();
+        let Some(settings) = wanted else { return };
+        match peer::start(settings.clone(), news) {
             Ok(handle) => {
                 self.peer.link = Some((settings, handle));
                 self.ask_for_connections();
             }
             Err(problem) => error!("no link to the other director: {problem}"),
-        }
-    }
-
-    /// The configuration that counts is another one.
-    pub(super) fn picture_changed(&mut self) {
-        if self.peer.link.is_none() {
-            return;
-        }
-        let picture = peer::picture(self.director.config());
-        if *self.peer.own_picture == picture {
-            return;
-        }
-        self.peer.own_picture = Arc::new(picture);
-        self.tell_picture();
-        self.compare_pictures();
-    }
-
-    fn tell_picture(&mut self) {
-        let number = self.peer.next_number();
-        if let Some((_, link)) = &self.peer.link {
-            link.tell(|told| told.picture = (number, Arc::clone(&self.peer.own_picture)));
-        }
-    }
-
-    /// An operator has said something for good.
-    pub(super) fn say_to_peer(&mut self, server: &ServerId, wish: PeerWish, lasting: Lasting, by: &str) {
-        if self.peer.link.is_some() && lasting == Lasting::UntilTakenBack {
-            self.peer.words.say(server, wish, by, control::unix_time());
         }
     }
 
@@ -171,19 +214,6 @@ impl Shell {
         }
         if self.peer.differences.next().is_some_and(|at| at <= now) {
             self.speak_of_differences();
-        }
-    }
-
-    fn tell_words(&mut self, again: bool) {
-        let revision = self.peer.words.revision();
-        if !again && self.peer.told_words == revision {
-            return;
-        }
-        self.peer.told_words = revision;
-        let number = self.peer.next_number();
-        let words: Vec<_> = self.peer.words.all().cloned().collect();
-        if let Some((_, link)) = &self.peer.link {
-            link.tell(|told| told.words = (number, Arc::new(words)));
         }
     }
 
@@ -206,17 +236,91 @@ impl Shell {
             return;
         }
         match news {
-            News::Connected(connected) => self.peer_connected(&connected),
-            News::Lost(why) => {
-                self.peer_lost(&why);
-            }
-            News::Words(words) => self.hear_words(words),
+            News::Connected(connected) => self.peer_connected(connected),
+            News::Lost(why) => self.peer_lost(&why),
+            News::Words(words) => self.hear_words(words, true),
+            News::SomeWords(words) => self.hear_words(words, false),
             News::Verdicts(verdicts) => self.tell(Event::PeerTold(verdicts)),
-            News::Picture(picture) => {
-                self.peer.their_picture = Some(picture);
-                self.compare_pictures();
+            News::Picture(picture) => self.hear_picture(Ok(picture)),
+            News::NoPicture(why) => self.hear_picture(Err(why)),
+            News::Beat(beat, ahead) => {
+                self.hear_clock(ahead);
+                self.hear_beat(beat);
             }
-            News::Beat(beat) => self.hear_beat(beat),
+            News::PassedOver(parts) => self.pass_over(parts),
+            News::TooLong(part, bytes) => self.too_long(part, bytes),
+        }
+    }
+
+    /// What time it is there.
+    fn hear_clock(&mut self, ahead: Option<i64>) {
+        let Some(turn) = ahead.and_then(|ahead| self.peer.clocks.heard(ahead)) else {
+            return;
+        };
+        match turn {
+            Turn::Apart(ahead) => {
+                let seconds = ahead.unsigned_abs() / 1000;
+                let side = if ahead > 0 { "ahead of" } else { "behind" };
+                let text = format!(
+                    "the other director's clock is {seconds} s {side} this one's: of what operators say on either while \
+                     the two are not connected the wrong word may count (set both clocks)"
+                );
+                warn!("{text}");
+                self.note(EventKind::Peer, Level::Warning, text);
+            }
+            Turn::Together => {
+                let text = "the clocks of the two directors agree now";
+                info!("{text}");
+                self.note(EventKind::Peer, Level::Info, text.to_owned());
+            }
+        }
+    }
+
+    /// It has said something that is not known here.
+    fn pass_over(&mut self, parts: u64) {
+        self.peer.passed_over += parts;
+        if self.peer.said_passed_over.as_ref() == Some(&self.peer.program) {
+            return;
+        }
+        self.peer.said_passed_over = Some(self.peer.program.clone());
+        let text = format!(
+            "the other director, ipvsd {}, says things that this one, {}, does not know; they are passed over (upgrade the \
+             older one)",
+            self.peer.program,
+            env!("CARGO_PKG_VERSION")
+        );
+        warn!("{text}");
+        self.note(EventKind::Peer, Level::Warning, text);
+    }
+
+    /// Something cannot be told, for its length; or can again.
+    fn too_long(&mut self, part: Part, bytes: Option<u64>) {
+        let (what, remedy) = match part {
+            Part::Words => ("what operators want", "take some of it back; `ipvsd status` lists it"),
+            Part::Verdicts => (
+                "what the checks have found",
+                "a pair of directors cannot share the verdicts of so many checks",
+            ),
+            Part::Picture => (
+                "this director's configuration",
+                "compare the two by hand; `ipvsd config` prints each",
+            ),
+        };
+        match bytes {
+            Some(bytes) if self.peer.too_long.insert(part) => {
+                let text = format!(
+                    "{what} is too long to be told to the other director, {bytes} bytes of at most {LONGEST}; everything \
+                     else is told ({remedy})"
+                );
+                warn!("{text}");
+                self.note(EventKind::Peer, Level::Warning, text);
+            }
+            None if self.peer.too_long.remove(&part) => {
+                let text = format!("{what} is told to the other director again");
+                info!("{text}");
+                self.note(EventKind::Peer, Level::Info, text);
+            }
+            Some(_) | None => {}
         }
     }
 
@@ -224,6 +328,7 @@ impl Shell {
         let now = self.now();
         self.peer.connected = false;
         self.peer.differences.lost();
+        self.peer.clocks.lost();
         self.peer.counts = (None, None);
         let said_of_late = self.peer.said_lost.is_some_and(|at| now.since(at) < REMINDER);
         self.peer.quiet = said_of_late && now.since(self.peer.since) < LASTED;
@@ -236,175 +341,19 @@ impl Shell {
         self.note(EventKind::Peer, Level::Warning, text);
     }
 
-    fn peer_connected(&mut self, connected: &Connected) {
+    fn peer_connected(&mut self, connected: Connected) {
         self.peer.since = self.now();
+        self.peer.passed_over = 0;
         if !std::mem::replace(&mut self.peer.connected, true) && !self.peer.quiet {
             let text = format!("linked to the other director, ipvsd {}", connected.program);
             info!("{text}");
             self.note(EventKind::Peer, Level::Info, text);
         }
+        self.peer.program = connected.program;
         // It may be another process that knows nothing.
         self.tell_words(true);
         self.tell_verdicts();
         self.tell_picture();
-    }
-
-    fn hear_words(&mut self, words: Vec<PeerWord>) {
-        let now = self.both_nows();
-        let Heard { won, ahead } = self.peer.words.hear_peer(words, now.time);
-        if ahead > 0 && !std::mem::replace(&mut self.peer.ahead, true) {
-            let text = "operators have said something on the other director that is more than a day ahead of this one's \
-                        clock, and it is left (set both clocks, and say it again)";
-            warn!("{text}");
-            self.note(EventKind::Peer, Level::Warning, text.to_owned());
-        }
-        if won.is_empty() {
-            return;
-        }
-        for word in &won {
-            let text = format!(
-                "{}: {}/{} is set to {}",
-                word.by,
-                word.virtual_server,
-                word.server,
-                said(word.wish)
-            );
-            info!("{text}");
-            self.note(EventKind::Admin, Level::Info, text);
-            for order in self.wishlist.follow(word, now) {
-                self.tell(Event::Operator(order));
-            }
-        }
-        // It is logged where it fails.
-        let _ = self.save_wishes();
-    }
-
-    /// A virtual router is something else: one that listens and takes over by a share of the connections wants to know how
-    /// many the other director has.
-    pub(super) fn wait_for_connections(&mut self, name: &str, state: VrrpState) {
-        let specs = &self.reloads.config.vrrp_instances;
-        let by_share = specs
-            .iter()
-            .any(|spec| spec.name == name && spec.preempt_share.is_some());
-        match state {
-            VrrpState::Backup if by_share => drop(self.peer.waiting.insert(name.to_owned(), 0)),
-            VrrpState::Initialize | VrrpState::Backup | VrrpState::Master | VrrpState::Fault => {
-                self.peer.waiting.remove(name);
-            }
-        }
-        self.ask_for_connections();
-    }
-
-    fn ask_for_connections(&self) {
-        let wants = !self.peer.waiting.is_empty();
-        if let Some((_, link)) = &self.peer.link {
-            link.tell(|told| told.beat.wants_connections = wants);
-        }
-    }
-
-    /// The other one lives. Connections are counted only while somebody waits for them.
-    fn hear_beat(&mut self, beat: Beat) {
-        let Some((_, link)) = &self.peer.link else { return };
-        if !beat.wants_connections {
-            link.tell(|told| told.beat.connections = None);
-        }
-        let compares = beat.connections.is_some() && !self.peer.waiting.is_empty();
-        if self.peer.counting || !(beat.wants_connections || compares) {
-            return;
-        }
-        self.peer.counting = true;
-        let sender = self.sender.clone();
-        let theirs = beat.connections;
-        let wanted = beat.wants_connections;
-        spawn_blocking(move || {
-            let own = ipvs::count_connections().ok();
-            let _ = sender.send(Message::Counted { own, theirs, wanted });
-        });
-    }
-
-    /// The connections of this kernel were counted.
-    pub(super) fn counted(&mut self, own: Option<u64>, theirs: Option<u64>, wanted: bool) {
-        self.peer.counting = false;
-        self.peer.counts = (own, theirs);
-        if let Some((_, link)) = self.peer.link.as_ref().filter(|_| wanted) {
-            link.tell(|told| told.beat.connections = own);
-        }
-        let (Some(own), Some(theirs)) = (own, theirs) else {
-            return;
-        };
-        let specs = self.reloads.config.vrrp_instances.clone();
-        let mut enough = Vec::new();
-        for (name, times) in &mut self.peer.waiting {
-            let share = specs
-                .iter()
-                .find(|spec| spec.name == *name)
-                .and_then(|spec| spec.preempt_share);
-            let reached = share.is_some_and(|share| peer::caught_up(own, theirs, share));
-            let (after, settled) = peer::settle_count(*times, reached);
-            *times = after;
-            if settled {
-                enough.push(name.clone());
-            }
-        }
-        for name in enough {
-            self.peer.waiting.remove(&name);
-            let text = format!(
-                "virtual router {name} need not wait for more connections: {own} are here, {theirs} on the peer"
-            );
-            info!("{text}");
-            self.note(EventKind::Vrrp, Level::Info, text);
-            if let Some(thread) = &self.routers.thread {
-                thread.synced(&name);
-            }
-        }
-        self.ask_for_connections();
-    }
-
-    fn compare_pictures(&mut self) {
-        if let Some(theirs) = &self.peer.their_picture
-            && self.peer.connected
-        {
-            let found = peer::compare(&self.peer.own_picture, theirs);
-            let now = self.now();
-            self.peer.differences.compared(found, now);
-        }
-        self.speak_of_differences();
-    }
-
-    fn speak_of_differences(&mut self) {
-        let spoken = self.peer.differences.speak(self.now());
-        if spoken.is_nothing() {
-            return;
-        }
-        let list = |differences: &[crate::model::Difference]| {
-            let shown: Vec<_> = differences.iter().take(SHOWN).map(ToString::to_string).collect();
-            let more = match differences.len().saturating_sub(SHOWN) {
-                0 => String::new(),
-                more => format!("; and {more} more"),
-            };
-            format!("{}{more}", shown.join("; "))
-        };
-        if !spoken.began.is_empty() {
-            let text = format!(
-                "the two directors differ (`ipvsd peer status` lists it): {}",
-                list(&spoken.began)
-            );
-            warn!("{text}");
-            self.note(EventKind::Peer, Level::Warning, text);
-        }
-        if !spoken.ended.is_empty() {
-            let rest = if spoken.agree {
-                ", and agree in everything now"
-            } else {
-                ""
-            };
-            let text = format!(
-                "the two directors no longer differ in this{rest}: {}",
-                list(&spoken.ended)
-            );
-            info!("{text}");
-            self.note(EventKind::Peer, Level::Info, text);
-        }
     }
 
     /// How the link is, and what differs.
@@ -439,7 +388,11 @@ impl Shell {
             connections: self.peer.counts.0,
             peer_connections: self.peer.counts.1,
             compared: self.peer.connected && self.peer.their_picture.is_some(),
+            not_compared: self.why_not_compared(),
             differences: self.peer.differences.shown().cloned().collect(),
+            clock_ahead_ms: self.peer.clocks.ahead(),
+            not_told: self.peer.too_long.iter().map(|part| part.name().to_owned()).collect(),
+            passed_over: self.peer.passed_over,
         })
     }
 }
@@ -448,14 +401,20 @@ impl Shell {
 const LASTED: Duration = Duration::from_secs(10);
 const REMINDER: Duration = Duration::from_secs(60);
 
-/// How many differences one line names.
-const SHOWN: usize = 5;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// What an operator wants, in words.
-fn said(wish: PeerWish) -> String {
-    match wish {
-        PeerWish::State { state, .. } => state.to_string(),
-        PeerWish::Weight { weight: Some(weight) } => format!("weight {weight}"),
-        PeerWish::Weight { weight: None } => "its own weight".to_owned(),
+    #[test]
+    fn what_an_old_link_has_heard_is_not_taken_for_the_new_ones() {
+        let mut peer = Peer::new();
+        assert!(peer.news.try_recv().is_err());
+        let old = peer.renew();
+        old.try_send(News::Lost("it ends".to_owned())).expect("room");
+        let new = peer.renew();
+        assert!(old.try_send(News::Verdicts(Vec::new())).is_err());
+        new.try_send(News::Words(Vec::new())).expect("room");
+        let heard: Vec<_> = std::iter::from_fn(|| peer.news.try_recv().ok()).collect();
+        assert!(matches!(heard[..], [News::Words(_)]), "{heard:?}");
     }
 }

@@ -151,6 +151,9 @@ impl Shell {
                 self.reloads.seen = Arc::new(seen);
                 self.reloads.refused = None;
                 let passed = self.wishlist.has_what_passes();
+                for server in self.wishlist.added_until_reload() {
+                    self.peer.words.withdraw(&server, "a reload", control::unix_time());
+                }
                 let orders = self.wishlist.drop_what_passes();
                 self.adopt(config);
                 for order in orders {

@@ -326,7 +326,8 @@ impl Shell {
             | Message::Reloaded(_)
             | Message::Rehearse(_)
             | Message::FilesStirred
-            | Message::FilesChanged => {}
+            | Message::FilesChanged
+            | Message::PeerKeyRead(..) => {}
         }
     }
 
@@ -377,6 +378,10 @@ impl Shell {
                 "nobody has taken over the virtual routers in {} s; their addresses stay",
                 LIMIT.as_secs()
             );
+            return;
+        }
+        if !self.options.observe {
+            self.refused.end().await;
         }
     }
 }

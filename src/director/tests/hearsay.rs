@@ -190,6 +190,70 @@ fn what_a_check_has_advised_comes_with_its_verdict() {
 }
 
 #[test]
+fn what_came_with_a_verdict_goes_with_it() {
+    let pool = late(&[11, 12]);
+    let mut knows = World::new();
+    for number in [11, 12] {
+        let advice = Advice {
+            weight: Some(WeightAdvice::Absolute(7)),
+            ..Advice::default()
+        };
+        knows.advice.insert(address(number), advice);
+    }
+    knows.start(config(vec![pool.clone()]));
+    knows.run_for(seconds(330));
+    let mut world = World::new();
+    // The check advises nothing here but the state.
+    let advice = Advice {
+        state: Some(crate::model::StateAdvice::Ready),
+        ..Advice::default()
+    };
+    world.advice.insert(address(11), advice);
+    world.start(config(vec![pool]));
+    world.run_for(seconds(1));
+    world.hear(told(&knows));
+    assert_eq!(world.shown(), "11=7 12=7");
+    let weight = |world: &World| world.director.pools().standing(0, 0).weight;
+    // Nobody vouches for it any more; what is not known stays as it was found.
+    world.run_for(seconds(60));
+    assert_eq!((world.director.hearsay().0, weight(&world)), (0, 1), "{:?}", world.log);
+    assert_eq!(world.shown(), "11=7 12=7");
+    // It is heard anew and then ended by own verdicts.
+    world.hear(told(&knows));
+    assert_eq!((world.director.hearsay().0, weight(&world)), (2, 7));
+    world.run_for(seconds(300));
+    assert_eq!((world.shown().as_str(), world.director.hearsay().0), ("11=1 12=1", 0));
+}
+
+#[test]
+fn a_reload_that_changes_a_check_makes_no_own_verdict_of_what_was_heard() {
+    let pool = late(&[11, 12]);
+    let verdicts = told(&knowing(pool.clone()));
+    let mut world = World::new();
+    world.start(config(vec![pool.clone()]));
+    world.run_for(seconds(1));
+    world.hear(verdicts);
+    assert_eq!(
+        (world.shown().as_str(), world.director.pools().counts()),
+        ("11=1", (1, 1, 0))
+    );
+    let mut other = pool;
+    for server in &mut other.real_servers {
+        let mut spec = CheckSpec::clone(&server.checks[0]);
+        spec.name = "another".to_owned();
+        spec.probe = ProbeSpec::new(ProbeKind::Tcp(vec![crate::model::TalkStep::Send(crate::model::Bytes(
+            b"?".to_vec(),
+        ))]))
+        .into();
+        server.checks = vec![spec.into()];
+    }
+    world.tell(Event::ConfigLoaded(Arc::new(config(vec![other]))));
+    world.run_for(seconds(1));
+    assert_eq!(world.director.pools().counts(), (0, 0, 2), "{:?}", world.log);
+    assert_eq!(world.shown(), "11=1");
+}
+
+#[test]
 fn other_settings_are_another_check_and_initial_up_is_no_verdict() {
     let verdicts = told(&knowing(late(&[11, 12])));
     let mut other = late(&[11, 12]);

@@ -46,6 +46,17 @@ pub struct PeerStatus {
     pub peer_connections: Option<u64>,
     /// Whether the two were compared since they are connected.
     pub compared: bool,
+    /// Why they cannot be compared; null where there is no such reason.
+    pub not_compared: Option<String>,
     /// What differs for some seconds at least, in order.
     pub differences: Vec<Difference>,
+    /// By how many milliseconds the other one's clock is ahead of this one's, negative where it is behind; null where
+    /// that is not known.
+    pub clock_ahead_ms: Option<i64>,
+    /// What the other one is not told, for it is longer than a message may be: `words`, `verdicts`, `configuration`.
+    #[serde(default)]
+    pub not_told: Vec<String>,
+    /// How much of what the other one has said since they are connected is of a kind that this version does not know.
+    #[serde(default)]
+    pub passed_over: u64,
 }

@@ -1,0 +1,34 @@
+//! Virtual addresses that take nothing but what IPVS forwards, on whatever kernel this is; what is refused is shown in
+//! tests/qemu.
+
+use std::net::SocketAddr;
+
+use ipvsd_lab::{Client, wait_until};
+
+use crate::routers::{ADVERTS, Own, Routers, SOON};
+
+#[test]
+fn a_kernel_without_nftables_forwards_and_the_log_says_what_is_missing() {
+    let routers = Routers::build("vrrp-accept");
+    let _server = routers.serve();
+    let more = format!("{ADVERTS}\naccept = false");
+    let text = routers.instance(
+        0,
+        Own {
+            priority: 150,
+            more: &more,
+        },
+    );
+    let daemon = routers.start(0, &text, &[]);
+    let vip = SocketAddr::new(routers.vip(0), 80);
+    Client::new(routers.lab.client(0))
+        .wait_for_answer(vip, "behind", SOON)
+        .expect("an answer");
+    // A distribution's kernel has what it takes (KERNEL=host).
+    wait_until("what has become of it is said", SOON, || {
+        let log = daemon.process.log();
+        let missing = log.contains("more than they should (accept = false)") && log.contains("`modprobe nf_tables`");
+        missing || log.contains("take nothing but what IPVS forwards")
+    })
+    .unwrap_or_else(|problem| panic!("{problem}: {}", daemon.process.log()));
+}
