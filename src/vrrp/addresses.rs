@@ -4,12 +4,16 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `facts` | what instances have to know of this host |
 //! | `ledger` | what an instance has, and the record of what is there |
 //! | `routes` | routes and rules |
+//! | `said` | what is said once |
 //! | `vmac` | the devices with a virtual MAC |
 
+mod facts;
 mod ledger;
 mod routes;
+mod said;
 mod vmac;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,12 +28,11 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+pub(super) use self::facts::Facts;
 pub(super) use self::ledger::Belongings;
 pub use self::ledger::Ledger;
 use self::vmac::Devices;
-use crate::model::{
-    AddressScope, Family, HostAddress, Link, VirtualAddress, VrrpAddress, VrrpEntry, VrrpSpec, VrrpTracked,
-};
+use crate::model::{HostAddress, VirtualAddress, VrrpAddress, VrrpEntry, VrrpSpec};
 use crate::net::neighbour::{self, Burst};
 use crate::net::{AddOptions, Change, HostNetwork, NetError, links};
 
@@ -53,23 +56,6 @@ pub(super) enum Order {
     Done(oneshot::Sender<()>),
     /// Somebody wants to know that this thread lives.
     Turn,
-}
-
-/// What an instance has to know of this host.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Facts {
-    /// Where its adverts come from, and its interface's number; `None` where the interface does not work.
-    pub(super) source: Option<(IpAddr, u32)>,
-    /// The device with the virtual MAC that its adverts go out by, and that one's number, while it is up.
-    pub(super) voice: Option<(String, u32)>,
-    /// Why it cannot have such a device. Then there is no source.
-    pub(super) obstacle: Option<String>,
-    /// Addresses, routes or rules of it are here, or its device is up.
-    pub(super) found: bool,
-    /// Addresses that it holds are not here.
-    pub(super) missing: bool,
-    /// The interfaces that it tracks and that do not work.
-    pub(super) lost: BTreeSet<String>,
 }
 
 /// Carries out orders until there is nobody to give one. `tell` is told what an instance has to know, first of all and
@@ -214,20 +200,6 @@ impl Keeper {
         self.left.insert(name, left);
     }
 
-    /// Says what is wrong with this host, once until it is something else.
-    fn say_of_host(&mut self, means: &'static str, result: Result<(), NetError>) {
-        let Err(problem) = result else {
-            self.said_of_host.remove(means);
-            return;
-        };
-        self.troubled = true;
-        let problem = problem.to_string();
-        if self.said_of_host.get(means) != Some(&problem) {
-            error!("{means}: {problem}; it is tried again every second");
-            self.said_of_host.insert(means, problem);
-        }
-    }
-
     /// Takes off what a process before this one has put on for an instance that is no longer configured, and tries again
     /// until it is gone.
     async fn take_off_orphans(&mut self) {
@@ -360,130 +332,6 @@ impl Keeper {
         self.forget(&gone);
         Ok(all_gone)
     }
-
-    fn note(&mut self, address: &VrrpAddress, result: Result<Change, NetError>, done: &str) {
-        match result {
-            Ok(Change::Made) => {
-                self.said.remove(address);
-                info!(address = %address.address, device = address.device, "{done}");
-            }
-            Ok(Change::AlreadySo) => drop(self.said.remove(address)),
-            Err(problem) => {
-                self.troubled = true;
-                let problem = problem.to_string();
-                if self.said.insert(address.clone(), problem.clone()).as_ref() != Some(&problem) {
-                    error!(address = %address.address, device = address.device, "{problem}");
-                }
-            }
-        }
-    }
-
-    /// Looks at this host and tells what has changed.
-    async fn look(&mut self, tell: &impl Fn(&str, Facts)) {
-        self.troubled = false;
-        for (name, left) in std::mem::take(&mut self.left) {
-            let wanted = self.held.get(&name).cloned().unwrap_or_default();
-            self.hold_or_try_again(name, left, &wanted).await;
-        }
-        if self.orphaned {
-            self.take_off_orphans().await;
-        }
-        let devices = self.look_at_devices().await;
-        self.say_of_host("virtual routers do not know this host's devices", devices);
-        let (seen, problem) = apart(see().await);
-        self.say_of_host("virtual routers do not know this host's interfaces", problem);
-        let Some((links, addresses, working)) = seen else {
-            return;
-        };
-        let (routing, problem) = apart(self.look_at_routes().await);
-        self.say_of_host("virtual routers do not know this host's routes", problem);
-        let routing = routing.unwrap_or_default();
-        let moving: BTreeSet<IpAddr> = self
-            .specs
-            .iter()
-            .flat_map(|spec| &spec.addresses)
-            .map(|a| a.address)
-            .collect();
-        for spec in &self.specs {
-            let link = links
-                .iter()
-                .find(|link| link.name == spec.interface && working.contains(&link.name));
-            let obstacle = self.obstacle(spec);
-            let link = link.filter(|_| obstacle.is_none());
-            let source = link.and_then(|link| Some((source_of(spec, &addresses, &moving)?, link.index)));
-            let is_here = |address: &VrrpAddress| addresses.iter().any(|held| is(held, address));
-            let held = self.held.get(&*spec.name);
-            let held = held.map(|held| &*held.addresses).unwrap_or_default();
-            let found = |address: &VrrpAddress| addresses.iter().any(|held| is_at(held, address));
-            let facts = Facts {
-                source,
-                voice: vmac::voice(spec, &links),
-                obstacle,
-                found: spec.addresses.iter().any(found)
-                    || routing.has_ours(&Belongings::of(spec))
-                    || vmac::is_up(spec, &links, &self.ledger.record.devices),
-                missing: !held.iter().all(is_here),
-                lost: spec
-                    .tracks
-                    .iter()
-                    .filter_map(|track| match &track.what {
-                        VrrpTracked::Interface(name) if !working.contains(name) => Some(name.clone()),
-                        VrrpTracked::Interface(_)
-                        | VrrpTracked::Quorum(_)
-                        | VrrpTracked::Script(_)
-                        | VrrpTracked::Process(_)
-                        | VrrpTracked::File(_)
-                        | VrrpTracked::Program => None,
-                    })
-                    .collect(),
-            };
-            self.troubled |= facts.missing;
-            if facts.missing || self.told.get(&spec.name) != Some(&facts) {
-                tell(&spec.name, facts.clone());
-                self.told.insert(spec.name.clone(), facts);
-            }
-        }
-    }
-}
-
-/// What is known, and why it is not.
-fn apart<T>(result: Result<T, NetError>) -> (Option<T>, Result<(), NetError>) {
-    match result {
-        Ok(known) => (Some(known), Ok(())),
-        Err(problem) => (None, Err(problem)),
-    }
-}
-
-async fn see() -> Result<(Vec<Link>, Vec<HostAddress>, BTreeSet<String>), NetError> {
-    let network = HostNetwork::connect().await?;
-    Ok((
-        network.links().await?,
-        network.addresses().await?,
-        links::working().await?,
-    ))
-}
-
-/// The address that adverts come from: the one that is configured, if it is here, else the interface's first that does
-/// not move; over IPv6 a link-local one (RFC 9568, 5.1.2.2).
-fn source_of(spec: &VrrpSpec, addresses: &[HostAddress], moving: &BTreeSet<IpAddr>) -> Option<IpAddr> {
-    if let Some(source) = spec.source {
-        let here = addresses.iter().find(|held| held.address == source && !held.duplicate);
-        return here.map(|held| held.address);
-    }
-    let own = addresses.iter().filter(|held| {
-        held.device == spec.interface
-            && Family::of(held.address) == spec.family
-            && !held.duplicate
-            && !moving.contains(&held.address)
-    });
-    let fits = |held: &&HostAddress| match held.address {
-        IpAddr::V4(_) => held.scope != AddressScope::Host,
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    own.clone()
-        .find(fits)
-        .or_else(|| own.clone().next())
-        .map(|held| held.address)
 }
 
 async fn announce(addresses: &[VrrpAddress], repeat: u32) {
