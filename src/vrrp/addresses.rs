@@ -31,6 +31,7 @@ use tracing::{error, info, warn};
 pub(super) use self::facts::Facts;
 pub(super) use self::ledger::Belongings;
 pub use self::ledger::Ledger;
+use self::said::Said;
 use self::vmac::Devices;
 use crate::model::{HostAddress, VirtualAddress, VrrpAddress, VrrpEntry, VrrpSpec};
 use crate::net::neighbour::{self, Burst};
@@ -81,16 +82,13 @@ pub(super) async fn keep(
         stirred: Arc::clone(&stirred),
         watches_routes: false,
         repaired: None,
-        said_of_routes: BTreeMap::new(),
         devices: Devices::default(),
         specs: Vec::new(),
         told: BTreeMap::new(),
         held: BTreeMap::new(),
         left: BTreeMap::new(),
         ledger,
-        said: BTreeMap::new(),
-        said_of_orphans: BTreeMap::new(),
-        said_of_host: BTreeMap::new(),
+        said: Said::default(),
         orphaned: false,
         troubled: false,
     };
@@ -116,8 +114,6 @@ struct Keeper {
     watches_routes: bool,
     /// When routes and rules were put back last.
     repaired: Option<Instant>,
-    /// What was said of one that could not be put in, or taken out.
-    said_of_routes: BTreeMap<String, String>,
     devices: Devices,
     specs: Vec<Arc<VrrpSpec>>,
     told: BTreeMap<String, Facts>,
@@ -125,12 +121,7 @@ struct Keeper {
     /// What could not be taken off, by its instance, and what was said of that.
     left: BTreeMap<Arc<str>, Left>,
     ledger: Ledger,
-    /// What was said of an address that could not be put on, or taken off.
-    said: BTreeMap<VrrpAddress, String>,
-    /// What was said of what belongs to nobody any more.
-    said_of_orphans: BTreeMap<VrrpEntry, String>,
-    /// What was said of this host, by what it means.
-    said_of_host: BTreeMap<&'static str, String>,
+    said: Said,
     /// What belongs to nobody any more could not all be taken off.
     orphaned: bool,
     /// Something could not be done, or not be known.
@@ -241,18 +232,18 @@ impl Keeper {
                     if change == Change::Made {
                         info!(%address, device, "address of a former virtual router taken off");
                     }
+                    self.said.orphans.is_over(&entry);
                     gone.push(entry);
                 }
                 Err(problem) => {
                     all_gone = false;
                     let problem = problem.to_string();
-                    if self.said_of_orphans.insert(entry.clone(), problem.clone()).as_ref() != Some(&problem) {
+                    if self.said.orphans.is_news(entry.clone(), &problem) {
                         error!(%address, device, "{problem}; it is tried again every second");
                     }
                 }
             }
         }
-        self.said_of_orphans.retain(|entry, _| !gone.contains(entry));
         self.forget(&gone);
         let away = self.take_away(&network, orphans.devices, orphans.settings).await;
         away.and(taken).map(|taken| taken && all_gone)

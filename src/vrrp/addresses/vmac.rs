@@ -11,7 +11,7 @@ mod settings;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use self::settings::{above, below, hindrances, write};
 use super::ledger::Belongings;
@@ -203,12 +203,11 @@ impl Keeper {
         for device in gone.into_iter().filter(|device| !is_held(device)) {
             let found = layers.iter().find(|layer| layer.link.name == device.name);
             let ours = found.filter(|found| found.link.up && is_ours(found, &self.ledger.record.devices));
-            if ours.is_some()
-                && let Err(problem) = network.set_link(&device.name, false).await
-            {
-                error!(device = device.name, "{problem}");
-                all_down = false;
-            }
+            let lowered = match ours {
+                Some(_) => network.set_link(&device.name, false).await.map(drop),
+                None => Ok(()),
+            };
+            all_down &= self.note_lowered(&device.name, lowered);
         }
         Ok(all_down)
     }
