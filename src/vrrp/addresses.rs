@@ -92,19 +92,35 @@ pub(super) async fn keep(
         orphaned: false,
         troubled: false,
     };
+    let mut retry = Retry::default();
     loop {
         turns.fetch_add(1, Ordering::Relaxed);
+        let due = retry.due(keeper.troubled, Instant::now());
         tokio::select! {
             order = orders.recv() => match order {
-                Some(order) => keeper.carry_out(order, &tell).await,
+                Some(order) => {
+                    keeper.carry_out(order, &tell).await;
+                    continue;
+                }
                 None => return,
             },
-            () = stirred.notified() => {
-                tokio::time::sleep(GATHER).await;
-                keeper.look(&tell).await;
-            }
-            () = tokio::time::sleep(AGAIN), if keeper.troubled => keeper.look(&tell).await,
+            () = stirred.notified() => tokio::time::sleep(GATHER).await,
+            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
         }
+        retry = Retry::default();
+        keeper.look(&tell).await;
+    }
+}
+
+/// When what could not be done is tried again: a while after it failed, whatever has been ordered since.
+#[derive(Default)]
+struct Retry(Option<Instant>);
+
+impl Retry {
+    /// When that is, where something is troubled now.
+    fn due(&mut self, troubled: bool, now: Instant) -> Option<Instant> {
+        self.0 = troubled.then(|| self.0.unwrap_or(now + AGAIN));
+        self.0
     }
 }
 
@@ -366,4 +382,23 @@ fn is(held: &HostAddress, address: &VrrpAddress) -> bool {
 /// The same address on the same device, with whatever prefix.
 fn is_at(held: &HostAddress, address: &VrrpAddress) -> bool {
     held.address == address.address && held.device == address.device
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_tried_again_however_often_something_is_ordered() {
+        let failed = Instant::now();
+        let mut retry = Retry::default();
+        assert_eq!(retry.due(false, failed), None);
+        for millis in [0, 300, 600, 900, 1200] {
+            let order = failed + Duration::from_millis(millis);
+            assert_eq!(retry.due(true, order), Some(failed + AGAIN), "{millis} ms later");
+        }
+        assert_eq!(retry.due(false, failed + AGAIN), None, "it was mended by an order");
+        let again = failed + AGAIN * 2;
+        assert_eq!(retry.due(true, again), Some(again + AGAIN));
+    }
 }
