@@ -280,11 +280,13 @@ impl Keeper {
         let taken = self.take_out(&network, gone, &kept).await;
         let raised = self.raise(&network, wanted).await;
         let before: BTreeSet<_> = gone.iter().flat_map(|gone| gone.addresses.iter().cloned()).collect();
-        let all_gone = self.hold_addresses(&network, &before, wanted).await?;
+        let all_gone = self
+            .hold_addresses(&network, &before, wanted, matches!(raised, Ok(true)))
+            .await?;
         let lowered = self.lower(&network, gone, &kept).await?;
         self.put_in(&network, wanted).await?;
-        raised?;
-        taken.map(|taken| taken && all_gone && lowered)
+        let raised = raised?;
+        taken.map(|taken| taken && all_gone && lowered && raised)
     }
 
     async fn hold_addresses(
@@ -296,10 +298,16 @@ impl Keeper {
             device,
             ..
         }: &Belongings,
+        raised: bool,
     ) -> Result<bool, NetError> {
         let present = network.addresses().await?;
         let is_here = |address: &VrrpAddress| present.iter().any(|held| is(held, address));
-        for address in wanted.iter().filter(|address| !is_here(address)) {
+        // On a device of ours that is not up, or not as it should be, they would be in nobody's reach.
+        let waits = |address: &VrrpAddress| {
+            let mut own = device.iter().filter(|_| !raised);
+            own.any(|device| device.name == address.device)
+        };
+        for address in wanted.iter().filter(|address| !is_here(address) && !waits(address)) {
             let options = AddOptions {
                 scope: address.scope,
                 label: address.label.clone(),
