@@ -273,6 +273,8 @@ pub enum VrrpEvent {
     InterfaceReady(IpAddr),
     /// Its interface is gone, down, without carrier or without an address.
     InterfaceLost,
+    /// Its interface works, and the device with the virtual MAC that its addresses are on cannot be had.
+    DeviceLost,
     /// An advert of its virtual router came in.
     AdvertReceived {
         /// From where.

@@ -238,6 +238,14 @@ impl Instance {
                 self.source = None;
                 self.review(VrrpReason::InterfaceLost, now, &mut out);
             }
+            VrrpEvent::DeviceLost => {
+                // Nothing is reached here any more, but everybody can be told so.
+                if matches!(self.phase, Phase::Master(_)) && !mistaken!(self, LeavesSilently) {
+                    out.push(VrrpAction::SendAdvert { priority: 0 });
+                }
+                self.source = None;
+                self.review(VrrpReason::InterfaceLost, now, &mut out);
+            }
             VrrpEvent::Tracked(tracking) => {
                 self.tracking = tracking;
                 self.review(VrrpReason::Tracking, now, &mut out);

@@ -15,7 +15,7 @@ pub(in crate::vrrp) struct Facts {
     pub(in crate::vrrp) source: Option<(IpAddr, u32)>,
     /// The device with the virtual MAC that its adverts go out by, and that one's number, while it is up.
     pub(in crate::vrrp) voice: Option<(String, u32)>,
-    /// Why it cannot have such a device. Then there is no source.
+    /// Why it cannot have such a device. Then it cannot be master, whatever works.
     pub(in crate::vrrp) obstacle: Option<String>,
     /// Addresses, routes or rules of it are here, or its device is up.
     pub(in crate::vrrp) found: bool,
@@ -57,7 +57,6 @@ impl Keeper {
                 .iter()
                 .find(|link| link.name == spec.interface && working.contains(&link.name));
             let obstacle = self.obstacle(spec);
-            let link = link.filter(|_| obstacle.is_none());
             let source = link.and_then(|link| Some((source_of(spec, &addresses, &moving)?, link.index)));
             let is_here = |address: &VrrpAddress| addresses.iter().any(|held| is(held, address));
             let held = self.held.get(&*spec.name);
