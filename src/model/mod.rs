@@ -112,5 +112,6 @@ pub use unix_time::{ParseTimeError, UnixTime};
 pub use vmac::{Vmac, VrrpDevice, VrrpSetting};
 pub use vrrp::{
     Garp, VrrpAction, VrrpAddress, VrrpAdvert, VrrpAuthentication, VrrpChange, VrrpChecksum, VrrpEntry, VrrpEvent,
-    VrrpGroupOrder, VrrpPassword, VrrpReason, VrrpRefusal, VrrpSpec, VrrpState, VrrpSyncGroup, VrrpVersion,
+    VrrpGroupOrder, VrrpPassword, VrrpReason, VrrpRefusal, VrrpServing, VrrpSpec, VrrpState, VrrpSyncGroup,
+    VrrpVersion,
 };

@@ -231,6 +231,18 @@ impl fmt::Display for VrrpState {
     }
 }
 
+/// Where the traffic for an instance's addresses is served, as far as this host has to do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum VrrpServing {
+    /// Here: it is master, or nobody else has said to be.
+    Here,
+    /// Elsewhere, and here too for a moment: another one has said to be master, and its neighbours do not all know yet; or
+    /// the addresses are being taken off.
+    Leaving,
+    /// Elsewhere, or nowhere: its addresses are not here.
+    Elsewhere,
+}
+
 /// What one advert says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VrrpAdvert {

@@ -28,7 +28,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-pub(super) use self::facts::Facts;
+pub(super) use self::facts::{Facts, Report};
 pub(super) use self::ledger::Belongings;
 pub use self::ledger::Ledger;
 use self::said::Said;
@@ -60,12 +60,12 @@ pub(super) enum Order {
 }
 
 /// Carries out orders until there is nobody to give one. `tell` is told what an instance has to know, first of all and
-/// whenever it changes; `turns` counts what was done.
+/// whenever it changes, and when it has let go what it held; `turns` counts what was done.
 pub(super) async fn keep(
     mut orders: UnboundedReceiver<Order>,
     ledger: Ledger,
     turns: Arc<AtomicU64>,
-    tell: impl Fn(&str, Facts),
+    tell: impl Fn(&str, Report),
 ) {
     let stirred = Arc::new(Notify::new());
     let stirs = Arc::clone(&stirred);
@@ -152,7 +152,7 @@ struct Left {
 }
 
 impl Keeper {
-    async fn carry_out(&mut self, order: Order, tell: &impl Fn(&str, Facts)) {
+    async fn carry_out(&mut self, order: Order, tell: &impl Fn(&str, Report)) {
         match order {
             Order::Watch(specs) => {
                 self.specs = specs;
@@ -172,7 +172,7 @@ impl Keeper {
                 let left = known.filter(|_| wanted.is_empty()).map(|spec| Belongings::of(spec));
                 let mut still = self.left.remove(&name).unwrap_or_default();
                 still.gone.extend([before].into_iter().chain(left));
-                self.hold_or_try_again(name, still, &wanted).await;
+                self.hold_or_try_again(name, still, &wanted, tell).await;
             }
             Order::Announce(name, repeat) => {
                 let held = self.held.get(&name).cloned().unwrap_or_default();
@@ -187,8 +187,15 @@ impl Keeper {
     }
 
     /// What could not be taken off is on two hosts when another router is master: it is tried again until it is gone.
-    async fn hold_or_try_again(&mut self, name: Arc<str>, mut left: Left, wanted: &Belongings) {
+    async fn hold_or_try_again(
+        &mut self,
+        name: Arc<str>,
+        mut left: Left,
+        wanted: &Belongings,
+        tell: &impl Fn(&str, Report),
+    ) {
         let why = match self.hold(&name, &left.gone, wanted).await {
+            Ok(true) if wanted.is_empty() => return tell(&name, Report::Released),
             Ok(true) => return,
             // Each address, route and rule was told of.
             Ok(false) => String::new(),

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use super::tracking::effective_priority;
 use crate::model::{
-    Instant, VrrpAction, VrrpChange, VrrpEvent, VrrpGroupOrder, VrrpReason, VrrpSpec, VrrpState, VrrpTracking,
-    VrrpVersion,
+    Instant, VrrpAction, VrrpChange, VrrpEvent, VrrpGroupOrder, VrrpReason, VrrpServing, VrrpSpec, VrrpState,
+    VrrpTracking, VrrpVersion,
 };
 
 /// How many adverts may be missing before the master is gone.
@@ -179,9 +179,13 @@ impl Instance {
         self.holding
     }
 
-    /// Whether traffic is to be served here: as master, or still, until somebody else has said to be.
-    pub fn serves(&self) -> bool {
-        self.holding && self.ceding.is_none()
+    /// Where traffic is to be served: here as master, or still, until somebody else has said to be.
+    pub fn serving(&self) -> VrrpServing {
+        match (self.holding, self.ceding) {
+            (true, None) => VrrpServing::Here,
+            (true, Some(_)) => VrrpServing::Leaving,
+            (false, _) => VrrpServing::Elsewhere,
+        }
     }
 
     /// When it has sent its last advert as master; `None` where it is not.

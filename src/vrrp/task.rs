@@ -9,7 +9,7 @@ mod handle;
 mod tracks;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,14 +29,15 @@ use tracing::error;
 use self::handle::Command;
 pub use self::handle::{Handle, News, Shown, Spoken};
 pub use super::addresses::Ledger;
-use super::addresses::{self, Belongings, Facts, Order};
+use super::addresses::{self, Belongings, Facts, Order, Report};
 use super::complaints::Complaints;
 use super::packet;
 use super::routers::Wanted;
 use super::socket::{Listener, Speaker};
 use super::{Instance, Routers};
 use crate::model::{
-    Family, Instant, VrrpAction, VrrpEvent, VrrpFinding, VrrpSpec, VrrpSyncGroup, VrrpTracked, VrrpTracking,
+    Family, Instant, VrrpAction, VrrpEvent, VrrpFinding, VrrpServing, VrrpSpec, VrrpSyncGroup, VrrpTracked,
+    VrrpTracking,
 };
 
 /// A socket that could not be opened is tried again this often.
@@ -66,9 +67,9 @@ pub fn start(ledger: Ledger, tell: impl Fn(News) + Send + 'static) -> io::Result
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
                 Ok(runtime) => {
-                    let tell = |name: &str, facts| {
+                    let tell = |name: &str, report| {
                         // A thread that has ended needs to know nothing.
-                        if reports.send(Command::Facts(name.to_owned(), facts)).is_ok() {
+                        if reports.send(Command::Report(name.to_owned(), report)).is_ok() {
                             let _ = wakes.write(1);
                         }
                     };
@@ -81,6 +82,8 @@ pub fn start(ledger: Ledger, tell: impl Fn(News) + Send + 'static) -> io::Result
         routers: Routers::default(),
         wanted: (Vec::new(), Vec::new()),
         voices: BTreeMap::new(),
+        serving: BTreeMap::new(),
+        releasing: BTreeSet::new(),
         listeners: BTreeMap::new(),
         addresses: to_addresses,
         complaints: Complaints::default(),
@@ -113,8 +116,6 @@ struct Voice {
     unsent: Option<String>,
     tracking: VrrpTracking,
     failing: Vec<String>,
-    /// Whether it serves, as it was told last.
-    serves: Option<bool>,
 }
 
 struct Task {
@@ -122,6 +123,10 @@ struct Task {
     /// The last configuration: an instance may have to wait for another one's end.
     wanted: (Vec<Arc<VrrpSpec>>, Vec<VrrpSyncGroup>),
     voices: BTreeMap<Arc<str>, Voice>,
+    /// Where each serves, as it was told last.
+    serving: BTreeMap<Arc<str>, VrrpServing>,
+    /// Those whose addresses are being taken off.
+    releasing: BTreeSet<Arc<str>>,
     listeners: BTreeMap<(String, Family), (u32, Listener)>,
     addresses: UnboundedSender<Order>,
     complaints: Complaints,
@@ -159,6 +164,10 @@ impl Task {
                 let _ = self.addresses.send(Order::Done(done));
                 // The other thread has a runtime, this one has none and nothing else to do any more.
                 let _ = waits.blocking_recv();
+                // What it had to say of what was let go.
+                while let Ok(command) = commands.try_recv() {
+                    self.obey(command);
+                }
                 if let Some(stopping) = self.stopping.take() {
                     let _ = stopping.send(());
                 }
@@ -187,7 +196,11 @@ impl Task {
                 self.spoken.extend(spoken);
                 self.reconfigure();
             }
-            Command::Facts(name, facts) => self.learn(&name, facts),
+            Command::Report(name, Report::Facts(facts)) => self.learn(&name, facts),
+            Command::Report(name, Report::Released) => {
+                self.releasing.remove(&*name);
+                self.tell_serving(&name);
+            }
             Command::StepDown(name) => {
                 for name in self.routers.together_with(&name) {
                     self.happen(&name, VrrpEvent::StepDown);
@@ -225,6 +238,7 @@ impl Task {
         let (specs, groups) = self.wanted.clone();
         let outcome = self.routers.reconfigure(&specs, &groups, now());
         for name in outcome.new {
+            self.serving.remove(&name);
             self.voices.insert(name, Voice::default());
         }
         self.act(outcome.wanted);
@@ -285,18 +299,32 @@ impl Task {
         self.tell_serving(name);
     }
 
-    /// Tells whether an instance serves, where that is another answer than before. Before it has begun nobody knows.
+    /// Tells where an instance serves, where that is another answer than before. Before it has begun nobody knows. What
+    /// is being taken off is here until it is gone, also of one that has ended.
     fn tell_serving(&mut self, name: &str) {
-        let serves = self.routers.get(name).is_some_and(Instance::serves);
-        let Some(voice) = self.voices.get_mut(name) else { return };
-        if voice.started && voice.serves != Some(serves) {
-            voice.serves = Some(serves);
-            let name = name.to_owned();
-            (self.tell)(News::Serving { name, serves });
+        let serving = self.routers.get(name).map_or(VrrpServing::Elsewhere, Instance::serving);
+        let serving = match serving {
+            VrrpServing::Elsewhere if self.releasing.contains(name) => VrrpServing::Leaving,
+            VrrpServing::Here | VrrpServing::Leaving | VrrpServing::Elsewhere => serving,
+        };
+        let told = self.serving.get(name).copied();
+        let is_known = self.voices.get(name).map_or(told.is_some(), |voice| voice.started);
+        if !is_known || told == Some(serving) {
+            return;
         }
+        self.serving.insert(name.into(), serving);
+        if !self.voices.contains_key(name) && serving == VrrpServing::Elsewhere {
+            self.serving.remove(name);
+        }
+        let name = name.to_owned();
+        (self.tell)(News::Serving { name, serving });
     }
 
     fn act(&mut self, wanted: Vec<Wanted>) {
+        let released = wanted
+            .iter()
+            .filter(|(_, action)| *action == VrrpAction::RemoveAddresses);
+        self.releasing.extend(released.map(|(name, _)| Arc::clone(name)));
         let mut ended = false;
         let mut stirred = false;
         let mut touched: Option<Arc<str>> = None;

@@ -25,13 +25,22 @@ pub(in crate::vrrp) struct Facts {
     pub(in crate::vrrp) lost: BTreeSet<String>,
 }
 
+/// What the virtual routers are told by the keeper of their addresses.
+#[derive(Debug)]
+pub(in crate::vrrp) enum Report {
+    /// An instance has to know this of the host.
+    Facts(Facts),
+    /// Nothing that an instance was told to let go is here any more.
+    Released,
+}
+
 impl Keeper {
     /// Looks at this host and tells what has changed.
-    pub(super) async fn look(&mut self, tell: &impl Fn(&str, Facts)) {
+    pub(super) async fn look(&mut self, tell: &impl Fn(&str, Report)) {
         self.troubled = false;
         for (name, left) in std::mem::take(&mut self.left) {
             let wanted = self.held.get(&name).cloned().unwrap_or_default();
-            self.hold_or_try_again(name, left, &wanted).await;
+            self.hold_or_try_again(name, left, &wanted, tell).await;
         }
         if self.orphaned {
             self.take_off_orphans().await;
@@ -86,7 +95,7 @@ impl Keeper {
             };
             self.troubled |= facts.missing;
             if facts.missing || self.told.get(&spec.name) != Some(&facts) {
-                tell(&spec.name, facts.clone());
+                tell(&spec.name, Report::Facts(facts.clone()));
                 self.told.insert(spec.name.clone(), facts);
             }
         }

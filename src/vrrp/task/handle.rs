@@ -11,8 +11,8 @@ use nix::sys::eventfd::EventFd;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use crate::model::{VrrpChange, VrrpFinding, VrrpSpec, VrrpState, VrrpSyncGroup, VrrpTracked};
-use crate::vrrp::addresses::{Facts, Order};
+use crate::model::{VrrpChange, VrrpFinding, VrrpServing, VrrpSpec, VrrpState, VrrpSyncGroup, VrrpTracked};
+use crate::vrrp::addresses::{Order, Report};
 
 /// What is told of virtual routers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,12 +35,12 @@ pub enum News {
         /// What it is.
         to: VrrpState,
     },
-    /// An instance has begun to serve, or has ceased to; told once it is known.
+    /// An instance serves somewhere else than before; told once it is known.
     Serving {
         /// Its name.
         name: String,
-        /// Whether it serves.
-        serves: bool,
+        /// Where.
+        serving: VrrpServing,
     },
     /// Something an operator should know.
     Warning(String),
@@ -85,7 +85,7 @@ pub struct Handle {
 /// What the thread is told.
 pub(super) enum Command {
     Configure(Vec<Arc<VrrpSpec>>, Vec<VrrpSyncGroup>, Spoken),
-    Facts(String, Facts),
+    Report(String, Report),
     StepDown(String),
     Synced(String),
     Tracked(VrrpTracked, VrrpFinding),

@@ -81,7 +81,7 @@ impl Task {
                 })
             }
         };
-        let first = !std::mem::replace(&mut voice.started, true);
+        let first = !voice.started;
         let found = voice.facts.found;
         let event = match opened {
             Ok(speaker) => {
@@ -105,6 +105,10 @@ impl Task {
             self.happen(name, event);
         }
         if first {
+            // Nobody was told anything of one that had not begun: what is found here counts first.
+            if let Some(voice) = self.voices.get_mut(name) {
+                voice.started = true;
+            }
             let spoke = self.spoken.remove(&**name);
             let event = VrrpEvent::Started {
                 addresses_found: found,
