@@ -35,6 +35,7 @@ mod upgrade;
 mod vagrant;
 mod vrrp;
 mod vrrp_addresses;
+mod vrrp_obstacles;
 mod vrrp_roles;
 mod vrrp_routes;
 mod vrrp_sync;

@@ -174,9 +174,14 @@ impl Keeper {
     async fn put_up(&mut self, network: &HostNetwork, link: &Link) -> Result<(), NetError> {
         let put = network.set_link(&link.name, true).await;
         match put {
-            Ok(_) => self.devices.unraised.remove(&link.name),
-            Err(_) => self.devices.unraised.insert(link.name.clone()),
-        };
+            Ok(_) => drop(self.devices.unraised.remove(&link.name)),
+            Err(_) => {
+                if self.devices.unraised.insert(link.name.clone()) {
+                    // Its instance is told at once: it has begun to be master.
+                    self.stirred.notify_one();
+                }
+            }
+        }
         put.map(drop)
     }
 
