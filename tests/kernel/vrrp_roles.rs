@@ -161,7 +161,15 @@ fn the_services_stay_until_the_address_has_gone_and_nobody_is_lost_in_between() 
              sync_daemon = {{ interface = \"{}\", vrrp_instance = \"VI_1\" }}\n",
             routers.device(index)
         );
-        text(&routers, index, "program_when = \"master\"") + &sync
+        // A service that is always there keeps IPVS at work on both.
+        let other = format!(
+            "[[virtual_server]]\nname = \"other\"\naddress = \"{}\"\nforward = \"dr\"\nvrrp_instance = \"VI_1\"\n\
+             check = [{{ type = \"tcp\", initial = \"up\", interval = \"10s\" }}]\n\
+             real_server = [{{ address = \"{}\" }}]\n",
+            SocketAddr::new(routers.vip(0), 81),
+            routers.lab.real_server(0).address4(Segment::Server),
+        );
+        text(&routers, index, "program_when = \"master\"") + &other + &sync
     };
     let mut daemons = [0, 1].map(|index| routers.start(index, &with_sync(index), &[]));
     settles(&routers, "the first one has the services", 0);

@@ -354,8 +354,9 @@ impl Shell {
         while let Ok(message) = receiver.try_recv() {
             self.hear_while_stopping(message);
         }
+        // The services that have to go with the addresses may wait for a look at the table that is under way.
         let written = async {
-            while self.batches > 0
+            while (self.batches > 0 || self.director.waits_for_a_look())
                 && let Some(message) = receiver.recv().await
             {
                 self.hear_while_stopping(message);
