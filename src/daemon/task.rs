@@ -630,8 +630,10 @@ impl Shell {
     }
 }
 
+/// For checks that wait for an address, and for services that leave with a role: one of their servers may be this host.
 fn wants_presence(config: &Config) -> bool {
-    config.virtual_servers.iter().any(|server| server.policy.ha_suspend)
+    let mut servers = config.virtual_servers.iter();
+    servers.any(|server| server.policy.ha_suspend || server.program_with.is_some())
 }
 
 /// Says what is doubtful in a configuration, and makes this host's settings as it wants them.

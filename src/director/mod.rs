@@ -79,7 +79,7 @@ use std::time::Duration;
 
 use crate::model::{
     Action, Config, DestinationKey, Event, Instant, Owned, RefusalKind, Scheduler, ServiceKey, Step, StepOutcome,
-    Table, Transition, VirtualAddress, VirtualServer,
+    Table, Transition, VirtualAddress, VirtualServer, VrrpServing,
 };
 use crate::plan;
 use chance::Chance;
@@ -207,8 +207,8 @@ pub struct Director {
     /// Raised by all that is worth writing down soon.
     revision: u64,
     pause: Option<Pause>,
-    /// Whether each virtual router serves on this host, as far as that is known.
-    roles: BTreeMap<String, bool>,
+    /// Where the traffic of each virtual router is served, as far as that is known.
+    roles: BTreeMap<String, VrrpServing>,
     /// When the other director's word stops counting for some check.
     ageing: Option<Instant>,
 }
@@ -292,7 +292,7 @@ impl Director {
             Event::Operator(order) => self.obey(order, now, &mut actions),
             Event::HoldEnded { hold, end } => self.hold_ended(hold, end, now, &mut actions),
             Event::LinkChanged { device, works } => self.link_changed(device, works, now, &mut actions),
-            Event::RoleChanged { router, serves } => self.role_changed(router, serves, &mut actions),
+            Event::RoleChanged { router, serving } => self.role_changed(router, serving, &mut actions),
             Event::ProcessesFound(found) => self.processes_found(&found, now, &mut actions),
             Event::PeerTold(verdicts) => self.hear_verdicts(verdicts, now, &mut actions),
             Event::TimeReached => self.time_reached(now, &mut actions),
@@ -427,7 +427,7 @@ impl Director {
         for pool in &pools {
             let server = &self.config.virtual_servers[*pool];
             match self.programmed(server) {
-                Programmed::Here => {}
+                Programmed::Here | Programmed::Leaving => {}
                 Programmed::Elsewhere => continue,
                 Programmed::AsFound => {
                     wanted.services.extend(roles::as_found(server, believed));
@@ -435,6 +435,9 @@ impl Director {
                 }
             }
             for (key, mut service) in desired_services(&self.config, &self.pools, *pool, believed) {
+                if self.programmed(server) == Programmed::Leaving {
+                    roles::take_new_ones_alone(&mut service, self.addresses.as_ref());
+                }
                 keep_foreign(&key, &mut service, believed, &self.ours);
                 self.drains.add(server, key, &mut service, believed, now);
                 wanted.services.insert(key, service);

@@ -88,6 +88,7 @@ pub fn director(config: &Config, facts: &HostFacts) -> Vec<Finding> {
     devices(config, facts.facts, &mut findings);
     addresses(config, &moving, facts.facts, &mut findings);
     connections_of_failed_servers(config, &facts, &mut findings);
+    connections_of_former_masters(config, &facts, &mut findings);
     conntrack(&facts, &mut findings);
     findings
 }
@@ -283,6 +284,30 @@ fn connections_of_failed_servers(config: &Config, facts: &Facts<'_>, findings: &
             cause: "a removed server's packets are dropped in silence while net.ipv4.vs.expire_nodest_conn is 0"
                 .to_owned(),
             remedy: "[ipvs] sysctl = { expire_nodest_conn = 1 }, or inhibit_on_failure = true".to_owned(),
+            fixes: Vec::new(),
+        });
+    }
+}
+
+/// The table of a former master still has the connections, whose services have left it: what the new master forwards to
+/// this host as a real server is for them.
+fn connections_of_former_masters(config: &Config, facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+    let moving = config
+        .virtual_servers
+        .iter()
+        .filter(|server| server.program_with.is_some());
+    let moving: Vec<_> = moving.map(|server| server.name.as_str()).collect();
+    if !moving.is_empty() && facts.is("net.ipv4.vs.expire_nodest_conn", "0") {
+        findings.push(Finding {
+            rule: "FORMER",
+            symptom: format!(
+                "{}: open connections to this host hang when another director becomes master",
+                virtual_servers(&moving)
+            ),
+            cause: "packets of a service that has left the table are dropped in silence while \
+                    net.ipv4.vs.expire_nodest_conn is 0, if this host is a real server of it"
+                .to_owned(),
+            remedy: "[ipvs] sysctl = { expire_nodest_conn = 1 }".to_owned(),
             fixes: Vec::new(),
         });
     }

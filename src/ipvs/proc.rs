@@ -50,18 +50,8 @@ pub fn destinations(text: &[u8]) -> Vec<(ServiceKey, Vec<ListedDestination>)> {
 /// Whether two texts of the file tell of the same table. How many connections there are may differ, but of a destination
 /// of weight 0 not whether there are any.
 pub fn is_same_table(one: &[u8], other: &[u8]) -> bool {
-    one == other || {
-        let (mut one, mut other) = (lines(one), lines(other));
-        loop {
-            match (one.next(), other.next()) {
-                (None, None) => return true,
-                (Some(one), Some(other)) if one == other || without_connections(one) == without_connections(other) => {
-                    ()
-                }
-                (_, _) => return false,
-            }
-        }
-    }
+    let same = |(one, other): (&[u8], &[u8])| one == other || without_connections(one) == without_connections(other);
+    one == other || (lines(one).count() == lines(other).count() && lines(one).zip(lines(other)).all(same))
 }
 
 /// A destination's line without its numbers of connections, and of one of weight 0 whether it has any; any other line

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Config, OperatorOrder, Owned, PeerVerdict, ProbeResult, Snapshot, StepOutcome, Table, VirtualAddress};
+use super::{
+    Config, OperatorOrder, Owned, PeerVerdict, ProbeResult, Snapshot, StepOutcome, Table, VirtualAddress, VrrpServing,
+};
 
 /// Names one running probe, so that its result finds its way back. Never used twice in one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,7 +72,7 @@ pub enum Event {
         result: ProbeResult,
     },
     /// The addresses on this host's interfaces; told before the first configuration and whenever they change, where a
-    /// pool's `ha_suspend` wants to know.
+    /// pool's `ha_suspend` or `program_when` wants to know.
     AddressesFound(BTreeSet<IpAddr>),
     /// An operator has asked for something; what it is about was found to be there
     /// ([`crate::director::Director::check_order`]).
@@ -89,13 +91,13 @@ pub enum Event {
         /// Whether it works now.
         works: bool,
     },
-    /// A virtual router of this host has begun to serve, as master or still, or has ceased to; told once it is known and
-    /// whenever it changes.
+    /// The traffic of a virtual router is served here, still here, or elsewhere; told once it is known and whenever it
+    /// changes.
     RoleChanged {
         /// Its name.
         router: String,
-        /// Whether it serves.
-        serves: bool,
+        /// Where.
+        serving: VrrpServing,
     },
     /// The other director has told all verdicts that it has of its own.
     PeerTold(Vec<PeerVerdict>),

@@ -27,6 +27,7 @@
 //! | `instant` | our own point in time, so that thinking rooms never ask a clock |
 //! | `unix_time` | a point in time by the calendar, for what is shown |
 //! | `routing` | routes and rules that are where a virtual router is master, and the record of what it has put on this host |
+//! | `track` | what a virtual router tracks |
 //! | `vrrp` | virtual routers: what an instance is told to be, what happens to it, what it wants done |
 //! | `snapshot` | what a director knows, for its successor |
 //! | `control` | what is said over the control socket |
@@ -62,6 +63,7 @@ mod step;
 mod sync;
 mod table;
 mod tls_probe;
+mod track;
 mod unix_time;
 mod vmac;
 mod vrrp;
@@ -105,10 +107,11 @@ pub use step::{Refusal, RefusalKind, Step, StepOutcome};
 pub use sync::{KernelInfo, SyncDaemon, SyncRole, SyncSettings, Timeouts};
 pub use table::{ListedDestination, ListedService, Service, Statistics, Table};
 pub use tls_probe::{TlsProbe, TlsSettings, Trust};
+pub use track::{VrrpFile, VrrpFinding, VrrpProcess, VrrpScript, VrrpTrack, VrrpTracked, VrrpTracking};
 pub use unix_time::{ParseTimeError, UnixTime};
 pub use vmac::{Vmac, VrrpDevice, VrrpSetting};
 pub use vrrp::{
     Garp, VrrpAction, VrrpAddress, VrrpAdvert, VrrpAuthentication, VrrpChange, VrrpChecksum, VrrpEntry, VrrpEvent,
-    VrrpFile, VrrpFinding, VrrpGroupOrder, VrrpPassword, VrrpProcess, VrrpReason, VrrpRefusal, VrrpScript, VrrpSpec,
-    VrrpState, VrrpSyncGroup, VrrpTrack, VrrpTracked, VrrpTracking, VrrpVersion,
+    VrrpGroupOrder, VrrpPassword, VrrpReason, VrrpRefusal, VrrpServing, VrrpSpec, VrrpState, VrrpSyncGroup,
+    VrrpVersion,
 };

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout};
 
 use crate::net::names::{self, Patience};
 
@@ -24,8 +25,37 @@ pub(super) async fn addresses(host: &str, limit: Duration) -> Result<Vec<IpAddr>
     }
 }
 
+/// Tries one address after the other until one takes what is sent, all within `limit`: each may take its share of what is
+/// left, so that one which does not answer leaves time for the others.
+///
+/// # Errors
+/// In words: what each of them said.
+pub(super) async fn one_after_the_other<T, F: Future<Output = Result<T, String>>>(
+    addresses: &[IpAddr],
+    limit: Duration,
+    mut send: impl FnMut(IpAddr) -> F,
+) -> Result<T, String> {
+    let end = Instant::now() + limit;
+    let mut said = Vec::new();
+    for (address, left) in addresses.iter().zip((1..=addresses.len()).rev()) {
+        let share = end.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
+        let why = match timeout(share, send(*address)).await {
+            Ok(Ok(done)) => return Ok(done),
+            Ok(Err(why)) => why,
+            Err(_elapsed) => "no answer in time".to_owned(),
+        };
+        said.push(match addresses.len() {
+            1 => why,
+            _ => format!("{address}: {why}"),
+        });
+    }
+    Err(said.join("; "))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use super::*;
 
     #[tokio::test]
@@ -43,5 +73,30 @@ mod tests {
         );
         let late = addresses("localhost", Duration::ZERO).await.unwrap_err();
         assert!(late.starts_with("cannot look up localhost: "), "{late}");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_leaves_time_for_the_others() {
+        let addresses = [1, 2, 3].map(|last| IpAddr::from([192, 0, 2, last]));
+        let limit = Duration::from_millis(30);
+        let answers = |address: IpAddr| async move {
+            match address == IpAddr::from([192, 0, 2, 3]) {
+                true => Ok(address),
+                false => pending().await,
+            }
+        };
+        let found = one_after_the_other(&addresses, limit, answers).await;
+        assert_eq!(found, Ok(addresses[2]));
+        let refuses = |address: IpAddr| async move {
+            match address == IpAddr::from([192, 0, 2, 1]) {
+                true => Err::<(), _>("refused".to_owned()),
+                false => pending().await,
+            }
+        };
+        let found = one_after_the_other(&addresses[..2], limit, refuses).await;
+        let told = "192.0.2.1: refused; 192.0.2.2: no answer in time";
+        assert_eq!(found, Err(told.to_owned()));
+        let found = one_after_the_other(&addresses[..1], limit, refuses).await;
+        assert_eq!(found, Err("refused".to_owned()), "the only one needs no name");
     }
 }

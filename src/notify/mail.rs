@@ -9,7 +9,7 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use super::letter;
@@ -52,28 +52,39 @@ async fn deliver(mail: &Mail, host: &str, subject: &str, text: &str) {
     }
 }
 
-/// Each attempt goes to the next one of the server's addresses.
+/// Each attempt goes to the server's addresses one after the other, and begins with the next one.
 async fn send(mail: &Mail, host: &str, subject: &str, text: &str, attempt: u32) -> Result<(), String> {
+    let end = Instant::now() + mail.delivery.timeout;
     let message = message(mail, host, subject, text)?;
     let tls = match mail.tls {
         MailTls::Off => Tls::None,
         MailTls::StartTls => Tls::Required(parameters(mail).await?),
         MailTls::Implicit => Tls::Wrapper(parameters(mail).await?),
     };
-    let addresses = lookup::addresses(&mail.server, mail.delivery.timeout).await?;
-    let address = addresses.iter().cycle().nth(attempt as usize);
-    let address = address.map_or_else(|| mail.server.clone(), ToString::to_string);
-    let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(address)
-        .port(mail.port)
-        .tls(tls)
-        .hello_name(ClientId::Domain(mail.helo.clone().unwrap_or_else(|| host.to_owned())))
-        .timeout(Some(mail.delivery.timeout.max(Duration::from_secs(1))));
-    if let Some((user, secret)) = &mail.login {
-        let password = read_secret(secret).await?;
-        transport = transport.credentials(Credentials::new(user.clone(), password));
-    }
-    let sent = transport.build().send(message).await;
-    sent.map(drop).map_err(|problem| with_causes(&problem))
+    let login = match &mail.login {
+        Some((user, secret)) => Some(Credentials::new(user.clone(), read_secret(secret).await?)),
+        None => None,
+    };
+    let mut addresses = lookup::addresses(&mail.server, mail.delivery.timeout).await?;
+    let first = attempt as usize % addresses.len().max(1);
+    addresses.rotate_left(first);
+    let left = end.saturating_duration_since(Instant::now());
+    lookup::one_after_the_other(&addresses, left, |address| {
+        let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(address.to_string())
+            .port(mail.port)
+            .tls(tls.clone())
+            .hello_name(ClientId::Domain(mail.helo.clone().unwrap_or_else(|| host.to_owned())))
+            .timeout(Some(mail.delivery.timeout.max(Duration::from_secs(1))));
+        if let Some(login) = &login {
+            transport = transport.credentials(login.clone());
+        }
+        let (transport, message) = (transport.build(), message.clone());
+        async move {
+            let sent = transport.send(message).await;
+            sent.map(drop).map_err(|problem| with_causes(&problem))
+        }
+    })
+    .await
 }
 
 fn message(mail: &Mail, host: &str, subject: &str, text: &str) -> Result<Message, String> {

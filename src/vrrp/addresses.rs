@@ -4,12 +4,16 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `facts` | what instances have to know of this host |
 //! | `ledger` | what an instance has, and the record of what is there |
 //! | `routes` | routes and rules |
+//! | `said` | what is said once |
 //! | `vmac` | the devices with a virtual MAC |
 
+mod facts;
 mod ledger;
 mod routes;
+mod said;
 mod vmac;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,12 +28,12 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+pub(super) use self::facts::{Facts, Report};
 pub(super) use self::ledger::Belongings;
 pub use self::ledger::Ledger;
+use self::said::Said;
 use self::vmac::Devices;
-use crate::model::{
-    AddressScope, Family, HostAddress, Link, VirtualAddress, VrrpAddress, VrrpEntry, VrrpSpec, VrrpTracked,
-};
+use crate::model::{HostAddress, VirtualAddress, VrrpAddress, VrrpEntry, VrrpSpec};
 use crate::net::neighbour::{self, Burst};
 use crate::net::{AddOptions, Change, HostNetwork, NetError, links};
 
@@ -55,30 +59,13 @@ pub(super) enum Order {
     Turn,
 }
 
-/// What an instance has to know of this host.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Facts {
-    /// Where its adverts come from, and its interface's number; `None` where the interface does not work.
-    pub(super) source: Option<(IpAddr, u32)>,
-    /// The device with the virtual MAC that its adverts go out by, and that one's number, while it is up.
-    pub(super) voice: Option<(String, u32)>,
-    /// Why it cannot have such a device. Then there is no source.
-    pub(super) obstacle: Option<String>,
-    /// Addresses, routes or rules of it are here, or its device is up.
-    pub(super) found: bool,
-    /// Addresses that it holds are not here.
-    pub(super) missing: bool,
-    /// The interfaces that it tracks and that do not work.
-    pub(super) lost: BTreeSet<String>,
-}
-
 /// Carries out orders until there is nobody to give one. `tell` is told what an instance has to know, first of all and
-/// whenever it changes; `turns` counts what was done.
+/// whenever it changes, and when it has let go what it held; `turns` counts what was done.
 pub(super) async fn keep(
     mut orders: UnboundedReceiver<Order>,
     ledger: Ledger,
     turns: Arc<AtomicU64>,
-    tell: impl Fn(&str, Facts),
+    tell: impl Fn(&str, Report),
 ) {
     let stirred = Arc::new(Notify::new());
     let stirs = Arc::clone(&stirred);
@@ -95,32 +82,45 @@ pub(super) async fn keep(
         stirred: Arc::clone(&stirred),
         watches_routes: false,
         repaired: None,
-        said_of_routes: BTreeMap::new(),
         devices: Devices::default(),
         specs: Vec::new(),
         told: BTreeMap::new(),
         held: BTreeMap::new(),
         left: BTreeMap::new(),
         ledger,
-        said: BTreeMap::new(),
-        said_of_orphans: BTreeMap::new(),
-        said_of_host: BTreeMap::new(),
+        said: Said::default(),
         orphaned: false,
         troubled: false,
     };
+    let mut retry = Retry::default();
     loop {
         turns.fetch_add(1, Ordering::Relaxed);
+        let due = retry.due(keeper.troubled, Instant::now());
         tokio::select! {
             order = orders.recv() => match order {
-                Some(order) => keeper.carry_out(order, &tell).await,
+                Some(order) => {
+                    keeper.carry_out(order, &tell).await;
+                    continue;
+                }
                 None => return,
             },
-            () = stirred.notified() => {
-                tokio::time::sleep(GATHER).await;
-                keeper.look(&tell).await;
-            }
-            () = tokio::time::sleep(AGAIN), if keeper.troubled => keeper.look(&tell).await,
+            () = stirred.notified() => tokio::time::sleep(GATHER).await,
+            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
         }
+        retry = Retry::default();
+        keeper.look(&tell).await;
+    }
+}
+
+/// When what could not be done is tried again: a while after it failed, whatever has been ordered since.
+#[derive(Default)]
+struct Retry(Option<Instant>);
+
+impl Retry {
+    /// When that is, where something is troubled now.
+    fn due(&mut self, troubled: bool, now: Instant) -> Option<Instant> {
+        self.0 = troubled.then(|| self.0.unwrap_or(now + AGAIN));
+        self.0
     }
 }
 
@@ -130,8 +130,6 @@ struct Keeper {
     watches_routes: bool,
     /// When routes and rules were put back last.
     repaired: Option<Instant>,
-    /// What was said of one that could not be put in, or taken out.
-    said_of_routes: BTreeMap<String, String>,
     devices: Devices,
     specs: Vec<Arc<VrrpSpec>>,
     told: BTreeMap<String, Facts>,
@@ -139,12 +137,7 @@ struct Keeper {
     /// What could not be taken off, by its instance, and what was said of that.
     left: BTreeMap<Arc<str>, Left>,
     ledger: Ledger,
-    /// What was said of an address that could not be put on, or taken off.
-    said: BTreeMap<VrrpAddress, String>,
-    /// What was said of what belongs to nobody any more.
-    said_of_orphans: BTreeMap<VrrpEntry, String>,
-    /// What was said of this host, by what it means.
-    said_of_host: BTreeMap<&'static str, String>,
+    said: Said,
     /// What belongs to nobody any more could not all be taken off.
     orphaned: bool,
     /// Something could not be done, or not be known.
@@ -159,7 +152,7 @@ struct Left {
 }
 
 impl Keeper {
-    async fn carry_out(&mut self, order: Order, tell: &impl Fn(&str, Facts)) {
+    async fn carry_out(&mut self, order: Order, tell: &impl Fn(&str, Report)) {
         match order {
             Order::Watch(specs) => {
                 self.specs = specs;
@@ -179,7 +172,7 @@ impl Keeper {
                 let left = known.filter(|_| wanted.is_empty()).map(|spec| Belongings::of(spec));
                 let mut still = self.left.remove(&name).unwrap_or_default();
                 still.gone.extend([before].into_iter().chain(left));
-                self.hold_or_try_again(name, still, &wanted).await;
+                self.hold_or_try_again(name, still, &wanted, tell).await;
             }
             Order::Announce(name, repeat) => {
                 let held = self.held.get(&name).cloned().unwrap_or_default();
@@ -194,8 +187,15 @@ impl Keeper {
     }
 
     /// What could not be taken off is on two hosts when another router is master: it is tried again until it is gone.
-    async fn hold_or_try_again(&mut self, name: Arc<str>, mut left: Left, wanted: &Belongings) {
+    async fn hold_or_try_again(
+        &mut self,
+        name: Arc<str>,
+        mut left: Left,
+        wanted: &Belongings,
+        tell: &impl Fn(&str, Report),
+    ) {
         let why = match self.hold(&name, &left.gone, wanted).await {
+            Ok(true) if wanted.is_empty() => return tell(&name, Report::Released),
             Ok(true) => return,
             // Each address, route and rule was told of.
             Ok(false) => String::new(),
@@ -212,20 +212,6 @@ impl Keeper {
             left.said = why;
         }
         self.left.insert(name, left);
-    }
-
-    /// Says what is wrong with this host, once until it is something else.
-    fn say_of_host(&mut self, means: &'static str, result: Result<(), NetError>) {
-        let Err(problem) = result else {
-            self.said_of_host.remove(means);
-            return;
-        };
-        self.troubled = true;
-        let problem = problem.to_string();
-        if self.said_of_host.get(means) != Some(&problem) {
-            error!("{means}: {problem}; it is tried again every second");
-            self.said_of_host.insert(means, problem);
-        }
     }
 
     /// Takes off what a process before this one has put on for an instance that is no longer configured, and tries again
@@ -269,18 +255,18 @@ impl Keeper {
                     if change == Change::Made {
                         info!(%address, device, "address of a former virtual router taken off");
                     }
+                    self.said.orphans.is_over(&entry);
                     gone.push(entry);
                 }
                 Err(problem) => {
                     all_gone = false;
                     let problem = problem.to_string();
-                    if self.said_of_orphans.insert(entry.clone(), problem.clone()).as_ref() != Some(&problem) {
+                    if self.said.orphans.is_news(entry.clone(), &problem) {
                         error!(%address, device, "{problem}; it is tried again every second");
                     }
                 }
             }
         }
-        self.said_of_orphans.retain(|entry, _| !gone.contains(entry));
         self.forget(&gone);
         let away = self.take_away(&network, orphans.devices, orphans.settings).await;
         away.and(taken).map(|taken| taken && all_gone)
@@ -301,11 +287,13 @@ impl Keeper {
         let taken = self.take_out(&network, gone, &kept).await;
         let raised = self.raise(&network, wanted).await;
         let before: BTreeSet<_> = gone.iter().flat_map(|gone| gone.addresses.iter().cloned()).collect();
-        let all_gone = self.hold_addresses(&network, &before, wanted).await?;
+        let all_gone = self
+            .hold_addresses(&network, &before, wanted, matches!(raised, Ok(true)))
+            .await?;
         let lowered = self.lower(&network, gone, &kept).await?;
         self.put_in(&network, wanted).await?;
-        raised?;
-        taken.map(|taken| taken && all_gone && lowered)
+        let raised = raised?;
+        taken.map(|taken| taken && all_gone && lowered && raised)
     }
 
     async fn hold_addresses(
@@ -317,10 +305,16 @@ impl Keeper {
             device,
             ..
         }: &Belongings,
+        raised: bool,
     ) -> Result<bool, NetError> {
         let present = network.addresses().await?;
         let is_here = |address: &VrrpAddress| present.iter().any(|held| is(held, address));
-        for address in wanted.iter().filter(|address| !is_here(address)) {
+        // On a device of ours that is not up, or not as it should be, they would be in nobody's reach.
+        let waits = |address: &VrrpAddress| {
+            let mut own = device.iter().filter(|_| !raised);
+            own.any(|device| device.name == address.device)
+        };
+        for address in wanted.iter().filter(|address| !is_here(address) && !waits(address)) {
             let options = AddOptions {
                 scope: address.scope,
                 label: address.label.clone(),
@@ -360,130 +354,6 @@ impl Keeper {
         self.forget(&gone);
         Ok(all_gone)
     }
-
-    fn note(&mut self, address: &VrrpAddress, result: Result<Change, NetError>, done: &str) {
-        match result {
-            Ok(Change::Made) => {
-                self.said.remove(address);
-                info!(address = %address.address, device = address.device, "{done}");
-            }
-            Ok(Change::AlreadySo) => drop(self.said.remove(address)),
-            Err(problem) => {
-                self.troubled = true;
-                let problem = problem.to_string();
-                if self.said.insert(address.clone(), problem.clone()).as_ref() != Some(&problem) {
-                    error!(address = %address.address, device = address.device, "{problem}");
-                }
-            }
-        }
-    }
-
-    /// Looks at this host and tells what has changed.
-    async fn look(&mut self, tell: &impl Fn(&str, Facts)) {
-        self.troubled = false;
-        for (name, left) in std::mem::take(&mut self.left) {
-            let wanted = self.held.get(&name).cloned().unwrap_or_default();
-            self.hold_or_try_again(name, left, &wanted).await;
-        }
-        if self.orphaned {
-            self.take_off_orphans().await;
-        }
-        let devices = self.look_at_devices().await;
-        self.say_of_host("virtual routers do not know this host's devices", devices);
-        let (seen, problem) = apart(see().await);
-        self.say_of_host("virtual routers do not know this host's interfaces", problem);
-        let Some((links, addresses, working)) = seen else {
-            return;
-        };
-        let (routing, problem) = apart(self.look_at_routes().await);
-        self.say_of_host("virtual routers do not know this host's routes", problem);
-        let routing = routing.unwrap_or_default();
-        let moving: BTreeSet<IpAddr> = self
-            .specs
-            .iter()
-            .flat_map(|spec| &spec.addresses)
-            .map(|a| a.address)
-            .collect();
-        for spec in &self.specs {
-            let link = links
-                .iter()
-                .find(|link| link.name == spec.interface && working.contains(&link.name));
-            let obstacle = self.obstacle(spec);
-            let link = link.filter(|_| obstacle.is_none());
-            let source = link.and_then(|link| Some((source_of(spec, &addresses, &moving)?, link.index)));
-            let is_here = |address: &VrrpAddress| addresses.iter().any(|held| is(held, address));
-            let held = self.held.get(&*spec.name);
-            let held = held.map(|held| &*held.addresses).unwrap_or_default();
-            let found = |address: &VrrpAddress| addresses.iter().any(|held| is_at(held, address));
-            let facts = Facts {
-                source,
-                voice: vmac::voice(spec, &links),
-                obstacle,
-                found: spec.addresses.iter().any(found)
-                    || routing.has_ours(&Belongings::of(spec))
-                    || vmac::is_up(spec, &links, &self.ledger.record.devices),
-                missing: !held.iter().all(is_here),
-                lost: spec
-                    .tracks
-                    .iter()
-                    .filter_map(|track| match &track.what {
-                        VrrpTracked::Interface(name) if !working.contains(name) => Some(name.clone()),
-                        VrrpTracked::Interface(_)
-                        | VrrpTracked::Quorum(_)
-                        | VrrpTracked::Script(_)
-                        | VrrpTracked::Process(_)
-                        | VrrpTracked::File(_)
-                        | VrrpTracked::Program => None,
-                    })
-                    .collect(),
-            };
-            self.troubled |= facts.missing;
-            if facts.missing || self.told.get(&spec.name) != Some(&facts) {
-                tell(&spec.name, facts.clone());
-                self.told.insert(spec.name.clone(), facts);
-            }
-        }
-    }
-}
-
-/// What is known, and why it is not.
-fn apart<T>(result: Result<T, NetError>) -> (Option<T>, Result<(), NetError>) {
-    match result {
-        Ok(known) => (Some(known), Ok(())),
-        Err(problem) => (None, Err(problem)),
-    }
-}
-
-async fn see() -> Result<(Vec<Link>, Vec<HostAddress>, BTreeSet<String>), NetError> {
-    let network = HostNetwork::connect().await?;
-    Ok((
-        network.links().await?,
-        network.addresses().await?,
-        links::working().await?,
-    ))
-}
-
-/// The address that adverts come from: the one that is configured, if it is here, else the interface's first that does
-/// not move; over IPv6 a link-local one (RFC 9568, 5.1.2.2).
-fn source_of(spec: &VrrpSpec, addresses: &[HostAddress], moving: &BTreeSet<IpAddr>) -> Option<IpAddr> {
-    if let Some(source) = spec.source {
-        let here = addresses.iter().find(|held| held.address == source && !held.duplicate);
-        return here.map(|held| held.address);
-    }
-    let own = addresses.iter().filter(|held| {
-        held.device == spec.interface
-            && Family::of(held.address) == spec.family
-            && !held.duplicate
-            && !moving.contains(&held.address)
-    });
-    let fits = |held: &&HostAddress| match held.address {
-        IpAddr::V4(_) => held.scope != AddressScope::Host,
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    own.clone()
-        .find(fits)
-        .or_else(|| own.clone().next())
-        .map(|held| held.address)
 }
 
 async fn announce(addresses: &[VrrpAddress], repeat: u32) {
@@ -527,4 +397,23 @@ fn is(held: &HostAddress, address: &VrrpAddress) -> bool {
 /// The same address on the same device, with whatever prefix.
 fn is_at(held: &HostAddress, address: &VrrpAddress) -> bool {
     held.address == address.address && held.device == address.device
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_tried_again_however_often_something_is_ordered() {
+        let failed = Instant::now();
+        let mut retry = Retry::default();
+        assert_eq!(retry.due(false, failed), None);
+        for millis in [0, 300, 600, 900, 1200] {
+            let order = failed + Duration::from_millis(millis);
+            assert_eq!(retry.due(true, order), Some(failed + AGAIN), "{millis} ms later");
+        }
+        assert_eq!(retry.due(false, failed + AGAIN), None, "it was mended by an order");
+        let again = failed + AGAIN * 2;
+        assert_eq!(retry.due(true, again), Some(again + AGAIN));
+    }
 }

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use super::tracking::effective_priority;
 use crate::model::{
-    Instant, VrrpAction, VrrpChange, VrrpEvent, VrrpGroupOrder, VrrpReason, VrrpSpec, VrrpState, VrrpTracking,
-    VrrpVersion,
+    Instant, VrrpAction, VrrpChange, VrrpEvent, VrrpGroupOrder, VrrpReason, VrrpServing, VrrpSpec, VrrpState,
+    VrrpTracking, VrrpVersion,
 };
 
 /// How many adverts may be missing before the master is gone.
@@ -45,6 +45,9 @@ macro_rules! mistaken {
 }
 
 mod hearing;
+mod timing;
+
+use self::timing::Garps;
 
 /// One instance.
 #[derive(Debug, Clone)]
@@ -176,9 +179,13 @@ impl Instance {
         self.holding
     }
 
-    /// Whether traffic is to be served here: as master, or still, until somebody else has said to be.
-    pub fn serves(&self) -> bool {
-        self.holding && self.ceding.is_none()
+    /// Where traffic is to be served: here as master, or still, until somebody else has said to be.
+    pub fn serving(&self) -> VrrpServing {
+        match (self.holding, self.ceding) {
+            (true, None) => VrrpServing::Here,
+            (true, Some(_)) => VrrpServing::Leaving,
+            (false, _) => VrrpServing::Elsewhere,
+        }
     }
 
     /// When it has sent its last advert as master; `None` where it is not.
@@ -221,25 +228,6 @@ impl Instance {
         left
     }
 
-    /// When it wants to be told that time has passed.
-    pub fn next_wake(&self) -> Option<Instant> {
-        let own = match &self.phase {
-            Phase::Initialize | Phase::Fault | Phase::Ended => None,
-            Phase::Backup(listening) if listening.claim.is_some() => None,
-            Phase::Backup(listening) => Some(self.deadline(listening)),
-            Phase::Master(speaking) => [
-                Some(speaking.next_advert),
-                speaking.second_burst,
-                speaking.refresh,
-                speaking.repair,
-            ]
-            .into_iter()
-            .flatten()
-            .min(),
-        };
-        own.into_iter().chain(self.lingers).min()
-    }
-
     /// Takes in what has happened and says what is to be done, in this order.
     pub fn handle(&mut self, event: VrrpEvent, now: Instant) -> Vec<VrrpAction> {
         let mut out = Vec::new();
@@ -251,6 +239,14 @@ impl Instance {
                 self.review(VrrpReason::InterfaceLost, now, &mut out);
             }
             VrrpEvent::InterfaceLost => {
+                self.source = None;
+                self.review(VrrpReason::InterfaceLost, now, &mut out);
+            }
+            VrrpEvent::DeviceLost => {
+                // Nothing is reached here any more, but everybody can be told so.
+                if matches!(self.phase, Phase::Master(_)) && !mistaken!(self, LeavesSilently) {
+                    out.push(VrrpAction::SendAdvert { priority: 0 });
+                }
                 self.source = None;
                 self.review(VrrpReason::InterfaceLost, now, &mut out);
             }
@@ -278,36 +274,6 @@ impl Instance {
         }
         self.pass_time(now, &mut out);
         out
-    }
-
-    /// The least time after which another one may have taken over from a master: its skew may be nothing.
-    fn patience(&self) -> Duration {
-        self.spec.advert_interval * DOWN_ADVERTS
-    }
-
-    /// `Skew_Time` of RFC 9568, 6.1, and of RFC 3768, 6.1, where it does not depend on the interval.
-    fn skew(&self, interval: Duration) -> Duration {
-        if mistaken!(self, NoSkew) {
-            return Duration::ZERO;
-        }
-        let below = u32::from(u8::MAX) + 1 - u32::from(self.priority());
-        match self.spec.version {
-            VrrpVersion::V2 => Duration::from_secs(1) * below / 256,
-            VrrpVersion::V3 => interval * below / 256,
-        }
-    }
-
-    /// `Master_Down_Interval` (`Active_Down_Interval` in RFC 9568).
-    fn master_down(&self, interval: Duration) -> Duration {
-        interval * DOWN_ADVERTS + self.skew(interval)
-    }
-
-    fn deadline(&self, listening: &Listening) -> Instant {
-        let wait = match listening.left {
-            true => self.skew(listening.interval),
-            false => self.master_down(listening.interval),
-        };
-        listening.heard + wait
     }
 
     fn give_up_if_silent(&mut self, now: Instant, out: &mut Vec<VrrpAction>) {
@@ -435,14 +401,6 @@ impl Instance {
         self.enter(Phase::Master(speaking), reason, out);
     }
 
-    fn garps(&self, now: Instant) -> Garps {
-        let after = |wait: Duration| (!wait.is_zero()).then(|| now + wait);
-        Garps {
-            second: after(self.spec.garp.delay),
-            refresh: after(self.spec.garp.refresh),
-        }
-    }
-
     /// Ceases to be master and says so; whoever takes over is waited for.
     fn leave(&mut self, reason: VrrpReason, now: Instant, out: &mut Vec<VrrpAction>) {
         if !mistaken!(self, LeavesSilently) {
@@ -526,92 +484,6 @@ impl Instance {
         }
     }
 
-    /// Puts addresses back that somebody has taken away.
-    fn repair(&mut self, now: Instant, out: &mut Vec<VrrpAction>) {
-        let Phase::Master(speaking) = &mut self.phase else {
-            return;
-        };
-        match speaking.repaired {
-            Some(last) if now.since(last) < REPAIR => speaking.repair = Some(last + REPAIR),
-            Some(_) | None => {
-                speaking.repaired = Some(now);
-                speaking.repair = None;
-                self.hold(out);
-                out.push(VrrpAction::Announce { repeat: 1 });
-            }
-        }
-    }
-
-    /// Does what is due.
-    fn pass_time(&mut self, now: Instant, out: &mut Vec<VrrpAction>) {
-        let priority = self.priority();
-        if let Phase::Backup(listening) = &self.phase
-            && listening.claim.is_none()
-            && now >= self.deadline(listening)
-        {
-            self.pass_deadline(now, out);
-        }
-        if let Phase::Master(speaking) = &mut self.phase {
-            if now >= speaking.next_advert {
-                speak(speaking, now, &self.spec);
-                out.push(VrrpAction::SendAdvert { priority });
-            }
-            let garp = &self.spec.garp;
-            if speaking.second_burst.take_if(|due| now >= *due).is_some() {
-                let repeat = garp.repeat;
-                out.push(VrrpAction::Announce { repeat });
-            }
-            if let Some(due) = speaking.refresh
-                && now >= due
-            {
-                speaking.refresh = (!garp.refresh.is_zero()).then(|| now + garp.refresh);
-                let repeat = garp.refresh_repeat;
-                out.push(VrrpAction::Announce { repeat });
-            }
-            if speaking.repair.take_if(|due| now >= *due).is_some() {
-                self.repair(now, out);
-            }
-        }
-        if self.lingers.is_some_and(|until| now >= until) {
-            let told = self.ceding;
-            self.release(out);
-            if let Some(tells) = told {
-                self.say_last_word(tells, out);
-            }
-            if matches!(self.phase, Phase::Ended) {
-                self.end(out);
-            }
-        }
-    }
-
-    /// Nobody was heard for as long as a master may be silent.
-    fn pass_deadline(&mut self, now: Instant, out: &mut Vec<VrrpAction>) {
-        let Phase::Backup(listening) = &self.phase else { return };
-        let late = now.since(self.deadline(listening));
-        let (left, interval) = (listening.left, listening.interval);
-        let Phase::Backup(listening) = &mut self.phase else {
-            return;
-        };
-        if late > interval {
-            // Nobody has listened meanwhile.
-            listening.heard = now;
-            listening.left = false;
-            return;
-        }
-        let preempts = listening
-            .lower_heard
-            .is_some_and(|heard| now.since(heard) < interval * DOWN_ADVERTS);
-        let reason = match (left, preempts) {
-            (true, _) => VrrpReason::MasterLeft,
-            (false, true) => VrrpReason::Preempts,
-            (false, false) => VrrpReason::MasterSilent,
-        };
-        match self.grouped {
-            true => listening.claim = Some(reason),
-            false => self.become_master(reason, now, out),
-        }
-    }
-
     /// Lets the addresses stay until a successor is heard, or until there is none: in a group a moment longer, for its
     /// slowest one says whether all become master.
     fn linger(&mut self, now: Instant) {
@@ -650,23 +522,4 @@ impl Instance {
             out.push(VrrpAction::Changed(VrrpChange { from, to, reason }));
         }
     }
-}
-
-/// What is announced later.
-struct Garps {
-    second: Option<Instant>,
-    refresh: Option<Instant>,
-}
-
-/// An advert is sent now, and the next one when it would have been due anyway.
-fn speak(speaking: &mut Speaking, now: Instant, spec: &VrrpSpec) {
-    speaking.spoke = now;
-    let due = match now >= speaking.next_advert {
-        true => speaking.next_advert + spec.advert_interval,
-        false => now + spec.advert_interval,
-    };
-    speaking.next_advert = match due > now {
-        true => due,
-        false => now + spec.advert_interval,
-    };
 }

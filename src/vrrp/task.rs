@@ -5,15 +5,15 @@
 //! while the host is suspended (`CLOCK_BOOTTIME`), so that an instance knows for how long it was away. What has come in
 //! is read before the clock is looked at.
 
+mod handle;
 mod tracks;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -26,99 +26,22 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tracing::error;
 
+use self::handle::Command;
+pub use self::handle::{Handle, News, Shown, Spoken};
 pub use super::addresses::Ledger;
-use super::addresses::{self, Belongings, Facts, Order};
+use super::addresses::{self, Belongings, Facts, Order, Report};
 use super::complaints::Complaints;
 use super::packet;
 use super::routers::Wanted;
 use super::socket::{Listener, Speaker};
 use super::{Instance, Routers};
 use crate::model::{
-    Family, Instant, VrrpAction, VrrpChange, VrrpEvent, VrrpFinding, VrrpSpec, VrrpState, VrrpSyncGroup, VrrpTracked,
+    Family, Instant, VrrpAction, VrrpEvent, VrrpFinding, VrrpServing, VrrpSpec, VrrpSyncGroup, VrrpTracked,
     VrrpTracking,
 };
 
 /// A socket that could not be opened is tried again this often.
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// What is told of virtual routers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
-    /// An instance is something else.
-    Changed {
-        /// Its name.
-        name: String,
-        /// What it was and is.
-        change: VrrpChange,
-        /// Its priority.
-        priority: u8,
-    },
-    /// A group is something else.
-    GroupChanged {
-        /// Its name.
-        name: String,
-        /// What it was.
-        from: VrrpState,
-        /// What it is.
-        to: VrrpState,
-    },
-    /// An instance has begun to serve, or has ceased to; told once it is known.
-    Serving {
-        /// Its name.
-        name: String,
-        /// Whether it serves.
-        serves: bool,
-    },
-    /// Something an operator should know.
-    Warning(String),
-    /// What he was warned of is over.
-    Recovered(String),
-}
-
-/// What an instance is, as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
-    /// What it is told to be.
-    pub spec: Arc<VrrpSpec>,
-    /// What it is.
-    pub state: VrrpState,
-    /// The priority that counts.
-    pub priority: u8,
-    /// Who is master, as far as it knows.
-    pub master: Option<IpAddr>,
-    /// The addresses are on their devices.
-    pub holds: bool,
-    /// Why it cannot speak.
-    pub trouble: Option<String>,
-    /// What it tracks and what has failed of it.
-    pub failing: Vec<String>,
-}
-
-/// When each instance that is master has sent its last advert, by a clock that all processes of this host have in common:
-/// in milliseconds since the host was started.
-pub type Spoken = BTreeMap<String, u64>;
-
-/// The thread that virtual routers live in. It ends with [`Handle::stop`], else with the process.
-#[derive(Debug, Clone)]
-pub struct Handle {
-    orders: Sender<Command>,
-    wake: Arc<EventFd>,
-    shown: Arc<Mutex<Vec<Shown>>>,
-    /// How often the thread has looked around, and the addresses' one.
-    turns: (Arc<AtomicU64>, Arc<AtomicU64>),
-    addresses: UnboundedSender<Order>,
-}
-
-enum Command {
-    Configure(Vec<Arc<VrrpSpec>>, Vec<VrrpSyncGroup>, Spoken),
-    Facts(String, Facts),
-    StepDown(String),
-    Synced(String),
-    Tracked(VrrpTracked, VrrpFinding),
-    NotKnown(VrrpTracked),
-    Spoken(Sender<Spoken>),
-    Stop(oneshot::Sender<()>),
-}
 
 /// Starts the thread, without any instance. `tell` is called in it and must not wait; `ledger` is the record of addresses.
 ///
@@ -144,9 +67,9 @@ pub fn start(ledger: Ledger, tell: impl Fn(News) + Send + 'static) -> io::Result
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
                 Ok(runtime) => {
-                    let tell = |name: &str, facts| {
+                    let tell = |name: &str, report| {
                         // A thread that has ended needs to know nothing.
-                        if reports.send(Command::Facts(name.to_owned(), facts)).is_ok() {
+                        if reports.send(Command::Report(name.to_owned(), report)).is_ok() {
                             let _ = wakes.write(1);
                         }
                     };
@@ -159,6 +82,8 @@ pub fn start(ledger: Ledger, tell: impl Fn(News) + Send + 'static) -> io::Result
         routers: Routers::default(),
         wanted: (Vec::new(), Vec::new()),
         voices: BTreeMap::new(),
+        serving: BTreeMap::new(),
+        releasing: BTreeSet::new(),
         listeners: BTreeMap::new(),
         addresses: to_addresses,
         complaints: Complaints::default(),
@@ -176,73 +101,6 @@ pub fn start(ledger: Ledger, tell: impl Fn(News) + Send + 'static) -> io::Result
     Ok(handle)
 }
 
-impl Handle {
-    /// Takes over instances and groups; those that stay as they are are not disturbed. `spoken`: what the process before
-    /// this one knows of its masterships.
-    pub fn configure(&self, specs: Vec<Arc<VrrpSpec>>, groups: Vec<VrrpSyncGroup>, spoken: Spoken) {
-        self.send(Command::Configure(specs, groups, spoken));
-    }
-
-    /// Hands an instance, and its group, over to another router.
-    pub fn step_down(&self, name: &str) {
-        self.send(Command::StepDown(name.to_owned()));
-    }
-
-    /// An instance has enough of the master's connections to take over from it.
-    pub fn synced(&self, name: &str) {
-        self.send(Command::Synced(name.to_owned()));
-    }
-
-    /// What was found of something that instances track.
-    pub fn tracked(&self, what: VrrpTracked, finding: VrrpFinding) {
-        self.send(Command::Tracked(what, finding));
-    }
-
-    /// Nothing can be found of it now: it counts as before, at first as working.
-    pub fn not_known(&self, what: VrrpTracked) {
-        self.send(Command::NotKnown(what));
-    }
-
-    /// When each master has spoken last, for the process that takes this one's place; empty where the thread does not
-    /// answer within `patience`.
-    pub fn spoken(&self, patience: Duration) -> Spoken {
-        let (answer, answered) = channel();
-        self.send(Command::Spoken(answer));
-        answered.recv_timeout(patience).unwrap_or_default()
-    }
-
-    /// Ends all instances; the answer comes once their addresses are with somebody else, or off their devices.
-    pub fn stop(&self) -> oneshot::Receiver<()> {
-        let (done, ended) = oneshot::channel();
-        self.send(Command::Stop(done));
-        ended
-    }
-
-    /// What the instances are.
-    pub fn shown(&self) -> Vec<Shown> {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// How often the thread has looked around, and the one that keeps the addresses, which they do once more for every
-    /// question: one that is answered alike for a minute has no thread behind it that lives.
-    pub fn turns(&self) -> (u64, u64) {
-        let _ = self.wake.write(1);
-        // Nobody is there who takes it, and that will be seen.
-        let _ = self.addresses.send(Order::Turn);
-        (
-            self.turns.0.load(Ordering::Relaxed),
-            self.turns.1.load(Ordering::Relaxed),
-        )
-    }
-
-    fn send(&self, command: Command) {
-        // A thread that has ended needs no orders.
-        if self.orders.send(command).is_ok() {
-            let _ = self.wake.write(1);
-        }
-    }
-}
-
 /// What one instance needs to speak.
 #[derive(Default)]
 struct Voice {
@@ -258,8 +116,6 @@ struct Voice {
     unsent: Option<String>,
     tracking: VrrpTracking,
     failing: Vec<String>,
-    /// Whether it serves, as it was told last.
-    serves: Option<bool>,
 }
 
 struct Task {
@@ -267,6 +123,10 @@ struct Task {
     /// The last configuration: an instance may have to wait for another one's end.
     wanted: (Vec<Arc<VrrpSpec>>, Vec<VrrpSyncGroup>),
     voices: BTreeMap<Arc<str>, Voice>,
+    /// Where each serves, as it was told last.
+    serving: BTreeMap<Arc<str>, VrrpServing>,
+    /// Those whose addresses are being taken off.
+    releasing: BTreeSet<Arc<str>>,
     listeners: BTreeMap<(String, Family), (u32, Listener)>,
     addresses: UnboundedSender<Order>,
     complaints: Complaints,
@@ -304,6 +164,10 @@ impl Task {
                 let _ = self.addresses.send(Order::Done(done));
                 // The other thread has a runtime, this one has none and nothing else to do any more.
                 let _ = waits.blocking_recv();
+                // What it had to say of what was let go.
+                while let Ok(command) = commands.try_recv() {
+                    self.obey(command);
+                }
                 if let Some(stopping) = self.stopping.take() {
                     let _ = stopping.send(());
                 }
@@ -332,7 +196,11 @@ impl Task {
                 self.spoken.extend(spoken);
                 self.reconfigure();
             }
-            Command::Facts(name, facts) => self.learn(&name, facts),
+            Command::Report(name, Report::Facts(facts)) => self.learn(&name, facts),
+            Command::Report(name, Report::Released) => {
+                self.releasing.remove(&*name);
+                self.tell_serving(&name);
+            }
             Command::StepDown(name) => {
                 for name in self.routers.together_with(&name) {
                     self.happen(&name, VrrpEvent::StepDown);
@@ -370,6 +238,7 @@ impl Task {
         let (specs, groups) = self.wanted.clone();
         let outcome = self.routers.reconfigure(&specs, &groups, now());
         for name in outcome.new {
+            self.serving.remove(&name);
             self.voices.insert(name, Voice::default());
         }
         self.act(outcome.wanted);
@@ -430,18 +299,32 @@ impl Task {
         self.tell_serving(name);
     }
 
-    /// Tells whether an instance serves, where that is another answer than before. Before it has begun nobody knows.
+    /// Tells where an instance serves, where that is another answer than before. Before it has begun nobody knows. What
+    /// is being taken off is here until it is gone, also of one that has ended.
     fn tell_serving(&mut self, name: &str) {
-        let serves = self.routers.get(name).is_some_and(Instance::serves);
-        let Some(voice) = self.voices.get_mut(name) else { return };
-        if voice.started && voice.serves != Some(serves) {
-            voice.serves = Some(serves);
-            let name = name.to_owned();
-            (self.tell)(News::Serving { name, serves });
+        let serving = self.routers.get(name).map_or(VrrpServing::Elsewhere, Instance::serving);
+        let serving = match serving {
+            VrrpServing::Elsewhere if self.releasing.contains(name) => VrrpServing::Leaving,
+            VrrpServing::Here | VrrpServing::Leaving | VrrpServing::Elsewhere => serving,
+        };
+        let told = self.serving.get(name).copied();
+        let is_known = self.voices.get(name).map_or(told.is_some(), |voice| voice.started);
+        if !is_known || told == Some(serving) {
+            return;
         }
+        self.serving.insert(name.into(), serving);
+        if !self.voices.contains_key(name) && serving == VrrpServing::Elsewhere {
+            self.serving.remove(name);
+        }
+        let name = name.to_owned();
+        (self.tell)(News::Serving { name, serving });
     }
 
     fn act(&mut self, wanted: Vec<Wanted>) {
+        let released = wanted
+            .iter()
+            .filter(|(_, action)| *action == VrrpAction::RemoveAddresses);
+        self.releasing.extend(released.map(|(name, _)| Arc::clone(name)));
         let mut ended = false;
         let mut stirred = false;
         let mut touched: Option<Arc<str>> = None;

@@ -27,6 +27,7 @@ mod same_meaning;
 #[path = "../kernel/site.rs"]
 mod site;
 mod steady;
+mod survivors;
 mod traced;
 mod vrrp;
 mod wanted;

@@ -134,8 +134,8 @@ fn one_host_writes_and_both_read_whatever_happens_to_daemon_database_and_host() 
     all_read("the second one is master");
     pair.start(0);
     settle(&pair, "both addresses return", 0, first_writes, both);
-    // Measured, not held: what comes to the one that leaves after its services have gone, and before the neighbours know
-    // of the other one, is lost, and once in a while the session with it.
+    // Measured, not held: the services stay until the address has gone, but a neighbour that learns of the other one later
+    // than that still loses what it sends, and maybe the session with it.
     let before = session.answers();
     let goes_on = wait_until("it goes on", Duration::from_secs(5), || session.answers() > before).is_ok();
     measured(format_args!(

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::thread::sleep;
+use std::time::Duration;
 
-use ipvsd_lab::{Client, Host, Nginx, Segment, wait_until};
+use ipvsd_lab::{Client, Host, Nginx, Prober, Segment, wait_until};
 use nix::sys::signal::Signal;
 
-use crate::routers::{Routers, SOON};
-use crate::site::{configure, ipvsd, table};
+use crate::routers::{Routers, SOON, measured};
+use crate::site::{Held, configure, ipvsd, table};
 
 /// One instance, one service of both directors.
 fn text(routers: &Routers, index: usize, more: &str) -> String {
@@ -134,6 +136,86 @@ fn directors_that_serve_themselves_lose_nothing_while_only_the_master_has_the_se
         "{log}"
     );
     assert!(!log.contains("ERROR"), "{log}");
+}
+
+/// Whether a log says each time that the address had gone before the services went.
+fn went_in_order(log: &str) -> bool {
+    let gone = |line: &str| line.contains("virtual address taken off");
+    let out = |line: &str| line.contains("taken out of the table");
+    // At its start nobody had anything.
+    let lines = log
+        .lines()
+        .skip_while(|line| !line.contains("virtual address put on its device"));
+    let told: Vec<_> = lines.filter(|line| gone(line) || out(line)).map(gone).collect();
+    told.len() > 1 && told.chunks(2).all(|pair| pair == [true, false])
+}
+
+#[test]
+fn the_services_stay_until_the_address_has_gone_and_nobody_is_lost_in_between() {
+    let routers = Routers::build("vrrp-roles-order");
+    let directors = [0, 1].map(|index| routers.director(index));
+    let _served = directors.map(|director| serve(&routers, director));
+    let with_sync = |index: usize| {
+        let sync = format!(
+            "[ipvs]\nsysctl = {{ sync_threshold = \"0 1\", sync_refresh_period = 2, expire_nodest_conn = 1 }}\n\
+             sync_daemon = {{ interface = \"{}\", vrrp_instance = \"VI_1\" }}\n",
+            routers.device(index)
+        );
+        // A service that is always there keeps IPVS at work on both.
+        let other = format!(
+            "[[virtual_server]]\nname = \"other\"\naddress = \"{}\"\nforward = \"dr\"\nvrrp_instance = \"VI_1\"\n\
+             check = [{{ type = \"tcp\", initial = \"up\", interval = \"10s\" }}]\n\
+             real_server = [{{ address = \"{}\" }}]\n",
+            SocketAddr::new(routers.vip(0), 81),
+            routers.lab.real_server(0).address4(Segment::Server),
+        );
+        text(&routers, index, "program_when = \"master\"") + &other + &sync
+    };
+    let mut daemons = [0, 1].map(|index| routers.start(index, &with_sync(index), &[]));
+    settles(&routers, "the first one has the services", 0);
+    let (client, address) = (routers.lab.client(0), SocketAddr::new(routers.vip(0), 80));
+    let mut held = [(); 4].map(|()| Held::open(client, address));
+    let at: BTreeSet<_> = held.iter().map(|held| held.identity.clone()).collect();
+    assert_eq!(at.len(), 2, "some at each of them: {at:?}");
+    sleep(Duration::from_secs(3));
+    let (every, timeout) = (Duration::from_millis(10), Duration::from_secs(4));
+    let prober = Prober::start(client, address, every, timeout, Duration::from_secs(60)).expect("a prober");
+    sleep(Duration::from_secs(1));
+    for (from, to) in [(0, 1), (1, 0)] {
+        let handed = ipvsd(directors[from], &["vrrp", "step-down", "VI_1"]);
+        assert_eq!(handed.code(), 0, "{}", handed.stderr);
+        settles(&routers, "handed over", to);
+        sleep(Duration::from_secs(2));
+        let alive = held.iter_mut().map(Held::goes_on).filter(|goes_on| *goes_on).count();
+        assert_eq!(
+            alive,
+            held.len(),
+            "sessions outlive the move to {to}: {}",
+            daemons[from].process.log()
+        );
+    }
+    daemons[0].process.signal(Signal::SIGTERM).expect("a signal");
+    daemons[0].process.wait(SOON).expect("it ends");
+    settles(&routers, "stopped", 1);
+    sleep(Duration::from_secs(2));
+    let report = prober.stop().expect("a report");
+    measured(format_args!(
+        "three moves between directors that are real servers: longest gap {:?}, {} of {} failed, slow ones: {}",
+        report.longest_gap(),
+        report.failures().len(),
+        report.attempts.len(),
+        report
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.took > Duration::from_millis(900))
+            .count()
+    ));
+    let alive = held.iter_mut().map(Held::goes_on).filter(|goes_on| *goes_on).count();
+    assert_eq!(alive, held.len(), "sessions outlive a stop");
+    for daemon in &daemons {
+        let log = daemon.process.log();
+        assert!(went_in_order(&log), "{log}");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::daemon::sync_daemons;
 use crate::model::control::{EventKind, EventRecord, Level, Refused, Trouble, VrrpStatus};
 use crate::model::{
     Config, Event, Instant, UnixTime, VirtualAddress, VrrpChange, VrrpDevice, VrrpEntry, VrrpFinding, VrrpNotify,
-    VrrpReason, VrrpRecord, VrrpState, VrrpTracked,
+    VrrpReason, VrrpRecord, VrrpServing, VrrpState, VrrpTracked,
 };
 use crate::vrrp::task::{self, Handle, Ledger, News, Spoken};
 
@@ -45,8 +45,8 @@ pub(super) struct Routers {
     pub(super) watched: Watched,
     /// Whether the kernel can be programmed, as they were told, and since when it can again.
     pub(super) programs: (bool, Option<Instant>),
-    /// Whether each serves, as far as that is known.
-    pub(super) serving: BTreeMap<String, bool>,
+    /// Where each serves, as far as that is known.
+    pub(super) serving: BTreeMap<String, VrrpServing>,
     /// The commands of each, also of those that still end.
     pub(super) notify: BTreeMap<String, VrrpNotify>,
 }
@@ -197,10 +197,10 @@ impl Shell {
                 info!("{text}");
                 self.note(EventKind::Vrrp, Level::Info, text);
             }
-            News::Serving { name, serves } => {
-                self.routers.serving.insert(name.clone(), serves);
+            News::Serving { name, serving } => {
+                self.routers.serving.insert(name.clone(), serving);
                 self.want_sync_daemons();
-                self.tell(Event::RoleChanged { router: name, serves });
+                self.tell(Event::RoleChanged { router: name, serving });
             }
             News::GroupChanged { name, from, to } => {
                 info!("sync group {name} is {to}, was {from}");
@@ -298,11 +298,11 @@ impl Shell {
         let wanted = match &self.reloads.config.ipvs.sync {
             None => self.sync.borrow().is_some().then(Vec::new),
             Some(settings) => {
-                let serves = settings
+                let serving = settings
                     .instance
                     .as_ref()
                     .and_then(|name| self.routers.serving.get(name));
-                settings.daemons(serves.copied())
+                settings.daemons(serving.map(|serving| *serving == VrrpServing::Here))
             }
         };
         self.sync.send_if_modified(|current| {
@@ -355,8 +355,9 @@ impl Shell {
         while let Ok(message) = receiver.try_recv() {
             self.hear_while_stopping(message);
         }
+        // The services that have to go with the addresses may wait for a look at the table that is under way.
         let written = async {
-            while self.batches > 0
+            while (self.batches > 0 || self.director.waits_for_a_look())
                 && let Some(message) = receiver.recv().await
             {
                 self.hear_while_stopping(message);

@@ -35,9 +35,33 @@ fn read(text: &str) -> Config {
 }
 
 fn role(world: &mut World, serves: bool) {
+    serving(
+        world,
+        if serves {
+            VrrpServing::Here
+        } else {
+            VrrpServing::Elsewhere
+        },
+    );
+}
+
+fn serving(world: &mut World, serving: VrrpServing) {
     let router = "VI_1".to_owned();
-    world.tell(Event::RoleChanged { router, serves });
+    world.tell(Event::RoleChanged { router, serving });
     world.run_for(seconds(1));
+}
+
+/// The weights of the service that goes by the role, by the last part of each address.
+fn weights(world: &World) -> Vec<(u8, u32)> {
+    let found = world.kernel.services.get(&service(200));
+    let destinations = found.into_iter().flat_map(|found| &found.destinations);
+    let last = |address: IpAddr| match address {
+        IpAddr::V4(address) => address.octets()[3],
+        IpAddr::V6(_) => 0,
+    };
+    destinations
+        .map(|(key, spec)| (last(key.address), spec.weight))
+        .collect()
 }
 
 fn services(world: &World) -> Vec<ServiceKey> {
@@ -106,4 +130,52 @@ fn a_role_without_its_router_is_forgotten_and_without_the_key_does_not_count() {
     world.run_for(seconds(1));
     role(&mut world, true);
     assert_eq!(services(&world), [service(201)], "that was another one's role");
+}
+
+#[test]
+fn whoever_leaves_keeps_the_services_until_the_address_has_gone() {
+    let mut world = World::new();
+    world.start(read(TEXT));
+    role(&mut world, true);
+    world.run_for(seconds(10));
+    let full = vec![(11, 1), (12, 1)];
+    assert_eq!(weights(&world), full);
+    world.log.clear();
+    // Nothing is known of this host's addresses, or none of the servers is on it.
+    for own in [None, Some(address(1))] {
+        if let Some(own) = own {
+            world.tell(Event::AddressesFound([own, address(200)].into()));
+        }
+        serving(&mut world, VrrpServing::Leaving);
+        assert_eq!(weights(&world), full);
+        role(&mut world, true);
+    }
+    assert_eq!(world.log, [""; 0], "nobody is told of a moment");
+    // What the new master forwards to this host is served here, and so is what still comes from clients.
+    world.tell(Event::AddressesFound([address(11), address(200)].into()));
+    serving(&mut world, VrrpServing::Leaving);
+    assert_eq!(weights(&world), [(11, 1), (12, 0)]);
+    role(&mut world, false);
+    assert_eq!(weights(&world), []);
+    role(&mut world, true);
+    assert_eq!(weights(&world), full);
+    // Its own server is down: the others go on for both.
+    world.answer(11, Answer::Refuses);
+    world.run_for(seconds(10));
+    serving(&mut world, VrrpServing::Leaving);
+    assert_eq!(weights(&world), [(12, 1)]);
+}
+
+#[test]
+fn a_scheduler_that_would_refuse_clients_keeps_its_servers() {
+    for (scheduler, left) in [("sh", 1), ("mh", 0)] {
+        let mut world = World::new();
+        let with = format!("program_when = \"master\"\nscheduler = \"{scheduler}\"");
+        world.start(read(&TEXT.replace("program_when = \"master\"", &with)));
+        world.tell(Event::AddressesFound([address(11)].into()));
+        role(&mut world, true);
+        world.run_for(seconds(10));
+        serving(&mut world, VrrpServing::Leaving);
+        assert_eq!(weights(&world), [(11, 1), (12, left)], "{scheduler}");
+    }
 }

@@ -119,6 +119,9 @@ fn what_happens_to_connections_of_failed_servers_is_said() {
     assert_eq!(rules(&config, &facts(&sysctls)), [""; 0]);
     config.virtual_servers[0].spec.flags = ServiceFlags::PERSISTENT;
     assert_eq!(rules(&config, &facts(&sysctls)), ["QUIESCE"]);
+    config.virtual_servers[0].program_with = Some("VI_1".to_owned());
+    assert_eq!(rules(&config, &facts(&sysctls)), ["QUIESCE", "FORMER"]);
+    assert_eq!(rules(&config, &facts(&sysctls[1..])), ["QUIESCE"]);
 }
 
 #[test]

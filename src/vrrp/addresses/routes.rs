@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::warn;
 
 use super::ledger::Belongings;
 use super::{AGAIN, Keeper};
 use crate::model::{VrrpRoute, VrrpRule};
-use crate::net::{AddOptions, Change, HostNetwork, HostRouting, NetError, routing};
+use crate::net::{AddOptions, HostNetwork, HostRouting, NetError, routing};
 
 /// The routes and rules that are there.
 #[derive(Debug, Default)]
@@ -150,23 +150,5 @@ impl Keeper {
             self.note_routing(&format!("route {route}"), result, "taken out");
         }
         Ok(all_gone)
-    }
-
-    fn note_routing(&mut self, what: &str, result: Result<Change, NetError>, done: &str) {
-        match result {
-            Ok(change) => {
-                self.said_of_routes.remove(what);
-                if change == Change::Made {
-                    info!("{what} {done}");
-                }
-            }
-            Err(problem) => {
-                self.troubled = true;
-                let problem = problem.to_string();
-                if self.said_of_routes.insert(what.to_owned(), problem.clone()).as_ref() != Some(&problem) {
-                    error!("{problem}");
-                }
-            }
-        }
     }
 }

@@ -11,7 +11,7 @@ mod settings;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use self::settings::{above, below, hindrances, write};
 use super::ledger::Belongings;
@@ -28,6 +28,8 @@ pub(super) struct Devices {
     settled: BTreeMap<String, (u32, bool)>,
     /// When each was put back last.
     repaired: BTreeMap<String, Instant>,
+    /// Those that the kernel would not put up, until it does: whoever has such a one is not to be master meanwhile.
+    unraised: BTreeSet<String>,
 }
 
 impl Devices {
@@ -139,7 +141,9 @@ impl Keeper {
             return Ok(Looked::Done);
         };
         let found = judge(device, layers, &self.ledger.record.devices);
-        let lacks = matches!(found, Finding::Missing) || matches!(found, Finding::Ours(link) if holds && !link.up);
+        let is_tried = self.devices.unraised.contains(&device.name);
+        let lacks = matches!(found, Finding::Missing)
+            || matches!(found, Finding::Ours(link) if (holds || is_tried) && !link.up);
         if lacks {
             let repaired = self.devices.repaired.get(&device.name);
             if repaired.is_some_and(|at| at.elapsed() < AGAIN) {
@@ -149,27 +153,49 @@ impl Keeper {
             self.devices.repaired.insert(device.name.clone(), Instant::now());
         }
         let settled = self.devices.settled.get(&device.name).copied();
-        if let Some(link) = self.provide(network, layers, has, settled).await?
-            && holds
-            && !link.up
-        {
-            network.set_link(&link.name, true).await?;
+        let Some(link) = self
+            .provide(network, layers, has, settled)
+            .await?
+            .filter(|link| !link.up)
+        else {
+            return Ok(Looked::Done);
+        };
+        if holds {
+            self.put_up(network, &link).await?;
             info!(device = link.name, "device of the virtual MAC is up again");
+        } else if is_tried {
+            self.put_up(network, &link).await?;
+            network.set_link(&link.name, false).await?;
+            info!(device = link.name, "device of the virtual MAC can be put up again");
         }
         Ok(Looked::Done)
     }
 
-    /// Puts the device of an instance up, for its addresses.
-    pub(super) async fn raise(&mut self, network: &HostNetwork, has: &Belongings) -> Result<(), NetError> {
+    async fn put_up(&mut self, network: &HostNetwork, link: &Link) -> Result<(), NetError> {
+        let put = network.set_link(&link.name, true).await;
+        match put {
+            Ok(_) => drop(self.devices.unraised.remove(&link.name)),
+            Err(_) => {
+                if self.devices.unraised.insert(link.name.clone()) {
+                    // Its instance is told at once: it has begun to be master.
+                    self.stirred.notify_one();
+                }
+            }
+        }
+        put.map(drop)
+    }
+
+    /// Puts the device of an instance up, for its addresses; answers with whether it can take them.
+    pub(super) async fn raise(&mut self, network: &HostNetwork, has: &Belongings) -> Result<bool, NetError> {
         let Some(device) = has.device.as_ref().filter(|_| !has.is_empty()) else {
-            return Ok(());
+            return Ok(true);
         };
         let layers = network.layers().await?;
         let Some(link) = self.provide(network, &layers, has, None).await? else {
-            return Ok(());
+            return Ok(false);
         };
         if link.up {
-            return Ok(());
+            return Ok(true);
         }
         // The one that the instance had under another name.
         let interface = layers.iter().find(|layer| layer.link.name == device.interface);
@@ -179,8 +205,8 @@ impl Keeper {
         {
             network.set_link(&former.link.name, false).await?;
         }
-        network.set_link(&link.name, true).await?;
-        Ok(())
+        self.put_up(network, &link).await?;
+        Ok(true)
     }
 
     /// Puts the devices down that nobody holds addresses on any more; answers with whether all are.
@@ -203,12 +229,11 @@ impl Keeper {
         for device in gone.into_iter().filter(|device| !is_held(device)) {
             let found = layers.iter().find(|layer| layer.link.name == device.name);
             let ours = found.filter(|found| found.link.up && is_ours(found, &self.ledger.record.devices));
-            if ours.is_some()
-                && let Err(problem) = network.set_link(&device.name, false).await
-            {
-                error!(device = device.name, "{problem}");
-                all_down = false;
-            }
+            let lowered = match ours {
+                Some(_) => network.set_link(&device.name, false).await.map(drop),
+                None => Ok(()),
+            };
+            all_down &= self.note_lowered(&device.name, lowered);
         }
         Ok(all_down)
     }
@@ -323,6 +348,7 @@ impl Keeper {
                 info!(device = device.name, "device of a virtual MAC taken away");
             }
             self.devices.settled.remove(&device.name);
+            self.devices.unraised.remove(&device.name);
             self.ledger.change(|record| drop(record.devices.take(&device)));
         }
         for setting in settings {

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{GRACE, Instance, LAST_WORD, Phase, speak};
+use super::timing::speak;
+use super::{GRACE, Instance, LAST_WORD, Phase};
 use crate::model::{
     Instant, VrrpAction, VrrpAdvert, VrrpAuthentication, VrrpReason, VrrpRefusal, VrrpSpec, VrrpVersion,
 };

@@ -68,18 +68,20 @@ impl Task {
             .facts
             .source
             .filter(|(source, _)| spec.source.is_none_or(|wanted| wanted == *source));
-        let opened = match source {
-            None if voice.facts.obstacle.is_some() => Err(voice.facts.obstacle.clone().unwrap_or_default()),
-            None => Err(match spec.source {
+        let opened = match (&voice.facts.obstacle, source) {
+            (Some(obstacle), _) => Err(obstacle.clone()),
+            (None, None) => Err(match spec.source {
                 Some(source) => format!("interface {} does not work, or {source} is not here", spec.interface),
                 None => format!("interface {} is not there, is down or has no address", spec.interface),
             }),
-            Some((source, index)) => open(&spec, source, index, &voice.facts, &mut self.listeners).map_err(|problem| {
-                self.retry = Some(now() + AGAIN);
-                problem.to_string()
-            }),
+            (None, Some((source, index))) => {
+                open(&spec, source, index, &voice.facts, &mut self.listeners).map_err(|problem| {
+                    self.retry = Some(now() + AGAIN);
+                    problem.to_string()
+                })
+            }
         };
-        let first = !std::mem::replace(&mut voice.started, true);
+        let first = !voice.started;
         let found = voice.facts.found;
         let event = match opened {
             Ok(speaker) => {
@@ -93,13 +95,20 @@ impl Task {
                     (self.tell)(News::Warning(format!("virtual router {name} waits: {trouble}")));
                     voice.trouble = Some(trouble);
                 }
-                Some(VrrpEvent::InterfaceLost)
+                Some(match voice.facts.obstacle.is_some() && source.is_some() {
+                    true => VrrpEvent::DeviceLost,
+                    false => VrrpEvent::InterfaceLost,
+                })
             }
         };
         if let Some(event) = event {
             self.happen(name, event);
         }
         if first {
+            // Nobody was told anything of one that had not begun: what is found here counts first.
+            if let Some(voice) = self.voices.get_mut(name) {
+                voice.started = true;
+            }
             let spoke = self.spoken.remove(&**name);
             let event = VrrpEvent::Started {
                 addresses_found: found,
@@ -201,7 +210,7 @@ impl Task {
 
     pub(super) fn send(&mut self, name: &Arc<str>, priority: u8) {
         let Some(voice) = self.voices.get(name) else { return };
-        let (Some(by), Some((source, index))) = (&voice.speaker, voice.facts.source) else {
+        let Some((source, index)) = voice.facts.source else {
             return;
         };
         let current = self.routers.get(name).map(Instance::spec).or(voice.spec.as_ref());
@@ -213,19 +222,31 @@ impl Task {
         } else {
             &spec.peers[..]
         };
+        // Its device may be gone, or down with the addresses, and there is a last word to say.
+        let by_interface = || {
+            let without = Facts {
+                voice: None,
+                ..voice.facts.clone()
+            };
+            speaker(&spec, source, index, &without)
+        };
+        let own = match &voice.speaker {
+            Some(_) => None,
+            None if voice.facts.obstacle.is_some() => by_interface().ok(),
+            None => None,
+        };
+        let Some(by) = voice.speaker.as_ref().or(own.as_ref()) else {
+            return;
+        };
         let mut unsent = None;
         for destination in destinations {
             let bytes = packet::encode(&advert, source, *destination, spec.checksum);
             let mut sent = by.send(&bytes, *destination);
-            // Its device may have gone down with the addresses, and there is a last word to say.
-            if sent.is_err() && voice.facts.voice.is_some() {
-                let without = Facts {
-                    voice: None,
-                    ..voice.facts.clone()
-                };
-                if let Ok(by_interface) = speaker(&spec, source, index, &without) {
-                    sent = by_interface.send(&bytes, *destination);
-                }
+            if sent.is_err()
+                && voice.facts.voice.is_some()
+                && let Ok(by_interface) = by_interface()
+            {
+                sent = by_interface.send(&bytes, *destination);
             }
             if let Err(problem) = sent {
                 let what = format!("cannot send an advert to {destination}: {problem}");

@@ -448,6 +448,17 @@ fn a_fault_gives_the_addresses_up_as_soon_as_somebody_else_can_have_them() {
     );
     lone.tell(6_000, VrrpEvent::InterfaceReady(host(1)));
     assert_eq!(lone.state(), VrrpState::Backup);
+    // Its device is gone: the others need not wait until they miss it.
+    let mut lone = Lone::master(|_| {});
+    assert_eq!(
+        lone.tell(5_000, VrrpEvent::DeviceLost),
+        [
+            send(0),
+            changed(VrrpState::Master, VrrpState::Fault, VrrpReason::InterfaceLost),
+            VrrpAction::RemoveAddresses
+        ]
+    );
+    assert_eq!(lone.tell(5_100, VrrpEvent::DeviceLost), [], "it is said once");
     // What is tracked has failed.
     let fault = |fault| VrrpEvent::Tracked(VrrpTracking { fault, weight: 0 });
     let mut lone = Lone::master(|_| {});

@@ -1,0 +1,105 @@
+//! Virtual servers whose addresses are where an instance is master, and those whose addresses are on a device for good.
+
+use super::super::problem::Place;
+use super::super::reader::{Reader, shorten};
+use super::{Routers, vmac};
+use crate::model::{AddressScope, Family, Forwarding, ServiceKey, VirtualServer, VrrpAddress};
+
+/// A virtual server whose addresses are on this host.
+pub(in crate::config) struct Follower {
+    /// Where it says so.
+    pub(in crate::config) place: Place,
+    /// They are where this instance is master; `None` for those that are on a device for good.
+    pub(in crate::config) instance: Option<String>,
+    /// Its number.
+    pub(in crate::config) virtual_server: usize,
+}
+
+impl Routers<'_> {
+    /// Takes in what a virtual server says about where its addresses are.
+    pub(in crate::config) fn follow(
+        &mut self,
+        reader: &mut Reader,
+        follower: &Follower,
+        virtual_servers: &[VirtualServer],
+    ) {
+        let Some(server) = virtual_servers.get(follower.virtual_server) else {
+            return;
+        };
+        reader.file = follower.place.file;
+        match &follower.instance {
+            Some(name) => self.refer(reader, follower.place.offset, name, server),
+            None => self.keep_apart(reader, follower.place.offset, &server.services),
+        }
+    }
+
+    /// A virtual server whose addresses are where an instance is master.
+    fn refer(&mut self, reader: &mut Reader, at: usize, name: &str, server: &VirtualServer) {
+        let services = &server.services;
+        // Those of a mark may still be programmed by its role.
+        if server.program_with.is_none() && services.iter().all(|service| service.address().is_none()) {
+            if !services.is_empty() {
+                let text = "a fwmark service has no address that could follow a `vrrp_instance`";
+                let hint = "take it out; list the addresses in the instance's `virtual_address`";
+                reader.error(at, text, hint);
+            }
+            return;
+        }
+        let place = reader.place(at);
+        let mut known: Vec<_> = self.names.keys().copied().collect();
+        known.sort_unstable();
+        let Some(draft) = self.drafts.iter_mut().find(|draft| draft.spec.name == name) else {
+            let hint = match known.is_empty() {
+                true => "add [[vrrp_instance]]".to_owned(),
+                false => format!("there are: {}", known.join(", ")),
+            };
+            reader.error(at, format!("there is no vrrp_instance \"{}\"", shorten(name)), hint);
+            return;
+        };
+        if !draft.accepts && serves_itself(server) {
+            let text = format!("`accept = false` in \"{name}\" keeps clients from what this director serves itself");
+            let hint = "take `accept` out there, or let other hosts serve";
+            reader.error(at, text, hint);
+        }
+        for address in services.iter().filter_map(ServiceKey::address) {
+            let own = Family::of(address);
+            let key = (address, None);
+            if draft.spec.addresses.iter().any(|held| held.address == address) {
+                continue;
+            }
+            if let Some(first) = self.addresses.get(&key) {
+                let text = format!("virtual address {address} belongs to another instance");
+                reader.second(at, *first, text, "name that instance here");
+                continue;
+            }
+            self.addresses.insert(key, place);
+            draft.spec.addresses.push(VrrpAddress {
+                address,
+                prefix: own.host_prefix(),
+                device: vmac::device(&draft.spec),
+                scope: AddressScope::Global,
+                label: None,
+                unadvertised: *draft.family.get_or_insert(own) != own,
+            });
+            draft.spec.family = draft.family.unwrap_or(own);
+        }
+    }
+
+    /// A virtual server that keeps its addresses on a device for good.
+    fn keep_apart(&self, reader: &mut Reader, at: usize, services: &[ServiceKey]) {
+        for address in services.iter().filter_map(ServiceKey::address) {
+            if let Some(first) = self.addresses.get(&(address, None)) {
+                let text = format!("{address} follows a vrrp_instance and is on a `device` for good");
+                reader.second(at, *first, text, "write `vrrp_instance` in place of `device`");
+                return;
+            }
+        }
+    }
+}
+
+/// Whether a process of this director may be a real server behind the service's own address, as far as that can be known.
+fn serves_itself(server: &VirtualServer) -> bool {
+    let mut members = server.members();
+    let here = members.any(|(address, forwarding)| forwarding != Forwarding::Nat && address.is_loopback());
+    here || server.program_with.is_some()
+}
