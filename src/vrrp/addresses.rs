@@ -49,8 +49,9 @@ const ANNOUNCING: Duration = Duration::from_secs(2);
 pub(super) enum Order {
     /// These are the instances.
     Watch(Vec<Arc<VrrpSpec>>),
-    /// Exactly these addresses of an instance have to be on their devices, these routes and rules in their tables.
-    Hold(Arc<str>, Belongings),
+    /// Exactly these addresses of an instance have to be on their devices, these routes and rules in their tables. Where
+    /// that is nothing, the number comes back with [`Report::Released`] once no address is here.
+    Hold(Arc<str>, Belongings, u64),
     /// Each address of an instance is announced so many times.
     Announce(Arc<str>, u32),
     /// Everything before this has been done.
@@ -149,6 +150,8 @@ struct Keeper {
 struct Left {
     gone: Vec<Belongings>,
     said: String,
+    /// The number of the last order.
+    order: u64,
 }
 
 impl Keeper {
@@ -165,13 +168,14 @@ impl Keeper {
                 self.look(tell).await;
                 self.take_off_orphans().await;
             }
-            Order::Hold(name, wanted) => {
+            Order::Hold(name, wanted, number) => {
                 let before = self.held.insert(Arc::clone(&name), wanted.clone()).unwrap_or_default();
                 // Of an instance that holds nothing, what a process before this one has left goes as well.
                 let known = self.specs.iter().find(|spec| *spec.name == *name);
                 let left = known.filter(|_| wanted.is_empty()).map(|spec| Belongings::of(spec));
                 let mut still = self.left.remove(&name).unwrap_or_default();
                 still.gone.extend([before].into_iter().chain(left));
+                still.order = number;
                 self.hold_or_try_again(name, still, &wanted, tell).await;
             }
             Order::Announce(name, repeat) => {
@@ -194,8 +198,13 @@ impl Keeper {
         wanted: &Belongings,
         tell: &impl Fn(&str, Report),
     ) {
-        let why = match self.hold(&name, &left.gone, wanted).await {
-            Ok(true) if wanted.is_empty() => return tell(&name, Report::Released),
+        // Routes, rules and devices may take longer; what is sent to the addresses comes here no more.
+        let released = || {
+            if wanted.is_empty() {
+                tell(&name, Report::Released(left.order));
+            }
+        };
+        let why = match self.hold(&name, &left.gone, wanted, released).await {
             Ok(true) => return,
             // Each address, route and rule was told of.
             Ok(false) => String::new(),
@@ -277,8 +286,14 @@ impl Keeper {
             .change(|record| record.addresses.retain(|entry| !gone.contains(entry)));
     }
 
-    /// Answers with whether nothing is here any more that is to be gone.
-    async fn hold(&mut self, name: &str, gone: &[Belongings], wanted: &Belongings) -> Result<bool, NetError> {
+    /// Answers with whether nothing is here any more that is to be gone; `released` is told when no address is.
+    async fn hold(
+        &mut self,
+        name: &str,
+        gone: &[Belongings],
+        wanted: &Belongings,
+        released: impl FnOnce(),
+    ) -> Result<bool, NetError> {
         let network = HostNetwork::connect().await?;
         self.ledger.add(wanted);
         let others = self.held.iter().filter(|(other, _)| &***other != name);
@@ -290,8 +305,14 @@ impl Keeper {
         let all_gone = self
             .hold_addresses(&network, &before, wanted, matches!(raised, Ok(true)))
             .await?;
+        if all_gone {
+            released();
+        }
         let lowered = self.lower(&network, gone, &kept).await?;
-        self.put_in(&network, wanted).await?;
+        // With a device that takes no address they would lead nowhere.
+        if matches!(raised, Ok(true)) {
+            self.put_in(&network, wanted).await?;
+        }
         let raised = raised?;
         taken.map(|taken| taken && all_gone && lowered && raised)
     }

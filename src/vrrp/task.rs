@@ -9,7 +9,7 @@ mod handle;
 mod tracks;
 mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -83,7 +83,8 @@ pub fn start(ledger: Ledger, tell: impl Fn(News) + Send + 'static) -> io::Result
         wanted: (Vec::new(), Vec::new()),
         voices: BTreeMap::new(),
         serving: BTreeMap::new(),
-        releasing: BTreeSet::new(),
+        releasing: BTreeMap::new(),
+        releases: 0,
         listeners: BTreeMap::new(),
         addresses: to_addresses,
         complaints: Complaints::default(),
@@ -125,8 +126,10 @@ struct Task {
     voices: BTreeMap<Arc<str>, Voice>,
     /// Where each serves, as it was told last.
     serving: BTreeMap<Arc<str>, VrrpServing>,
-    /// Those whose addresses are being taken off.
-    releasing: BTreeSet<Arc<str>>,
+    /// Those whose addresses are being taken off, and by which order.
+    releasing: BTreeMap<Arc<str>, u64>,
+    /// How often addresses were ordered off.
+    releases: u64,
     listeners: BTreeMap<(String, Family), (u32, Listener)>,
     addresses: UnboundedSender<Order>,
     complaints: Complaints,
@@ -197,9 +200,12 @@ impl Task {
                 self.reconfigure();
             }
             Command::Report(name, Report::Facts(facts)) => self.learn(&name, facts),
-            Command::Report(name, Report::Released) => {
-                self.releasing.remove(&*name);
-                self.tell_serving(&name);
+            Command::Report(name, Report::Released(order)) => {
+                // That of an earlier order says nothing: the addresses have been put on again since.
+                if self.releasing.get(&*name) == Some(&order) {
+                    self.releasing.remove(&*name);
+                    self.tell_serving(&name);
+                }
             }
             Command::StepDown(name) => {
                 for name in self.routers.together_with(&name) {
@@ -304,7 +310,7 @@ impl Task {
     fn tell_serving(&mut self, name: &str) {
         let serving = self.routers.get(name).map_or(VrrpServing::Elsewhere, Instance::serving);
         let serving = match serving {
-            VrrpServing::Elsewhere if self.releasing.contains(name) => VrrpServing::Leaving,
+            VrrpServing::Elsewhere if self.releasing.contains_key(name) => VrrpServing::Leaving,
             VrrpServing::Here | VrrpServing::Leaving | VrrpServing::Elsewhere => serving,
         };
         let told = self.serving.get(name).copied();
@@ -321,10 +327,12 @@ impl Task {
     }
 
     fn act(&mut self, wanted: Vec<Wanted>) {
-        let released = wanted
-            .iter()
-            .filter(|(_, action)| *action == VrrpAction::RemoveAddresses);
-        self.releasing.extend(released.map(|(name, _)| Arc::clone(name)));
+        for (name, action) in &wanted {
+            if *action == VrrpAction::RemoveAddresses {
+                self.releases += 1;
+                self.releasing.insert(Arc::clone(name), self.releases);
+            }
+        }
         let mut ended = false;
         let mut stirred = false;
         let mut touched: Option<Arc<str>> = None;
@@ -337,10 +345,11 @@ impl Task {
                 VrrpAction::SendAdvert { priority } => self.send(&name, priority),
                 VrrpAction::AddAddresses => {
                     let has = self.routers.get(&name).map(|instance| Belongings::of(instance.spec()));
-                    let _ = self.addresses.send(Order::Hold(name, has.unwrap_or_default()));
+                    let _ = self.addresses.send(Order::Hold(name, has.unwrap_or_default(), 0));
                 }
                 VrrpAction::RemoveAddresses => {
-                    let _ = self.addresses.send(Order::Hold(name, Belongings::default()));
+                    let order = self.releasing.get(&name).copied().unwrap_or_default();
+                    let _ = self.addresses.send(Order::Hold(name, Belongings::default(), order));
                 }
                 VrrpAction::Announce { repeat } => {
                     let _ = self.addresses.send(Order::Announce(name, repeat));

@@ -30,8 +30,8 @@ pub(in crate::vrrp) struct Facts {
 pub(in crate::vrrp) enum Report {
     /// An instance has to know this of the host.
     Facts(Facts),
-    /// Nothing that an instance was told to let go is here any more.
-    Released,
+    /// No address that an instance was told to let go is here any more, by the number of that order.
+    Released(u64),
 }
 
 impl Keeper {
