@@ -25,8 +25,8 @@ pub(super) async fn addresses(host: &str, limit: Duration) -> Result<Vec<IpAddr>
     }
 }
 
-/// Tries one address after the other until one takes what is sent, all within `limit`: each may take its share of what is
-/// left, so that one which does not answer leaves time for the others.
+/// Tries one address after the other until one takes what is sent, all within `limit`: each but the last may take half of
+/// what is left, so that one which does not answer leaves time for the others, and one that is slow has enough.
 ///
 /// # Errors
 /// In words: what each of them said.
@@ -37,8 +37,9 @@ pub(super) async fn one_after_the_other<T, F: Future<Output = Result<T, String>>
 ) -> Result<T, String> {
     let end = Instant::now() + limit;
     let mut said = Vec::new();
-    for (address, left) in addresses.iter().zip((1..=addresses.len()).rev()) {
-        let share = end.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
+    for (index, address) in addresses.iter().enumerate() {
+        let parts = if index + 1 < addresses.len() { 2 } else { 1 };
+        let share = end.saturating_duration_since(Instant::now()) / parts;
         let why = match timeout(share, send(*address)).await {
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(why)) => why,
