@@ -151,7 +151,7 @@ fn went_in_order(log: &str) -> bool {
 }
 
 #[test]
-fn the_services_stay_until_the_address_has_gone_and_nobody_is_lost_in_between() {
+fn the_services_stay_until_the_address_has_gone_and_no_session_is_lost_in_between() {
     let routers = Routers::build("vrrp-roles-order");
     let directors = [0, 1].map(|index| routers.director(index));
     let _served = directors.map(|director| serve(&routers, director));
@@ -210,6 +210,9 @@ fn the_services_stay_until_the_address_has_gone_and_nobody_is_lost_in_between() 
             .filter(|attempt| attempt.took > Duration::from_millis(900))
             .count()
     ));
+    // While both have all services, a new one may go back and forth between them.
+    let few = report.attempts.len() / 50;
+    assert!(report.failures().len() <= few, "new connections: {report}");
     let alive = held.iter_mut().map(Held::goes_on).filter(|goes_on| *goes_on).count();
     assert_eq!(alive, held.len(), "sessions outlive a stop");
     for daemon in &daemons {
