@@ -142,8 +142,10 @@ impl<T: Transport> Client<T> {
         if let Some(known) = known
             && is_listed(known, &listed)
         {
+            // Of the others the text is not what was compared.
             let is_told = |service: &ListedService| {
-                service.key.address().is_some() && !service.destinations.iter().any(is_tunnel)
+                let in_full = service.key.address().is_none() || needs_all(&service.key);
+                !in_full && !service.destinations.iter().any(is_tunnel)
             };
             if listed.iter().all(is_told) {
                 *last = LastLook::that_found(known, text);

@@ -1,6 +1,7 @@
 //! The netlink client on a real kernel: every field written and read back, and shown by Debian's ipvsadm as that
 //! program's own; refusals, dumps of size, other writers, sync daemons.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::Arc;
@@ -351,6 +352,57 @@ fn every_field_comes_back_and_the_original_shows_it_as_its_own() {
         assert_eq!(text, shown(theirs), "{options:?}");
         assert!(text.lines().count() >= rich.table.services.len(), "{text}");
     }
+}
+
+/// Looks at a table again: what has changed, and how often it was asked whether a service has to be read in full.
+fn look_again(client: &mut Client, last: &mut LastLook, known: &Arc<Table>) -> (Option<Table>, u32) {
+    let asked = Cell::new(0);
+    let in_full = |_: &_| {
+        asked.set(asked.get() + 1);
+        false
+    };
+    let found = client.table_unless(Some(known), last, in_full, || false);
+    (found.unwrap(), asked.get())
+}
+
+#[test]
+fn a_look_sees_what_has_changed_and_takes_nothing_apart_that_has_not() {
+    let lab = directors("ipvs-again", 1);
+    let host = lab.director(0);
+    let admin = |words: &str| {
+        let words: Vec<_> = words.split(' ').collect();
+        host.exec_ok(&[&["ipvsadm"], &*words].concat()).unwrap();
+    };
+    admin("-A -t 203.0.113.1:80 -s rr");
+    admin("-a -t 203.0.113.1:80 -r 192.0.2.1:80 -m -w 1");
+    admin("-a -t 203.0.113.1:80 -r 192.0.2.2:80 -m -w 0");
+    with_client(host, |client| {
+        let mut last = LastLook::default();
+        let mut known = Arc::new(client.table(|_| false).unwrap());
+        for change in [
+            "-e -t 203.0.113.1:80 -r 192.0.2.1:80 -m -w 2",
+            "-E -t 203.0.113.1:80 -s rr -p 60",
+            "-E -t 203.0.113.1:80 -s mh -b mh-fallback",
+            "-d -t 203.0.113.1:80 -r 192.0.2.2:80",
+            "-a -t 203.0.113.1:80 -r 192.0.2.2:80 -g -w 1",
+            "-A -t 203.0.113.1:81 -s rr",
+        ] {
+            let (first, again) = (
+                look_again(client, &mut last, &known),
+                look_again(client, &mut last, &known),
+            );
+            assert_eq!((&first.0, &again.0), (&None, &None), "before {change}");
+            assert!(again.1 < first.1, "taken apart twice before {change}");
+            // The same table, but it is not known yet that it is.
+            let other = Arc::new(Table::clone(&known));
+            assert_eq!(look_again(client, &mut last, &other), (None, first.1));
+            admin(change);
+            let (found, _) = look_again(client, &mut last, &known);
+            let found = found.unwrap_or_else(|| panic!("{change} is not seen"));
+            assert_eq!(found, client.table(|_| false).unwrap(), "{change}");
+            known = Arc::new(found);
+        }
+    });
 }
 
 #[test]
