@@ -298,8 +298,10 @@ impl Director {
             Event::TimeReached => self.time_reached(now, &mut actions),
         }
         self.write(now, &mut actions);
-        // Whoever reads the log can wait, traffic cannot.
-        actions.sort_by_key(|action| matches!(action, Action::Report(_)));
+        // Whoever reads the log can wait, traffic cannot; where nothing is written the cause comes first.
+        if !self.settings.observe {
+            actions.sort_by_key(|action| matches!(action, Action::Report(_)));
+        }
         actions
     }
 
