@@ -91,6 +91,45 @@ fn the_chain_is_behind_ipvs() {
     assert_eq!(hooks, [110_u32.to_be_bytes()]);
 }
 
+/// What a step of this name says, wherever the rule has it.
+fn steps(rule: &[u8], name: &str, path: &[u16]) -> Vec<Vec<u8>> {
+    let named = |step: &Vec<u8>| nested(step, &[1])[0].strip_suffix(&[0]) == Some(name.as_bytes());
+    let found = nested(rule, &[4, 1]).into_iter().filter(named);
+    found
+        .flat_map(|step| nested(&nested(&step, &[2]).concat(), path))
+        .collect()
+}
+
+/// Whether a byte of TCP flags gets through the rule about TCP, by the mask and the comparison that it holds.
+fn passes(flags: u8) -> bool {
+    let bytes = ruleset(1, &addresses(&["192.0.2.1"])).finish();
+    let mut rules = messages(&bytes);
+    rules.retain(|(kind, _, _, rule)| *kind == NEW_RULE && !steps(rule, "bitwise", &[4, 1]).is_empty());
+    let [(.., rule)] = rules.as_slice() else {
+        panic!("one rule masks")
+    };
+    let mask = steps(rule, "bitwise", &[4, 1]).concat();
+    let compared = steps(rule, "cmp", &[3, 1]).pop();
+    let operation = steps(rule, "cmp", &[2]).pop();
+    let found = Some(vec![flags & mask[0]]) == compared;
+    match operation.as_deref() {
+        Some([0, 0, 0, 0]) => found,
+        Some([0, 0, 0, 1]) => !found,
+        other => panic!("no comparison that is known here: {other:?}"),
+    }
+}
+
+#[test]
+fn only_what_opens_a_connection_is_refused_of_tcp() {
+    let (syn, reset, push, ack) = (0x02, 0x04, 0x08, 0x10);
+    for flags in [ack, ack | push, reset, reset | ack, 0, syn | ack, syn | ack | 0x40] {
+        assert!(passes(flags), "{flags:#04x}");
+    }
+    for flags in [syn, syn | 0xc0, syn | push] {
+        assert!(!passes(flags), "{flags:#04x}");
+    }
+}
+
 #[test]
 fn what_is_told_of_requests_is_told() {
     let error = |sequence: u32, errno: i32| {
