@@ -63,21 +63,38 @@ const NEW_RULE: u8 = 6;
 const NEW_SET: u8 = 9;
 const NEW_ELEMENTS: u8 = 12;
 const CREATE: u16 = 0x400;
+/// Fails where it is there already (`NLM_F_EXCL`).
+const NEW_ONLY: u16 = 0x200;
 const APPEND: u16 = 0x800;
 /// Attributes have 16 bits for their length.
 const ELEMENTS_AT_ONCE: usize = 1000;
 
+/// What a table of our name is that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// One of ours, if there is any.
+    MayBeOurs,
+    /// Somebody else's: nothing is done to it.
+    NotOurs,
+}
+
 /// The requests that put the table for these addresses in the place of the one before; without any there is none
-/// afterwards. `first` is the number of the first.
-pub fn ruleset(first: u32, addresses: &BTreeSet<IpAddr>) -> Batch {
+/// afterwards. They fail where there is one that is not ours. `first` is the number of the first.
+pub fn ruleset(first: u32, addresses: &BTreeSet<IpAddr>, before: Before) -> Batch {
     let mut batch = Batch::new(first);
-    // Made first, for there has to be one to delete.
-    batch.request(NEW_TABLE, CREATE, |table| table.text(1, TABLE));
-    batch.request(DELETE_TABLE, 0, |table| table.text(1, TABLE));
+    let flags = match before {
+        Before::NotOurs => CREATE | NEW_ONLY,
+        Before::MayBeOurs => {
+            // Made first, for there has to be one to delete.
+            batch.request(NEW_TABLE, CREATE, |table| table.text(1, TABLE));
+            batch.request(DELETE_TABLE, 0, |table| table.text(1, TABLE));
+            CREATE
+        }
+    };
     if addresses.is_empty() {
         return batch;
     }
-    batch.request(NEW_TABLE, CREATE, |table| table.text(1, TABLE));
+    batch.request(NEW_TABLE, flags, |table| table.text(1, TABLE));
     batch.request(NEW_CHAIN, CREATE, |chain| {
         chain.text(1, TABLE);
         chain.text(3, REFUSING);
