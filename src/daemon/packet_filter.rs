@@ -114,6 +114,8 @@ async fn keep(mut wanted: watch::Receiver<Wanted>, mut table: Table, note: impl 
     let mut told = Told::default();
     'write: loop {
         let now = wanted.borrow_and_update().clone();
+        // What is heard later of changes until here is one quarrel with those that are undone now.
+        disturbance.by_others.store(false, Ordering::Relaxed);
         let done = match &now {
             None => Ok(false),
             Some(addresses) => table.put_right(addresses).await,
