@@ -181,6 +181,12 @@ fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
     for follower in moving.into_iter().chain(staying) {
         routers.follow(&mut reader, follower, &assembly.virtual_servers);
     }
+    routers.examine_refused(
+        &mut reader,
+        &assembly.followers,
+        &assembly.services,
+        &assembly.virtual_servers,
+    );
     for (number, [.., groups, _]) in &walks {
         reader.file = *number;
         if let Some(item) = groups {

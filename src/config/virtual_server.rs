@@ -25,7 +25,7 @@ pub(super) struct Assembly<'t> {
     /// The virtual servers in the order of the files.
     pub(super) virtual_servers: Vec<VirtualServer>,
     names: HashMap<&'t str, Place>,
-    services: HashMap<ServiceKey, Place>,
+    pub(super) services: HashMap<ServiceKey, Place>,
     addresses: HashMap<IpAddr, usize>,
     /// Virtual servers whose addresses are on this host, for good or as a virtual router's.
     pub(super) followers: Vec<Follower>,

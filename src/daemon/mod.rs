@@ -23,7 +23,7 @@
 //! | `sync_daemons` | the kernel's sync daemons, as the role wants them |
 //! | `watch` | whether the configuration's files change |
 //! | `running` | the configuration in use, as it was read |
-//! | `refused` | the packet filter, for virtual addresses with `accept = false` |
+//! | `packet_filter` | the packet filter, for virtual addresses with `accept = false` |
 //! | `report` | the log |
 
 mod addresses;
@@ -37,9 +37,9 @@ mod journal;
 mod kept;
 pub mod memory;
 pub mod once;
+mod packet_filter;
 mod presence;
 pub mod record;
-mod refused;
 mod report;
 pub mod running;
 mod service_manager;

@@ -17,6 +17,7 @@ mod wake;
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,7 +40,9 @@ use super::running::RunningFile;
 use super::service_manager::notify;
 use super::state::{self, Pace, StateFile};
 use super::wishes::{self, WishesFile};
-use super::{addresses, control, handover, host, memory, presence, refused, report, sync_daemons, upgrade as program};
+use super::{
+    addresses, control, handover, host, memory, packet_filter, presence, report, sync_daemons, upgrade as program,
+};
 use crate::config::Problems;
 use crate::control::{Listener, Patience, SOCKET_NAME};
 use crate::director::{self, Director, Now, Settings, Wishlist, Words};
@@ -106,6 +109,10 @@ enum Message {
     PeerKeyRead(PeerSettings, Result<PublicKey, KeyError>),
     /// A virtual router tells something.
     Vrrp(crate::vrrp::task::News),
+    /// These addresses of virtual routers are on this host, or about to be.
+    RoutersHold(BTreeSet<IpAddr>),
+    /// Something about virtual routers is to be put down, and was logged.
+    Noted(Level, String),
 }
 
 /// Which addresses have to be on devices and which no longer.
@@ -189,7 +196,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         stuck: false,
         routers: vrrp::Routers::beside(&record),
         notifier: Notifier::new(&host::name()),
-        refused: refused::Keeper::beside(&record),
+        packet_filter: packet_filter::Keeper::beside(&record),
         sync: watch::Sender::new(None),
         peer: peer::Peer::new(),
         sync_keeper: None,
@@ -251,7 +258,7 @@ struct Shell {
     /// Whoever is told of what happens.
     notifier: Notifier,
     /// The virtual addresses that take nothing themselves.
-    refused: refused::Keeper,
+    packet_filter: packet_filter::Keeper,
     /// The sync daemons that are to run.
     sync: watch::Sender<sync_daemons::Wanted>,
     /// The other director.
@@ -285,7 +292,10 @@ impl Shell {
                 .context("cannot watch the control socket")?;
         }
         if !self.options.observe {
-            self.refused.start();
+            let noted = self.sender.clone();
+            self.packet_filter.start(move |level, text| {
+                let _ = noted.send(Message::Noted(level, text));
+            });
         }
         let keeper = tokio::spawn(sync_daemons::keep(self.sync.subscribe()));
         self.sync_keeper = Some(keeper.abort_handle());
@@ -401,6 +411,8 @@ impl Shell {
             Message::Counted { own, theirs, wanted } => self.counted(own, theirs, wanted),
             Message::PeerKeyRead(settings, read) => self.peer_key_read(settings, read),
             Message::Vrrp(news) => self.hear_routers(news),
+            Message::RoutersHold(addresses) => self.routers_hold(addresses),
+            Message::Noted(level, text) => self.note(EventKind::Vrrp, level, text),
             Message::ProgramExamined(examined) => self.program_examined(examined),
             Message::StateWritten(written) => self.state_written(written),
             Message::Reloaded(outcome) => self.reloaded(outcome),
@@ -451,7 +463,7 @@ impl Shell {
         self.reloads.config = Arc::clone(&config);
         self.configure_notifier(&config);
         // Before the addresses are there.
-        self.refused.want(&config.refused_addresses);
+        self.refuse();
         self.configure_routers(&config);
         self.configure_peer(&config);
         self.take_over(&config);

@@ -107,6 +107,12 @@ pub enum NetError {
         /// The kernel's answer.
         cause: io::Error,
     },
+    /// Somebody else's table has our table's name.
+    #[error(
+        "cannot write the packet filter's table inet ipvsd: there is one that is not on record as ipvsd's own \
+         (take it away with `nft delete table inet ipvsd` if nobody needs it)"
+    )]
+    FilterTableInUse,
     /// There is no such kernel setting.
     #[error("kernel setting {name} does not exist here (is its module loaded, the interface there, the name right?)")]
     NoSuchSysctl {
@@ -164,6 +170,7 @@ impl NetError {
             Self::NoAnswer { .. }
             | Self::AddressInUse { .. }
             | Self::RouteInUse { .. }
+            | Self::FilterTableInUse
             | Self::DeviceInUse { .. }
             | Self::MacInUse { .. }
             | Self::DeviceDown { .. } => true,

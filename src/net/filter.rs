@@ -21,6 +21,7 @@ use rtnetlink::sys::protocols::NETLINK_NETFILTER;
 use rtnetlink::sys::{AsyncSocket, AsyncSocketExt, Socket, SocketAddr, TokioSocket};
 
 use self::answer::Told;
+use self::ruleset::Before;
 use super::NetError;
 
 const CAPABILITY: &str = "CAP_NET_ADMIN";
@@ -65,21 +66,25 @@ impl PacketFilter {
     }
 
     /// From now on nothing is taken that is for one of these addresses and that IPVS leaves to this host, whatever was
-    /// refused before; without any address the table goes. Blocks for as long as the kernel takes, where it loads its
-    /// modules first.
+    /// refused before; without any address the table goes. `before` is whose table it is that may be there. Blocks for as
+    /// long as the kernel takes, where it loads its modules first.
     ///
     /// # Errors
-    /// [`NetError::NoFilter`], [`NetError::NotPermitted`], [`NetError::Kernel`]. Then everything is as it was.
-    pub fn refuse(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<(), NetError> {
+    /// [`NetError::FilterTableInUse`], [`NetError::NoFilter`], [`NetError::NotPermitted`], [`NetError::Kernel`]. Then
+    /// everything is as it was.
+    pub fn refuse(&mut self, addresses: &BTreeSet<IpAddr>, before: Before) -> Result<(), NetError> {
         let action = match addresses.is_empty() {
             true => "remove the packet filter's table inet ipvsd",
             false => "write the packet filter's table inet ipvsd",
         };
-        let batch = ruleset::ruleset(self.sequence, addresses);
+        let batch = ruleset::ruleset(self.sequence, addresses, before);
         let (first, last) = (self.sequence, batch.last());
         self.sequence = last.wrapping_add(2);
         self.exchange(&batch.finish(), first, last)
-            .map_err(|cause| put_into_words(cause, action))
+            .map_err(|cause| match cause.raw_os_error() {
+                Some(libc::EEXIST) if before == Before::NotOurs => NetError::FilterTableInUse,
+                _ => put_into_words(cause, action),
+            })
     }
 
     /// Sends a batch; the kernel has answered when that is done.
@@ -106,16 +111,26 @@ impl PacketFilter {
     }
 }
 
-/// Tells whenever somebody else has changed our table, or may have. `own` is the port of the socket that changes it here.
-/// Returns only where watching is no longer possible.
+/// What whoever watches has noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noticed {
+    /// Somebody else has changed our table.
+    Change,
+    /// What was changed before, or just now, is not known: watching has begun, or something told has got lost.
+    Unknown,
+}
+
+/// Tells whenever somebody else has changed our table, or may have, first of all once it would be noticed. `own` is the
+/// port of the socket that changes it here. Returns only where watching is no longer possible.
 ///
 /// # Errors
 /// [`NetError::NoFilter`], [`NetError::NotPermitted`], [`NetError::Kernel`].
-pub async fn watch(own: u32, mut tell: impl FnMut()) -> Result<(), NetError> {
+pub async fn watch(own: u32, mut tell: impl FnMut(Noticed)) -> Result<(), NetError> {
     let problem = |cause| put_into_words(cause, "watch the packet filter");
     let mut socket = TokioSocket::new(NETLINK_NETFILTER).map_err(problem)?;
     socket.socket_mut().bind_auto().map_err(problem)?;
     socket.socket_ref().add_membership(CHANGES).map_err(problem)?;
+    tell(Noticed::Unknown);
     let mut buffer = Vec::with_capacity(LONGEST);
     loop {
         buffer.clear();
@@ -123,11 +138,11 @@ pub async fn watch(own: u32, mut tell: impl FnMut()) -> Result<(), NetError> {
             Ok(()) => {
                 let by_others = |told| matches!(told, Told::Change { port } if port != own);
                 if answer::told(&buffer).any(by_others) {
-                    tell();
+                    tell(Noticed::Change);
                 }
             }
             // What was told has got lost.
-            Err(cause) if cause.raw_os_error() == Some(libc::ENOBUFS) => tell(),
+            Err(cause) if cause.raw_os_error() == Some(libc::ENOBUFS) => tell(Noticed::Unknown),
             Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
             Err(cause) => return Err(problem(cause)),
         }

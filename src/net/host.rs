@@ -298,6 +298,7 @@ pub(super) fn os_error(error: &NetError) -> Option<i32> {
         | NetError::Ipv6Off { .. }
         | NetError::AddressInUse { .. }
         | NetError::RouteInUse { .. }
+        | NetError::FilterTableInUse
         | NetError::NoMacvlan { .. }
         | NetError::NoFilter { .. }
         | NetError::DeviceInUse { .. }

@@ -147,6 +147,11 @@ fn a_master_that_accepts_nothing_forwards_is_found_and_hands_over() {
     inside
         .wait_for_answer(at(routers.vip(2), INSIDE), "behind", SOON)
         .expect("the director is served as well");
+    // So are the answers to what it opens from such an address itself.
+    let outside = at(host.address4(Segment::Client).into(), OWN);
+    let _outside = Responder::start(host, &[outside], "outside").expect("a server");
+    let opened = Client::new(routers.director(0)).from(vip).open(outside);
+    assert_eq!(opened.map(|held| held.identity().to_owned()), Ok("outside".to_owned()));
     // Adverts went on meanwhile.
     assert_eq!(routers.holders(vip).into_iter().collect::<Vec<_>>(), [0]);
     assert!(!second.process.log().contains("master"), "{}", second.process.log());
@@ -196,6 +201,7 @@ fn what_is_refused_outlives_the_daemon_and_comes_back_and_goes_with_the_word() {
 
     daemon.process.signal_alone(Signal::SIGKILL).expect("a signal");
     daemon.process.wait(SOON).expect("it ends");
+    assert!(routers.has(0, routers.vip(0)), "the address is still here");
     wait_for_refusal(&routers, "the daemon is dead, and the address still here");
     daemon = routers.start(0, &text(&routers, 0, ""), &[]);
     wait_for_acceptance(&routers, "started without the word");
@@ -209,6 +215,7 @@ fn what_is_refused_outlives_the_daemon_and_comes_back_and_goes_with_the_word() {
     configure(director, &text(&routers, 0, "accept = true"));
     reload();
     wait_for_acceptance(&routers, "a reload that takes it back");
+    assert!(routers.has(0, routers.vip(0)), "the address has stayed");
     assert!(!daemon.process.log().contains("ERROR"), "{}", daemon.process.log());
     drop(daemon);
 
@@ -216,6 +223,7 @@ fn what_is_refused_outlives_the_daemon_and_comes_back_and_goes_with_the_word() {
     wait_for_refusal(&routers, "started anew");
     daemon.process.signal(Signal::SIGTERM).expect("a signal");
     daemon.process.wait(SOON).expect("it ends");
+    assert!(routers.has(0, routers.vip(0)), "the addresses are kept");
     wait_for_refusal(&routers, "stopped, with the addresses kept");
     assert!(
         director

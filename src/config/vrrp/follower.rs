@@ -1,9 +1,13 @@
 //! Virtual servers whose addresses are where an instance is master, and those whose addresses are on a device for good.
 
+use std::collections::{HashMap, HashSet};
+
 use super::super::problem::Place;
 use super::super::reader::{Reader, shorten};
 use super::{Routers, vmac};
 use crate::model::{AddressScope, Family, Forwarding, ServiceKey, VirtualServer, VrrpAddress};
+
+const SERVE_ELSEWHERE: &str = "take `accept` out there, or let other hosts serve";
 
 /// A virtual server whose addresses are on this host.
 pub(in crate::config) struct Follower {
@@ -57,9 +61,7 @@ impl Routers<'_> {
             return;
         };
         if !draft.accepts && serves_itself(server) {
-            let text = format!("`accept = false` in \"{name}\" keeps clients from what this director serves itself");
-            let hint = "take `accept` out there, or let other hosts serve";
-            reader.error(at, text, hint);
+            reader.error(at, keeps_clients_away(name), SERVE_ELSEWHERE);
         }
         for address in services.iter().filter_map(ServiceKey::address) {
             let own = Family::of(address);
@@ -85,6 +87,32 @@ impl Routers<'_> {
         }
     }
 
+    /// Virtual servers whose real server is this director itself, at addresses that take nothing but what IPVS forwards,
+    /// though they follow no instance. `places` is where their services are.
+    pub(in crate::config) fn examine_refused(
+        &self,
+        reader: &mut Reader,
+        followers: &[Follower],
+        places: &HashMap<ServiceKey, Place>,
+        virtual_servers: &[VirtualServer],
+    ) {
+        let refusing = self.drafts.iter().filter(|draft| !draft.accepts);
+        let refusing: HashMap<_, _> = refusing
+            .flat_map(|draft| draft.spec.addresses.iter().map(|held| (held.address, &draft.spec.name)))
+            .collect();
+        let follow = followers.iter().filter(|follower| follower.instance.is_some());
+        let follow: HashSet<_> = follow.map(|follower| follower.virtual_server).collect();
+        for (number, server) in virtual_servers.iter().enumerate() {
+            let refused = |service: &ServiceKey| Some((*refusing.get(&service.address()?)?, *places.get(service)?));
+            if !follow.contains(&number)
+                && serves_itself(server)
+                && let Some((name, place)) = server.services.iter().find_map(refused)
+            {
+                reader.error_at(place, keeps_clients_away(name), SERVE_ELSEWHERE);
+            }
+        }
+    }
+
     /// A virtual server that keeps its addresses on a device for good.
     fn keep_apart(&self, reader: &mut Reader, at: usize, services: &[ServiceKey]) {
         for address in services.iter().filter_map(ServiceKey::address) {
@@ -95,6 +123,11 @@ impl Routers<'_> {
             }
         }
     }
+}
+
+fn keeps_clients_away(name: &str) -> String {
+    let name = shorten(name);
+    format!("`accept = false` in \"{name}\" keeps clients from what this director serves itself")
 }
 
 /// Whether a process of this director may be a real server behind the service's own address, as far as that can be known.

@@ -2,6 +2,7 @@
 //! are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tracing::{error, info, warn};
 use super::tracks::Watched;
 use super::{Message, Shell};
 use crate::daemon::kept;
+use crate::daemon::packet_filter;
 use crate::daemon::record::Record;
 use crate::daemon::sync_daemons;
 use crate::model::control::{EventKind, EventRecord, Level, Refused, Trouble, VrrpStatus};
@@ -37,6 +39,8 @@ pub(super) struct Routers {
     spoken: PathBuf,
     /// Where the addresses are on record that they have put on devices.
     ledger: PathBuf,
+    /// The addresses on that record.
+    held: BTreeSet<IpAddr>,
     /// How often each of the threads had looked around, and since when that has not changed.
     turns: Option<[(u64, Instant); 2]>,
     /// Since when each is what it is.
@@ -58,6 +62,7 @@ impl Routers {
             turns: None,
             spoken: record.beside(FILE),
             ledger: record.beside(LEDGER),
+            held: BTreeSet::new(),
             since: BTreeMap::new(),
             watched: Watched::default(),
             programs: (true, None),
@@ -123,6 +128,10 @@ impl Routers {
     }
 }
 
+fn addresses(record: &VrrpRecord) -> BTreeSet<IpAddr> {
+    record.addresses.iter().map(|entry| entry.address).collect()
+}
+
 fn put_down(file: &Path, record: &VrrpRecord) {
     let written = serde_json::to_vec(record)
         .map_err(anyhow::Error::from)
@@ -147,9 +156,14 @@ impl Shell {
         let mut spoken = Spoken::new();
         if self.routers.thread.is_none() {
             let file = self.routers.ledger.clone();
+            self.routers.held = addresses(&left);
+            let held = self.sender.clone();
             let ledger = Ledger {
                 record: left,
-                write: Box::new(move |record| put_down(&file, record)),
+                write: Box::new(move |record| {
+                    put_down(&file, record);
+                    let _ = held.send(Message::RoutersHold(addresses(record)));
+                }),
             };
             let sender = self.sender.clone();
             let tell = move |news| {
@@ -183,6 +197,40 @@ impl Shell {
                 // Who tracks it only now was not told.
                 thread.tracked(VrrpTracked::Program, VrrpFinding::Works(false));
             }
+        }
+    }
+
+    /// Has the packet filter refuse what the configuration wants refused, and what leaves until it has gone.
+    pub(super) fn refuse(&self) {
+        let config = &self.reloads.config;
+        let instances = config.vrrp_instances.iter();
+        let configured = instances
+            .flat_map(|spec| spec.addresses.iter().map(|held| held.address))
+            .collect();
+        let before = self.packet_filter.wanted();
+        let refused = packet_filter::to_refuse(&config.refused_addresses, &configured, &before, &self.routers.held);
+        self.packet_filter.want(&refused);
+    }
+
+    /// Virtual routers have put addresses on this host, or have taken some off.
+    pub(super) fn routers_hold(&mut self, addresses: BTreeSet<IpAddr>) {
+        self.routers.held = addresses;
+        self.refuse();
+    }
+
+    /// At a clean stop, with the addresses gone.
+    async fn stop_refusing(&mut self) {
+        if self.options.observe {
+            return;
+        }
+        let left = &self.packet_filter.wanted() & &self.routers.held;
+        match left.first() {
+            None => self.packet_filter.end().await,
+            Some(first) => warn!(
+                "virtual address {first} could not be taken off, so the packet filter's table inet ipvsd stays, with it \
+                 {} in all; the next start takes both away",
+                left.len()
+            ),
         }
     }
 
@@ -315,6 +363,7 @@ impl Shell {
     fn hear_while_stopping(&mut self, message: Message) {
         match message {
             Message::Vrrp(news) => self.hear_routers(news),
+            Message::RoutersHold(addresses) => self.routers.held = addresses,
             // Services may have to leave the table together with the addresses.
             Message::Event(
                 Event::StepsApplied(_) | Event::TableRead(_) | Event::TableUnchanged | Event::TableReadFailed(_),
@@ -327,14 +376,15 @@ impl Shell {
             | Message::Rehearse(_)
             | Message::FilesStirred
             | Message::FilesChanged
-            | Message::PeerKeyRead(..) => {}
+            | Message::PeerKeyRead(..)
+            | Message::Noted(..) => {}
         }
     }
 
     /// Hands all virtual routers over, or leaves them as they are for a quick restart.
     pub(super) async fn stop_routers(&mut self, receiver: &mut UnboundedReceiver<Message>) {
         let Some(thread) = self.routers.thread.clone() else {
-            return;
+            return self.stop_refusing().await;
         };
         if self.options.keep {
             info!(
@@ -381,8 +431,6 @@ impl Shell {
             );
             return;
         }
-        if !self.options.observe {
-            self.refused.end().await;
-        }
+        self.stop_refusing().await;
     }
 }

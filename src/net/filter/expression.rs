@@ -34,6 +34,7 @@ pub(super) const L4PROTO: u32 = 16;
 pub(super) const NETWORK: u32 = 1;
 pub(super) const TRANSPORT: u32 = 2;
 pub(super) const EQUAL: u32 = 0;
+pub(super) const NOT_EQUAL: u32 = 1;
 pub(super) const AT_MOST: u32 = 3;
 pub(super) const AT_LEAST: u32 = 5;
 

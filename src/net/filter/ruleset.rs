@@ -4,7 +4,7 @@
 //! |---|---|
 //! | comes from one of them | taken: this host itself sent it, or IPVS has just put the service's address there |
 //! | neighbour solicitations and advertisements | taken (RFC 9568, 6.4.3), for nobody could find the address otherwise |
-//! | TCP without SYN | left to the kernel, which resets what it does not know: a client whose connection this director has not inherited learns it at once |
+//! | TCP but what opens a connection (SYN without ACK) | left to the kernel, which resets what it does not know: a client whose connection this director has not inherited learns it at once, and connections that this host itself opens from such an address come about |
 //! | everything else | dropped |
 //!
 //! Numbers are those of `linux/netfilter/nf_tables.h`.
@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 use super::batch::Batch;
 use super::expression::Expression::{self, Accept, Compare, Drop, GoTo, Load, Lookup, Mask, Meta};
-use super::expression::{AT_LEAST, AT_MOST, EQUAL, Is, L4PROTO, NETWORK, NFPROTO, TRANSPORT};
+use super::expression::{AT_LEAST, AT_MOST, EQUAL, Is, L4PROTO, NETWORK, NFPROTO, NOT_EQUAL, TRANSPORT};
 use crate::model::Family;
 
 /// The table, which is ours alone.
@@ -63,27 +63,44 @@ const NEW_RULE: u8 = 6;
 const NEW_SET: u8 = 9;
 const NEW_ELEMENTS: u8 = 12;
 const CREATE: u16 = 0x400;
+/// Fails where it is there already (`NLM_F_EXCL`).
+const NEW_ONLY: u16 = 0x200;
 const APPEND: u16 = 0x800;
 /// Attributes have 16 bits for their length.
 const ELEMENTS_AT_ONCE: usize = 1000;
 
+/// What a table of our name is that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// One of ours, if there is any.
+    MayBeOurs,
+    /// Somebody else's: nothing is done to it.
+    NotOurs,
+}
+
 /// The requests that put the table for these addresses in the place of the one before; without any there is none
-/// afterwards. `first` is the number of the first.
-pub fn ruleset(first: u32, addresses: &BTreeSet<IpAddr>) -> Batch {
+/// afterwards. They fail where there is one that is not ours. `first` is the number of the first.
+pub fn ruleset(first: u32, addresses: &BTreeSet<IpAddr>, before: Before) -> Batch {
     let mut batch = Batch::new(first);
-    // Made first, for there has to be one to delete.
-    batch.request(NEW_TABLE, CREATE, |table| table.text(1, TABLE));
-    batch.request(DELETE_TABLE, 0, |table| table.text(1, TABLE));
+    let flags = match before {
+        Before::NotOurs => CREATE | NEW_ONLY,
+        Before::MayBeOurs => {
+            // Made first, for there has to be one to delete.
+            batch.request(NEW_TABLE, CREATE, |table| table.text(1, TABLE));
+            batch.request(DELETE_TABLE, 0, |table| table.text(1, TABLE));
+            CREATE
+        }
+    };
     if addresses.is_empty() {
         return batch;
     }
-    batch.request(NEW_TABLE, CREATE, |table| table.text(1, TABLE));
+    batch.request(NEW_TABLE, flags, |table| table.text(1, TABLE));
     batch.request(NEW_CHAIN, CREATE, |chain| {
         chain.text(1, TABLE);
         chain.text(3, REFUSING);
     });
     rule(&mut batch, REFUSING, NEIGHBOURS);
-    rule(&mut batch, REFUSING, WITHOUT_SYN);
+    rule(&mut batch, REFUSING, OPENS_NOTHING);
     rule(&mut batch, REFUSING, &[Drop]);
     batch.request(NEW_CHAIN, CREATE, |chain| {
         const LOCAL_IN: u32 = 1;
@@ -160,13 +177,13 @@ const NEIGHBOURS: &[Expression] = &[
     Accept,
 ];
 
-/// TCP whose byte of flags has no SYN.
-const WITHOUT_SYN: &[Expression] = &[
+/// TCP whose byte of flags has not SYN without ACK: SYN is 0x02, ACK 0x10.
+const OPENS_NOTHING: &[Expression] = &[
     Meta(L4PROTO),
     Compare(EQUAL, 6),
     Load(TRANSPORT, 13, 1),
-    Mask(0x02),
-    Compare(EQUAL, 0),
+    Mask(0x12),
+    Compare(NOT_EQUAL, 0x02),
     Accept,
 ];
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 
 use super::answer::{Told, told};
-use super::ruleset::ruleset;
+use super::ruleset::{Before, ruleset};
 
 /// Kind, flags, number and attributes of each message; nothing may be left over.
 fn messages(mut bytes: &[u8]) -> Vec<(u16, u16, u32, &[u8])> {
@@ -54,7 +54,7 @@ fn addresses(texts: &[&str]) -> BTreeSet<IpAddr> {
 }
 
 fn kinds(addresses: &BTreeSet<IpAddr>) -> Vec<u16> {
-    let bytes = ruleset(1, addresses).finish();
+    let bytes = ruleset(1, addresses, Before::MayBeOurs).finish();
     messages(&bytes).into_iter().map(|(kind, ..)| kind).collect()
 }
 
@@ -81,14 +81,73 @@ fn the_table_is_replaced_whole_or_goes() {
 }
 
 #[test]
+fn a_table_that_is_not_ours_is_left_alone() {
+    const EXCLUSIVE: u16 = 0x200;
+    let made = |before| {
+        let bytes = ruleset(1, &addresses(&["192.0.2.1"]), before).finish();
+        let requests = messages(&bytes);
+        let tables = requests
+            .iter()
+            .filter(|(kind, ..)| [NEW_TABLE, DELETE_TABLE].contains(kind));
+        tables
+            .map(|(kind, flags, ..)| (*kind, flags & EXCLUSIVE))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(made(Before::NotOurs), [(NEW_TABLE, EXCLUSIVE)]);
+    assert_eq!(
+        made(Before::MayBeOurs),
+        [(NEW_TABLE, 0), (DELETE_TABLE, 0), (NEW_TABLE, 0)]
+    );
+}
+
+#[test]
 fn the_chain_is_behind_ipvs() {
-    let bytes = ruleset(1, &addresses(&["192.0.2.1"])).finish();
+    let bytes = ruleset(1, &addresses(&["192.0.2.1"]), Before::MayBeOurs).finish();
     let chains: Vec<_> = messages(&bytes)
         .into_iter()
         .filter(|(kind, ..)| *kind == NEW_CHAIN)
         .collect();
     let hooks: Vec<_> = chains.iter().flat_map(|(.., chain)| nested(chain, &[4, 2])).collect();
     assert_eq!(hooks, [110_u32.to_be_bytes()]);
+}
+
+/// What a step of this name says, wherever the rule has it.
+fn steps(rule: &[u8], name: &str, path: &[u16]) -> Vec<Vec<u8>> {
+    let named = |step: &Vec<u8>| nested(step, &[1])[0].strip_suffix(&[0]) == Some(name.as_bytes());
+    let found = nested(rule, &[4, 1]).into_iter().filter(named);
+    found
+        .flat_map(|step| nested(&nested(&step, &[2]).concat(), path))
+        .collect()
+}
+
+/// Whether a byte of TCP flags gets through the rule about TCP, by the mask and the comparison that it holds.
+fn passes(flags: u8) -> bool {
+    let bytes = ruleset(1, &addresses(&["192.0.2.1"]), Before::MayBeOurs).finish();
+    let mut rules = messages(&bytes);
+    rules.retain(|(kind, _, _, rule)| *kind == NEW_RULE && !steps(rule, "bitwise", &[4, 1]).is_empty());
+    let [(.., rule)] = rules.as_slice() else {
+        panic!("one rule masks")
+    };
+    let mask = steps(rule, "bitwise", &[4, 1]).concat();
+    let compared = steps(rule, "cmp", &[3, 1]).pop();
+    let operation = steps(rule, "cmp", &[2]).pop();
+    let found = Some(vec![flags & mask[0]]) == compared;
+    match operation.as_deref() {
+        Some([0, 0, 0, 0]) => found,
+        Some([0, 0, 0, 1]) => !found,
+        other => panic!("no comparison that is known here: {other:?}"),
+    }
+}
+
+#[test]
+fn only_what_opens_a_connection_is_refused_of_tcp() {
+    let (syn, reset, push, ack) = (0x02, 0x04, 0x08, 0x10);
+    for flags in [ack, ack | push, reset, reset | ack, 0, syn | ack, syn | ack | 0x40] {
+        assert!(passes(flags), "{flags:#04x}");
+    }
+    for flags in [syn, syn | 0xc0, syn | push] {
+        assert!(!passes(flags), "{flags:#04x}");
+    }
 }
 
 #[test]
@@ -111,7 +170,7 @@ fn what_is_told_of_requests_is_told() {
 
 #[test]
 fn only_our_table_is_told_of() {
-    let bytes = ruleset(1, &addresses(&["192.0.2.1"])).finish();
+    let bytes = ruleset(1, &addresses(&["192.0.2.1"]), Before::MayBeOurs).finish();
     let ours = Told::Change { port: 0 };
     // Each request names it; a batch is framed by two messages that do not.
     assert_eq!(told(&bytes).collect::<Vec<_>>(), vec![ours; messages(&bytes).len() - 2]);
@@ -138,7 +197,7 @@ proptest! {
 
     #[test]
     fn any_change_of_a_batch_is_read(at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<prop::sample::Index>()) {
-        let mut bytes = ruleset(1, &addresses(&["192.0.2.1", "2001:db8::1"])).finish();
+        let mut bytes = ruleset(1, &addresses(&["192.0.2.1", "2001:db8::1"]), Before::MayBeOurs).finish();
         let at = at.index(bytes.len());
         bytes[at] = byte;
         let _ = told(&bytes[..cut.index(bytes.len())]).count();
@@ -152,7 +211,7 @@ proptest! {
     ) {
         let addresses: BTreeSet<IpAddr> =
             v4.iter().map(|octets| IpAddr::from(*octets)).chain(v6.iter().map(|octets| IpAddr::from(*octets))).collect();
-        let batch = ruleset(first, &addresses);
+        let batch = ruleset(first, &addresses, Before::MayBeOurs);
         let last = batch.last();
         let bytes = batch.finish();
         let messages = messages(&bytes);
@@ -176,7 +235,7 @@ fn more_addresses_than_one_request_takes_are_all_in_the_set() {
     let many: BTreeSet<IpAddr> = (0..2500_u128)
         .map(|number| IpAddr::from(number.to_be_bytes()))
         .collect();
-    let bytes = ruleset(1, &many).finish();
+    let bytes = ruleset(1, &many, Before::MayBeOurs).finish();
     let lists: Vec<_> = messages(&bytes)
         .into_iter()
         .filter(|(kind, ..)| *kind == NEW_ELEMENTS)
