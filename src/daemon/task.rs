@@ -451,7 +451,10 @@ impl Shell {
                 self.peer.words = Words::restored(remembered.words, now.time);
                 self.peer.words.adopt(&self.wishlist);
             }
-            Err(problem) => warn!("{problem:#}"),
+            Err(problem) => {
+                warn!("{problem:#}");
+                self.note(EventKind::Configuration, Level::Warning, format!("{problem:#}"));
+            }
         }
         self.recall_state();
     }

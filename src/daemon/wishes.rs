@@ -65,7 +65,7 @@ struct Draft<'a> {
 /// The wishes in the text of their file; none where it is one of another namespace.
 ///
 /// # Errors
-/// Where it is no such file, one of another version, or too old.
+/// Where it is no such file, one of another version, or one of wishes that is too old.
 pub fn parse(text: &[u8], namespace: &NamespaceId, now: UnixTime) -> anyhow::Result<Remembered> {
     let file: File = serde_json::from_slice(text)?;
     anyhow::ensure!(
@@ -76,13 +76,18 @@ pub fn parse(text: &[u8], namespace: &NamespaceId, now: UnixTime) -> anyhow::Res
     if file.namespace != *namespace {
         return Ok(Remembered::default());
     }
+    let File {
+        saved, wishes, words, ..
+    } = file;
+    if now.since(saved) <= OLDEST {
+        return Ok(Remembered { wishes, words });
+    }
+    // Where nothing was wanted there is nothing to say again.
     anyhow::ensure!(
-        now.since(file.saved) <= OLDEST,
-        "no ipvsd has run since {}, more than a week ago",
-        file.saved
+        wishes.is_empty(),
+        "no ipvsd has run since {saved}, more than a week ago"
     );
-    let File { wishes, words, .. } = file;
-    Ok(Remembered { wishes, words })
+    Ok(Remembered::default())
 }
 
 /// The file of one network namespace.
@@ -116,7 +121,9 @@ impl WishesFile {
                 self.path.display()
             )
         };
-        let Some(text) = kept::read(&self.path).with_context(ignored)? else {
+        let read = kept::read(&self.path);
+        self.refused.set(read.is_err());
+        let Some(text) = read.with_context(ignored)? else {
             return Ok(Remembered::default());
         };
         let parsed = parse(&text, &self.namespace, now);
@@ -256,6 +263,47 @@ mod tests {
                 assert_eq!(fs::read_to_string(&file.aside).expect("readable"), text);
             }
             assert!(!file.load(at(0).time).expect("readable").wishes.is_empty());
+        }
+    }
+
+    #[test]
+    fn an_old_file_without_wishes_is_no_trouble() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = file(&folder);
+        let mut words = Words::default();
+        words.adopt(&list());
+        file.save(&Wishlist::default(), &words, at(0).time).expect("writable");
+        assert!(!file.load(at(7).time).expect("readable").words.is_empty());
+        let remembered = file.load(at(8).time).expect("no trouble");
+        assert!(remembered.wishes.is_empty() && remembered.words.is_empty());
+        file.save(&list(), &Words::default(), at(8).time).expect("writable");
+        assert!(!file.aside.exists());
+    }
+
+    #[test]
+    fn what_cannot_even_be_read_is_kept_under_another_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = file(&folder);
+        fs::create_dir_all(file.path.parent().expect("a folder")).expect("made");
+        let too_long = || {
+            let long = fs::File::create(&file.path).expect("writable");
+            long.set_len((64 << 20) + 1).expect("room for a hole");
+        };
+        let no_plain_file = || drop(std::os::unix::net::UnixListener::bind(&file.path).expect("a socket"));
+        let cases: [(&dyn Fn(), &str); 2] = [(&too_long, "more than any file"), (&no_plain_file, "no plain file")];
+        for (make, why) in cases {
+            make();
+            let kind = fs::symlink_metadata(&file.path).expect("there").file_type();
+            let error = format!("{:#}", file.load(at(0).time).expect_err(why));
+            assert!(
+                error.contains(why) && error.contains("operator.json.refused"),
+                "{error}"
+            );
+            file.save(&list(), &Words::default(), at(0).time).expect("writable");
+            let aside = fs::symlink_metadata(&file.aside).expect("kept").file_type();
+            assert_eq!(aside, kind);
+            assert!(!file.load(at(0).time).expect("readable").wishes.is_empty());
+            fs::remove_file(&file.path).expect("removed");
         }
     }
 

@@ -443,7 +443,7 @@ impl Pools {
     }
 }
 
-fn name_of(server: &VirtualServer, real_server: &RealServer) -> ServerId {
+pub(super) fn name_of(server: &VirtualServer, real_server: &RealServer) -> ServerId {
     ServerId {
         virtual_server: server.name.clone(),
         server: address_of(server, real_server).to_string(),

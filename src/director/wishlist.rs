@@ -12,6 +12,7 @@ use super::view::Now;
 use crate::model::control::{Deviation, OperatorReport};
 use crate::model::{AdminState, Instant, Lasting, OperatorOrder, ServerId, UnixTime, WeightAdvice};
 
+mod reloading;
 mod shared;
 
 /// The most servers that a list from outside may have.
@@ -209,16 +210,17 @@ impl Wish {
 
     /// What to tell a director so that this is wanted, and nothing else.
     fn orders(&self) -> [OperatorOrder; 2] {
-        let state = OperatorOrder::SetState {
-            server: self.id(),
-            state: self.effective_state(),
-        };
-        let weight = OperatorOrder::SetWeight {
-            server: self.id(),
-            weight: self.effective_weight(),
-        };
-        [state, weight]
+        orders(self.id(), self.effective_state(), self.effective_weight())
     }
+}
+
+/// What to tell a director so that a server is used like this.
+fn orders(server: ServerId, state: AdminState, weight: Option<WeightAdvice>) -> [OperatorOrder; 2] {
+    let set_state = OperatorOrder::SetState {
+        server: server.clone(),
+        state,
+    };
+    [set_state, OperatorOrder::SetWeight { server, weight }]
 }
 
 /// The wishes for all servers.
@@ -377,8 +379,8 @@ impl Wishlist {
         self.wishes.values().any(|wish| !wish.until_reload.is_nothing())
     }
 
-    /// A reload: what was to hold until then holds no more. Answers with what to tell a director.
-    pub fn drop_what_passes(&mut self) -> Vec<OperatorOrder> {
+    /// What was to hold until a reload holds no more. Answers with what to tell a director.
+    fn drop_what_passes(&mut self) -> Vec<OperatorOrder> {
         let mut orders = Vec::new();
         self.wishes.retain(|server, wish| {
             if wish.until_reload.is_nothing() {
@@ -390,8 +392,9 @@ impl Wishlist {
                 wish.drain_until = None;
                 self.deadlines.remove(server);
             }
-            // Of a server that is no more nothing is left.
+            // Of a server that is no more nothing is left; the files may have it by now.
             if was_added {
+                orders.extend(self::orders(server.clone(), AdminState::Ready, None));
                 return false;
             }
             orders.extend(wish.orders());
@@ -427,7 +430,7 @@ impl Wishlist {
     }
 
     /// The servers that were added until the next reload.
-    pub fn added_until_reload(&self) -> Vec<ServerId> {
+    fn added_until_reload(&self) -> Vec<ServerId> {
         let is_added = |wish: &Wish| matches!(wish.until_reload.presence, Some(Presence::Added { .. }));
         let wishes = self.wishes.iter();
         wishes

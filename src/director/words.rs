@@ -15,7 +15,8 @@ use crate::model::{AdminState, PeerWish, PeerWord, ServerId, UnixTime, WeightAdv
 /// The most words of the other director that are kept.
 const MOST: usize = 100_000;
 
-/// The most words that have taken something back and that the other director does not have; there may never be one.
+/// The most words that have taken something back longer than [`REMEMBERED`] ago and that the other director does not have;
+/// there may never be one.
 const MOST_UNHEARD: usize = 10_000;
 
 /// The longest name that may come over the wire, in bytes.
@@ -128,6 +129,12 @@ impl Words {
         found.map(|kept| &kept.word).filter(|word| !takes_back(&word.wish))
     }
 
+    /// All that hold, and for which server.
+    pub(super) fn holding(&self) -> impl Iterator<Item = (&ServerId, &PeerWord)> {
+        let all = self.words.iter().map(|((server, _), kept)| (server, &kept.word));
+        all.filter(|(_, word)| !takes_back(&word.wish))
+    }
+
     /// The other director has told all words that it knows.
     pub fn hear_peer(&mut self, words: Vec<PeerWord>, now: UnixTime) -> Heard {
         let theirs: BTreeMap<_, _> = words
@@ -190,19 +197,16 @@ impl Words {
     /// Forgets what has taken something back long ago, where nobody comes with the older word any more.
     pub fn forget(&mut self, now: UnixTime) {
         self.words.retain(|_, kept| !is_old(&kept.word, now) || !kept.is_there);
-        let unheard = |kept: &Kept| takes_back(&kept.word.wish) && !kept.is_there;
-        let mut times: Vec<_> = self
-            .words
-            .values()
-            .filter(|kept| unheard(kept))
-            .map(|kept| kept.word.at)
-            .collect();
-        let Some(over) = times.len().checked_sub(MOST_UNHEARD).filter(|over| *over > 0) else {
-            return;
-        };
-        times.sort_unstable();
-        let oldest = times[over - 1];
-        self.words.retain(|_, kept| !unheard(kept) || kept.word.at > oldest);
+        // What is old and still here is what the other one does not have.
+        let unheard = self.words.iter().filter(|(_, kept)| is_old(&kept.word, now));
+        let mut unheard: Vec<_> = unheard.map(|(key, kept)| (kept.word.at, key.clone())).collect();
+        let over = unheard.len().saturating_sub(MOST_UNHEARD);
+        if over > 0 {
+            unheard.sort_unstable();
+            for (_, key) in unheard.drain(..over) {
+                self.words.remove(&key);
+            }
+        }
     }
 
     /// All of them.

@@ -1,9 +1,11 @@
 //! One connection: a greeting, then both tell at once, until one of them is gone. Everything has a deadline.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
@@ -143,7 +145,7 @@ async fn tell(
     let mut beats = interval(beat);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut words, mut verdicts, mut picture) = (0, 0, 0);
-    let mut sizes = Sizes { news, told: Vec::new() };
+    let mut sizes = Sizes::new(news);
     loop {
         let now = told.borrow_and_update().clone();
         // What operators want goes first, and by what clock they have said it.
@@ -151,7 +153,7 @@ async fn tell(
             write(&mut writer, &sign_of_life(now.beat)).await?;
             let message = Message::Words(now.words.1.to_vec());
             let too_long = write(&mut writer, &message).await?;
-            sizes.tell(Part::Words, too_long).await?;
+            sizes.waiting.insert(Part::Words, too_long);
         }
         if std::mem::replace(&mut verdicts, now.verdicts.0) != now.verdicts.0 {
             let told = now.verdicts_at(Instant::now());
@@ -160,7 +162,7 @@ async fn tell(
                 let bare = told.into_iter().map(|verdict| PeerVerdict { cause: None, ..verdict });
                 too_long = write(&mut writer, &Message::Verdicts(bare.collect())).await?;
             }
-            sizes.tell(Part::Verdicts, too_long).await?;
+            sizes.waiting.insert(Part::Verdicts, too_long);
         }
         if std::mem::replace(&mut picture, now.picture.0) != now.picture.0 {
             let too_long = write(&mut writer, &Message::Picture((*now.picture.1).clone())).await?;
@@ -168,8 +170,9 @@ async fn tell(
                 // It has one from before, perhaps.
                 write(&mut writer, &Message::NoPicture(NoPicture { bytes })).await?;
             }
-            sizes.tell(Part::Picture, too_long).await?;
+            sizes.waiting.insert(Part::Picture, too_long);
         }
+        sizes.tell()?;
         tokio::select! {
             changed = told.changed() => changed.map_err(|_| LinkError::Ended)?,
             _ = beats.tick() => drop(write(&mut writer, &sign_of_life(now.beat)).await?),
@@ -182,21 +185,37 @@ fn sign_of_life(beat: Beat) -> Message {
     Message::Beat(Beat { time, ..beat })
 }
 
-/// What is too long to be told, said once on a connection and when it changes.
+/// What is too long to be told, said once on a connection and when it changes. It never waits for the loop: who waits
+/// gives no sign of life.
 struct Sizes<'a> {
     news: &'a mpsc::Sender<News>,
-    told: Vec<(Part, bool)>,
+    told: BTreeMap<Part, bool>,
+    /// What the loop had no room for yet.
+    waiting: BTreeMap<Part, Option<u64>>,
 }
 
-impl Sizes<'_> {
-    async fn tell(&mut self, part: Part, too_long: Option<u64>) -> Result<(), LinkError> {
-        if self.told.contains(&(part, too_long.is_some())) {
-            return Ok(());
+impl<'a> Sizes<'a> {
+    fn new(news: &'a mpsc::Sender<News>) -> Self {
+        Self {
+            news,
+            told: BTreeMap::new(),
+            waiting: BTreeMap::new(),
         }
-        self.told.retain(|(told, _)| *told != part);
-        self.told.push((part, too_long.is_some()));
-        let said = News::TooLong(part, too_long);
-        self.news.send(said).await.map_err(|_| LinkError::Ended)
+    }
+
+    /// Tells what waits, as far as there is room.
+    fn tell(&mut self) -> Result<(), LinkError> {
+        for (part, too_long) in std::mem::take(&mut self.waiting) {
+            if self.told.get(&part) == Some(&too_long.is_some()) {
+                continue;
+            }
+            match self.news.try_send(News::TooLong(part, too_long)) {
+                Ok(()) => drop(self.told.insert(part, too_long.is_some())),
+                Err(TrySendError::Full(_)) => drop(self.waiting.insert(part, too_long)),
+                Err(TrySendError::Closed(_)) => return Err(LinkError::Ended),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -214,4 +233,37 @@ async fn write(writer: &mut (impl AsyncWrite + Unpin), message: &Message) -> Res
     let written = timeout(LONGEST_TRANSFER, write).await;
     written.map_err(|_| LinkError::Stuck(LONGEST_TRANSFER))??;
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_is_said_once_there_is_room_and_nobody_waits_for_it() {
+        let (news, mut heard) = mpsc::channel(1);
+        let mut sizes = Sizes::new(&news);
+        let mut tell = |part, too_long| {
+            sizes.waiting.insert(part, too_long);
+            sizes.tell().expect("somebody listens");
+        };
+        let mut hear = || match heard.try_recv() {
+            Ok(News::TooLong(part, bytes)) => Some((part, bytes)),
+            Ok(_) | Err(_) => None,
+        };
+        tell(Part::Words, Some(5));
+        // There is no room.
+        tell(Part::Verdicts, Some(6));
+        assert_eq!(hear(), Some((Part::Words, Some(5))));
+        // Said already; what waits is said in its stead.
+        tell(Part::Words, Some(7));
+        assert_eq!(hear(), Some((Part::Verdicts, Some(6))));
+        tell(Part::Words, None);
+        assert_eq!(hear(), Some((Part::Words, None)));
+        tell(Part::Words, None);
+        assert_eq!(hear(), None);
+        drop(heard);
+        sizes.waiting.insert(Part::Words, Some(8));
+        assert!(matches!(sizes.tell(), Err(LinkError::Ended)));
+    }
 }

@@ -6,9 +6,13 @@
 //! frame is longer than [`LONGEST`], and the first one not longer than [`LONGEST_HELLO`]. Nothing here panics, whatever
 //! the bytes.
 
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeOwned, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::error::Category;
+use serde_json::value::RawValue;
 
 use crate::model::{PeerVerdict, PeerWord, Picture, UnixTime};
 
@@ -120,12 +124,39 @@ const WORDS: u8 = 4;
 pub(super) const PICTURE: u8 = 5;
 const NO_PICTURE: u8 = 6;
 
-/// A part of a message, of a form that is known or of another one.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Part<T> {
-    Known(T),
-    Unknown(IgnoredAny),
+/// Those parts of a message that are of a known form. The others leave nothing but their number, however many there are
+/// and whatever is in them.
+struct Known<T> {
+    parts: Vec<T>,
+    passed_over: u64,
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Known<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(Parts(PhantomData))
+    }
+}
+
+/// Reads one part after the other.
+struct Parts<T>(PhantomData<T>);
+
+impl<'de, T: DeserializeOwned> Visitor<'de> for Parts<T> {
+    type Value = Known<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let (mut parts, mut passed_over) = (Vec::new(), 0);
+        while let Some(part) = list.next_element::<&RawValue>()? {
+            match serde_json::from_str(part.get()) {
+                Ok(part) => parts.push(part),
+                Err(_) => passed_over += 1,
+            }
+        }
+        Ok(Known { parts, passed_over })
+    }
 }
 
 impl Header {
@@ -213,15 +244,9 @@ impl Message {
 
 /// Those of a list whose form is known.
 fn known<T: DeserializeOwned>(json: &[u8], passed_over: &mut u64) -> Result<Vec<T>, serde_json::Error> {
-    let parts: Vec<Part<T>> = serde_json::from_slice(json)?;
-    let mut found = Vec::with_capacity(parts.len());
-    for part in parts {
-        match part {
-            Part::Known(part) => found.push(part),
-            Part::Unknown(_) => *passed_over += 1,
-        }
-    }
-    Ok(found)
+    let known: Known<T> = serde_json::from_slice(json)?;
+    *passed_over += known.passed_over;
+    Ok(known.parts)
 }
 
 impl Hello {

@@ -240,6 +240,32 @@ async fn noise_and_silence_and_old_tls_are_turned_away() {
     first.connected().await;
 }
 
+#[test]
+fn parts_of_another_form_are_counted_and_the_others_kept() {
+    let known = serde_json::to_string(&words(3)).expect("JSON");
+    let known = known
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'))
+        .expect("a list");
+    let json = format!("[1, {known} , [[{{}}]], {{\"at\":\"never\"}}, null, \"]\", {known}, 1e999]");
+    let understood = Message::understand(4, json.as_bytes()).expect("it is JSON");
+    assert_eq!(understood.passed_over, 6);
+    let twice = [words(3), words(3)].concat();
+    assert_eq!(understood.message, Some(Message::Words(twice)));
+    // As many as fit into a message.
+    let ones = "1,".repeat(LONGEST / 2 - 1);
+    let understood = Message::understand(4, format!("[{ones}1]").as_bytes()).expect("it is JSON");
+    assert_eq!(understood.passed_over, LONGEST as u64 / 2);
+    assert_eq!(understood.message, Some(Message::Words(Vec::new())));
+    // What is no list is passed over whole, and what is no JSON is nonsense wherever that is.
+    let understood = Message::understand(4, b"{}").expect("it is JSON");
+    assert_eq!((understood.message, understood.passed_over), (None, 1));
+    for nonsense in ["[1", "[1,]", "[{1}]", "[1] 2", "[\"\u{1}\"]"] {
+        assert!(Message::understand(4, nonsense.as_bytes()).is_err(), "{nonsense}");
+    }
+    assert!(Message::understand(4, b"[\"\xff\"]").is_err());
+}
+
 /// Shakes hands with a director as the one that it knows, and says this.
 async fn as_peer(lab: &Lab, bytes: &[u8]) -> Vec<u8> {
     let identity = lab.identity(1, lab.keys[0]);

@@ -226,7 +226,7 @@ impl Shell {
     /// What a reload would make of a configuration and of what operators want.
     pub(super) fn after_reload(&self, files: &Arc<Config>) -> (Arc<Config>, Vec<OperatorOrder>, Vec<String>) {
         let mut wishlist = self.wishlist.clone();
-        let mut orders = wishlist.drop_what_passes();
+        let mut orders = wishlist.pass_reload(files, &mut self.peer.words.clone(), self.both_nows());
         orders.extend(wishlist.orders());
         let (config, problems) = director::deviate(files, &wishlist);
         (config, orders, problems)

@@ -284,10 +284,10 @@ impl Shell {
         }
         self.peer.said_passed_over = Some(self.peer.program.clone());
         let text = format!(
-            "the other director, ipvsd {}, says things that this one, {}, does not know; they are passed over (upgrade the \
-             older one)",
+            "the other director, ipvsd {}, says things that this one, {OWN_VERSION}, does not know; they are passed over \
+             ({})",
             self.peer.program,
-            env!("CARGO_PKG_VERSION")
+            remedy_for_unknown(&self.peer.program)
         );
         warn!("{text}");
         self.note(EventKind::Peer, Level::Warning, text);
@@ -296,7 +296,10 @@ impl Shell {
     /// Something cannot be told, for its length; or can again.
     fn too_long(&mut self, part: Part, bytes: Option<u64>) {
         let (what, remedy) = match part {
-            Part::Words => ("what operators want", "take some of it back; `ipvsd status` lists it"),
+            Part::Words => (
+                "what operators want",
+                "nothing that they say is told any more: tell both directors by hand",
+            ),
             Part::Verdicts => (
                 "what the checks have found",
                 "a pair of directors cannot share the verdicts of so many checks",
@@ -401,9 +404,26 @@ impl Shell {
 const LASTED: Duration = Duration::from_secs(10);
 const REMINDER: Duration = Duration::from_secs(60);
 
+/// The version of this program.
+const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What to do where a director of this version says what is not known here.
+fn remedy_for_unknown(theirs: &str) -> &'static str {
+    match theirs == OWN_VERSION {
+        true => "two builds of the same version: install the same one on both",
+        false => "upgrade the older one",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_is_told_to_upgrade_where_both_have_the_same_version() {
+        assert!(!remedy_for_unknown(OWN_VERSION).contains("upgrade"));
+        assert_eq!(remedy_for_unknown("0.0.0"), "upgrade the older one");
+    }
 
     #[test]
     fn what_an_old_link_has_heard_is_not_taken_for_the_new_ones() {

@@ -150,11 +150,10 @@ impl Shell {
                 }
                 self.reloads.seen = Arc::new(seen);
                 self.reloads.refused = None;
-                let passed = self.wishlist.has_what_passes();
-                for server in self.wishlist.added_until_reload() {
-                    self.peer.words.withdraw(&server, "a reload", control::unix_time());
-                }
-                let orders = self.wishlist.drop_what_passes();
+                let now = self.both_nows();
+                let passes = self.wishlist.has_what_passes();
+                let orders = self.wishlist.pass_reload(&config, &mut self.peer.words, now);
+                let passed = passes || !orders.is_empty();
                 self.adopt(config);
                 for order in orders {
                     self.tell(Event::Operator(order));

@@ -7,6 +7,7 @@ mod operator;
 mod pause;
 mod policy;
 mod rehearsal;
+mod reloading;
 mod roles;
 mod snapshot;
 mod view;

@@ -177,12 +177,31 @@ fn what_took_back_is_remembered_over_a_restart_and_not_without_end() {
         words.say(&server, READY, "root", at(u64::try_from(number).expect("few")));
     }
     words.say(&id(1), DRAIN, "root", at(0));
+    // However many there are, they are kept for a week.
+    words.forget(at(week));
+    assert_eq!(words.all().count(), MOST_UNHEARD + 6);
+    words.say(&id(2), READY, "root", at(week));
     let mut words = Words::restored(words.all().cloned().collect(), at(2 * week));
     words.forget(at(2 * week));
-    assert_eq!(words.all().count(), MOST_UNHEARD + 1);
+    assert_eq!(words.all().count(), MOST_UNHEARD + 2);
+    assert_eq!(words.of(&id(1)).count(), 1);
+    assert!(words.all().any(|word| word.server == id(2).server));
     assert!(!words.all().any(|word| word.server == "4"));
     assert!(words.all().any(|word| word.server == "5"));
-    assert_eq!(words.of(&id(1)).count(), 1);
+}
+
+#[test]
+fn of_what_took_back_at_once_only_what_is_too_much_is_forgotten() {
+    let mut words = Words::default();
+    for number in 0..MOST_UNHEARD + 1 {
+        let server = ServerId {
+            virtual_server: "web".to_owned(),
+            server: number.to_string(),
+        };
+        words.say(&server, READY, "root", at(0));
+    }
+    words.forget(at(2 * 7 * 86_400_000));
+    assert_eq!(words.all().count(), MOST_UNHEARD);
 }
 
 #[test]

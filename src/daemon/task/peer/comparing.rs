@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::super::Shell;
+use super::remedy_for_unknown;
 use crate::model::Picture;
 use crate::model::control::{EventKind, Level};
 use crate::peer::message::LONGEST;
@@ -66,8 +67,9 @@ impl Shell {
             ),
             Incomparable::Unknown => format!(
                 "the two directors are not compared: the other one, ipvsd {}, tells its configuration in a form that this \
-                 one does not know (upgrade the older one)",
-                self.peer.program
+                 one does not know ({})",
+                self.peer.program,
+                remedy_for_unknown(&self.peer.program)
             ),
         })
     }
