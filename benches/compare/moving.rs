@@ -70,7 +70,7 @@ impl Bench {
                 };
                 rows.push(Row {
                     what: format!(
-                        "a virtual address in user-mode Linux, adverts every {} ms, {blow}: nobody answers for",
+                        "a virtual address, adverts every {} ms, {blow}: nobody answers for",
                         advert.as_millis()
                     ),
                     ours: shown(ours),
