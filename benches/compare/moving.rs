@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use ipvsd_lab::{Client, Host, Lab, Prober, Responder, Segment, Topology};
+use ipvsd_lab::{Client, Host, Lab, Prober, Responder, Segment, Topology, Wish};
 use nix::sys::signal::Signal;
 
 use super::lost::{Contestant, Running};
@@ -188,7 +188,7 @@ impl Pair<'_> {
     fn strike(&mut self, blow: Blow) -> Result<Duration> {
         let most = Duration::from_secs(60);
         let address = SocketAddr::new(self.vip(), 80);
-        let prober = Prober::connecting(self.lab.client(0), address, EVERY, PATIENCE, most)?;
+        let prober = Prober::wishing(Wish::Connection, self.lab.client(0), address, EVERY, PATIENCE, most)?;
         thread::sleep(Duration::from_millis(500));
         let daemon = self.daemons[0].take().context("no daemon")?;
         let first = self.lab.director(0);

@@ -3,6 +3,7 @@
 //! One thread runs this loop and all probes; netlink has a thread of its own, because one batch may take as long as
 //! loading a kernel module does. The director is asked about everything and nothing here decides.
 
+mod acting;
 mod calls;
 mod keeping;
 mod news;
@@ -29,7 +30,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use super::commands::Commands;
 use super::files::{self, Loaded};
@@ -47,13 +48,10 @@ use crate::config::Problems;
 use crate::control::{Listener, Patience, SOCKET_NAME};
 use crate::director::{self, Director, Now, Settings, Wishlist, Words};
 use crate::model::control::{EventKind, EventRecord, Level};
-use crate::model::{
-    Action, Config, Event, HoldId, Instant, Owned, PeerSettings, PublicKey, StepOutcome, Transition, UnixTime,
-    VirtualAddress,
-};
+use crate::model::{Config, Event, HoldId, Instant, Owned, PeerSettings, PublicKey, UnixTime, VirtualAddress};
 use crate::notify::Notifier;
 use crate::peer::key::KeyError;
-use crate::{checkers, ipvs, net, process};
+use crate::{checkers, ipvs, net};
 
 use plan::Rehearse;
 use reload::{Outcome, Reloads};
@@ -533,115 +531,6 @@ impl Shell {
         if self.director.waits_for_a_look() {
             self.kernel.hurry();
         }
-    }
-
-    fn act(&mut self, action: Action) {
-        match action {
-            Action::StartProbe {
-                probe,
-                spec,
-                target,
-                timeout,
-            } if checkers::Connects::takes(&spec) => self.connects.start(probe, target, timeout),
-            Action::StartProbe {
-                probe,
-                spec,
-                target,
-                timeout,
-            } => self.later(async move {
-                let result = checkers::probe(&spec, target, timeout).await;
-                Event::ProbeFinished { probe, result }
-            }),
-            Action::OpenHold {
-                hold,
-                spec,
-                target,
-                timeout,
-            } => {
-                let sender = self.sender.clone();
-                let task = tokio::spawn(async move {
-                    let end = checkers::hold(&spec, target, timeout).await;
-                    let _ = sender.send(Message::Event(Event::HoldEnded { hold, end }));
-                });
-                self.holds.insert(hold, task.abort_handle());
-            }
-            Action::CloseHold(hold) => {
-                if let Some(task) = self.holds.remove(&hold) {
-                    task.abort();
-                }
-            }
-            Action::ReadTable { details, known } => {
-                let read = self.kernel.read_table(details, known);
-                self.later(async move {
-                    match read.await {
-                        Ok(Some(table)) => Event::TableRead(table),
-                        Ok(None) => Event::TableUnchanged,
-                        Err(error) => Event::TableReadFailed(format!("cannot read the kernel's table: {error}")),
-                    }
-                });
-            }
-            Action::ApplySteps(steps) if self.options.observe => {
-                self.batches += 1;
-                for step in &steps {
-                    info!("would {step}");
-                }
-                let done = steps
-                    .into_iter()
-                    .map(|step| StepOutcome { step, result: Ok(()) })
-                    .collect();
-                self.later(std::future::ready(Event::StepsApplied(done)));
-            }
-            Action::ApplySteps(steps) => {
-                self.batches += 1;
-                for step in &steps {
-                    debug!("writing: {step}");
-                }
-                let kernel = self.kernel.clone();
-                self.later(async move { Event::StepsApplied(kernel.apply(steps).await) });
-            }
-            Action::RecordOwned(owned) => {
-                if let Err(problem) = self.record.save(&owned) {
-                    error!("{problem:#}");
-                }
-            }
-            Action::HoldAddresses { hold, release } => {
-                self.orders.send_replace((hold, release));
-            }
-            Action::RunCommand {
-                subject,
-                command,
-                environment,
-            } => match self.options.observe {
-                true => info!("{subject}: would run {}", command.argv.join(" ")),
-                false => self.commands.run(subject, command, environment),
-            },
-            Action::FindProcesses { names } => self.later(async move {
-                let found = tokio::task::spawn_blocking(move || process::running(names)).await;
-                Event::ProcessesFound(found.unwrap_or_default())
-            }),
-            Action::Report(transition) => {
-                report::report(&transition);
-                if let Transition::QuorumChanged { .. } = &transition {
-                    self.tell_quorums();
-                }
-                self.announce(&transition);
-            }
-            Action::AnnounceReady => {
-                info!("ready: the kernel's table is as the configuration wants it");
-                self.ready = true;
-                notify(&[NotifyState::Ready]);
-                self.tell_of_upgrade();
-                memory::give_back();
-            }
-        }
-    }
-
-    /// Runs something beside the loop; what it comes to is an event.
-    fn later(&self, work: impl Future<Output = Event> + Send + 'static) {
-        let sender = self.sender.clone();
-        tokio::spawn(async move {
-            let _ = sender.send(Message::Event(work.await));
-        });
     }
 }
 

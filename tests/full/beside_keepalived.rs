@@ -128,10 +128,9 @@ fn site(name: &str) -> Site {
     site
 }
 
-/// Starts keepalived's checker with this file, behind the words of another command if need be.
-pub(crate) fn keepalived(director: &Host, text: &str, before: &[&str]) -> Process {
-    let path = |name: &str| director.directory().join(name).display().to_string();
-    let (file, pid, checkers) = (path("keepalived.conf"), path("keepalived.pid"), path("checkers.pid"));
+/// Puts down a configuration of keepalived's that keepalived itself can follow, and answers with its file.
+pub(crate) fn keepalived_conf(director: &Host, text: &str) -> String {
+    let file = director.directory().join("keepalived.conf").display().to_string();
     fs::write(&file, text).expect("a configuration file");
     let tested = director.exec(&["keepalived", "-t", "-f", &file]).expect("keepalived");
     // 6 is its warning about scripts below /tmp, where all of the lab is.
@@ -141,6 +140,14 @@ pub(crate) fn keepalived(director: &Host, text: &str, before: &[&str]) -> Proces
         tested.stdout,
         tested.stderr
     );
+    file
+}
+
+/// Starts keepalived's checker with this file, behind the words of another command if need be.
+pub(crate) fn keepalived(director: &Host, text: &str, before: &[&str]) -> Process {
+    let path = |name: &str| director.directory().join(name).display().to_string();
+    let (pid, checkers) = (path("keepalived.pid"), path("checkers.pid"));
+    let file = keepalived_conf(director, text);
     let own = [
         "keepalived",
         "--check",

@@ -1,7 +1,6 @@
 //! A master that dies under open connections and a stream of new ones, in each way of forwarding: a pair of ipvsd and a
 //! pair of Debian's keepalived, one after the other in the same kernel, with the kernel's sync daemons.
 
-use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::thread::{self, sleep};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use ipvsd_lab::{
 };
 use nix::sys::signal::Signal;
 
+use crate::beside_keepalived::keepalived_conf;
 use crate::routers::{SOON, measured};
 use crate::site::{Daemon, configure};
 
@@ -266,15 +266,7 @@ fn word(forwarding: Forwarding) -> &'static str {
 /// Starts keepalived with its virtual routers and its virtual servers.
 fn start_keepalived(director: &Host, text: &str) -> Process {
     let path = |name: &str| director.directory().join(name).display().to_string();
-    let file = path("keepalived.conf");
-    fs::write(&file, text).expect("a configuration file");
-    let tested = director.exec(&["keepalived", "-t", "-f", &file]).expect("keepalived");
-    assert!(
-        matches!(tested.code(), 0 | 6),
-        "{}{}\n{text}",
-        tested.stdout,
-        tested.stderr
-    );
+    let file = keepalived_conf(director, text);
     let own = ["pid", "vrrp.pid", "checkers.pid"].map(path);
     let command = [
         "keepalived",

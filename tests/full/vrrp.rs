@@ -1,7 +1,6 @@
 //! One ipvsd and one Debian keepalived on the same virtual router: whoever should have the address has it, whatever
 //! the two speak, whoever leaves and however, and whoever of the two has the higher priority.
 
-use std::fs;
 use std::net::IpAddr;
 use std::thread::sleep;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use std::time::Duration;
 use ipvsd_lab::{Process, wait_until};
 use nix::sys::signal::Signal;
 
+use crate::beside_keepalived::keepalived_conf;
 use crate::routers::{Routers, SOON};
 use crate::site::Daemon;
 
@@ -142,15 +142,8 @@ impl Way {
 fn keepalived(routers: &Routers, text: &str) -> Process {
     let director = routers.director(1);
     let path = |name: &str| director.directory().join(name).display().to_string();
-    let (file, pid, vrrp) = (path("keepalived.conf"), path("keepalived.pid"), path("vrrp.pid"));
-    fs::write(&file, text).expect("a configuration file");
-    let tested = director.exec(&["keepalived", "-t", "-f", &file]).expect("keepalived");
-    assert!(
-        matches!(tested.code(), 0 | 6),
-        "{}{}\n{text}",
-        tested.stdout,
-        tested.stderr
-    );
+    let (pid, vrrp) = (path("keepalived.pid"), path("vrrp.pid"));
+    let file = keepalived_conf(director, text);
     let command = [
         "keepalived",
         "--vrrp",

@@ -18,11 +18,12 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::writing::MOST_REFUSALS;
 use super::*;
 use crate::model::{
     CheckSpec, DestinationSpec, FailureCause, Family, Flap, Forwarding, FoundProcess, HoldEnd, HoldId, Initial,
     IntervalFrom, Jitter, LocalTrouble, PATH_MARKS, ProbeKind, ProbeOutcome, ProbeSpec, Protocol, RealServer, Refusal,
-    Scheduler, ServerState, Service, ServiceSpec, SorryServer, Via,
+    RefusalKind, Scheduler, ServerState, Service, ServiceSpec, SorryServer, StepOutcome, Via,
 };
 
 /// How a simulated server answers probes.

@@ -28,7 +28,7 @@ pub use host::{Finished, Host, Role};
 pub use kernel::{kernel_release, require_kernel};
 pub use mounts::cover;
 pub use namespace::Namespace;
-pub use prober::{Attempt, Prober, Report};
+pub use prober::{Attempt, Prober, Report, Wish};
 pub use process::Process;
 pub use server::{Nginx, Responder};
 pub use topology::{Lab, Segment, Topology};

@@ -33,8 +33,10 @@ pub struct Attempt {
 
 /// What a request has to come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
+pub enum Wish {
+    /// A connection: nothing is said on it, and who took it is not known.
     Connection,
+    /// An answer.
     Answer,
 }
 
@@ -54,23 +56,13 @@ impl Prober {
         timeout: Duration,
         duration: Duration,
     ) -> Result<Self> {
-        Self::begin(host, Wish::Answer, address, every, timeout, duration)
+        Self::wishing(Wish::Answer, host, address, every, timeout, duration)
     }
 
-    /// As [`Self::start`], content with a connection: it says nothing, and who took it is not known.
-    pub fn connecting(
-        host: &Host,
-        address: SocketAddr,
-        every: Duration,
-        timeout: Duration,
-        duration: Duration,
-    ) -> Result<Self> {
-        Self::begin(host, Wish::Connection, address, every, timeout, duration)
-    }
-
-    fn begin(
-        host: &Host,
+    /// As [`Self::start`], content with what is wished for.
+    pub fn wishing(
         wish: Wish,
+        host: &Host,
         address: SocketAddr,
         every: Duration,
         timeout: Duration,
