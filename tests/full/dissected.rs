@@ -110,18 +110,9 @@ fn adverts_of_both_versions_and_families_are_dissected_without_complaint() {
     let mirror = routers.director(1).directory().join("adverts.pcap");
     let mirrored = mirror.display().to_string();
     let watch = |host: &Host, file: &str| {
-        let command = [
-            "tcpdump",
-            "-i",
-            host.device(Segment::Client),
-            "-U",
-            "-w",
-            file,
-            "proto 112 or ip6 proto 112",
-        ];
-        let mut process = host.spawn(&command).expect("tcpdump starts");
-        process.wait_for_log("listening on", SOON).expect("tcpdump listens");
-        process
+        let device = host.device(Segment::Client);
+        let arguments = ["-i", device, "-U", "-w", file, "proto 112 or ip6 proto 112"];
+        host.tcpdump(&arguments).expect("tcpdump")
     };
     let mut watching = [watch(watcher, &shown), watch(routers.director(1), &mirrored)];
     let mut daemon = routers.start(0, &text, &[]);

@@ -28,10 +28,9 @@ fn set_mac(routers: &Routers, mac: &str) {
 fn whoever_loses_the_device_of_its_addresses_says_so_by_the_interface() {
     let routers = Routers::build("vrrp-device-lost");
     let (vip, client) = (routers.vip(0), routers.lab.client(0));
-    let mut segment = client
-        .spawn(&["tcpdump", "-l", "-n", "-i", "eth0", "proto 112"])
+    let segment = client
+        .tcpdump(&["-l", "-n", "-i", "eth0", "proto 112"])
         .expect("tcpdump");
-    segment.wait_for_log("listening on", SOON).expect("it listens");
     let slow = "advert_int = \"3s\"";
     let mut first = routers.start(0, &text(&routers, 0, slow), &[]);
     let _second = routers.start(1, &text(&routers, 1, slow), &[]);

@@ -68,11 +68,8 @@ fn pings(routers: &Routers, address: IpAddr) -> bool {
 /// All frames with ARP or neighbour discovery that the client sees, with their hardware addresses.
 fn watch_segment(routers: &Routers, filter: &str) -> Process {
     let client = routers.lab.client(0);
-    let mut watcher = client
-        .spawn(&["tcpdump", "-l", "-n", "-e", "-i", "eth0", filter])
-        .expect("tcpdump");
-    watcher.wait_for_log("listening on", SOON).expect("it listens");
-    watcher
+    let arguments = ["-l", "-n", "-e", "-i", "eth0", filter];
+    client.tcpdump(&arguments).expect("tcpdump")
 }
 
 /// The adverts in what tcpdump has written, but for the last word (priority 1) of whoever is master no longer: its device

@@ -225,6 +225,14 @@ impl Host {
         Process::start(&self.namespace, arguments, environment, log)
     }
 
+    /// Starts tcpdump, and waits until it listens. It stays root: the user that Debian's would become is not on every
+    /// machine.
+    pub fn tcpdump(&self, arguments: &[&str]) -> Result<Process> {
+        let mut process = self.spawn(&[&["tcpdump", "-Z", "root"], arguments].concat())?;
+        process.wait_for_log("listening on", COMMAND_LIMIT)?;
+        Ok(process)
+    }
+
     /// Sets a value below `/proc/sys`; the name is written with slashes, such as `net/ipv4/ip_forward`.
     pub fn set_sysctl(&self, name: &str, value: &str) -> Result<()> {
         let path = Path::new("/proc/sys").join(name);
