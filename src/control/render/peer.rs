@@ -60,7 +60,10 @@ pub fn peer(out: &mut String, peer: &PeerStatus) {
     }
     if peer.passed_over > 0 {
         let parts = count(usize::try_from(peer.passed_over).unwrap_or(usize::MAX), "statement");
-        row("not known", format!("{parts} of the peer's (upgrade the older ipvsd)"));
+        row(
+            "not known",
+            format!("{parts} of the peer's (install the newer ipvsd on both)"),
+        );
     }
     if let (Some(own), Some(theirs)) = (peer.connections, peer.peer_connections) {
         let text = format!("{own} here, {theirs} on the peer, when they were counted last");
