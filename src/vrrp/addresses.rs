@@ -204,7 +204,7 @@ impl Keeper {
                 tell(&name, Report::Released(left.order));
             }
         };
-        let why = match self.hold(&name, &left.gone, wanted, released).await {
+        let why = match self.hold(&name, &left.gone, wanted, released, tell).await {
             Ok(true) => return,
             // Each address, route and rule was told of.
             Ok(false) => String::new(),
@@ -293,6 +293,7 @@ impl Keeper {
         gone: &[Belongings],
         wanted: &Belongings,
         released: impl FnOnce(),
+        tell: &impl Fn(&str, Report),
     ) -> Result<bool, NetError> {
         let network = HostNetwork::connect().await?;
         self.ledger.add(wanted);
@@ -300,7 +301,7 @@ impl Keeper {
         let kept: Vec<_> = others.map(|(_, held)| held).chain([wanted]).cloned().collect();
         // Without a route the address can still go, and an address is needed before a route.
         let taken = self.take_out(&network, gone, &kept).await;
-        let raised = self.raise(&network, wanted).await;
+        let raised = self.raise(&network, name, wanted, tell).await;
         let before: BTreeSet<_> = gone.iter().flat_map(|gone| gone.addresses.iter().cloned()).collect();
         let all_gone = self
             .hold_addresses(&network, &before, wanted, matches!(raised, Ok(true)))

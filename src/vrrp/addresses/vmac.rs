@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use self::settings::{above, below, hindrances, write};
 use super::ledger::Belongings;
-use super::{AGAIN, Keeper};
+use super::{AGAIN, Keeper, Report};
 use crate::model::{Family, Link, VrrpDevice, VrrpSetting, VrrpSpec};
 use crate::net::{Change, HostNetwork, Layer, NetError, sysctl};
 
@@ -186,7 +186,13 @@ impl Keeper {
     }
 
     /// Puts the device of an instance up, for its addresses; answers with whether it can take them.
-    pub(super) async fn raise(&mut self, network: &HostNetwork, has: &Belongings) -> Result<bool, NetError> {
+    pub(super) async fn raise(
+        &mut self,
+        network: &HostNetwork,
+        instance: &str,
+        has: &Belongings,
+        tell: &impl Fn(&str, Report),
+    ) -> Result<bool, NetError> {
         let Some(device) = has.device.as_ref().filter(|_| !has.is_empty()) else {
             return Ok(true);
         };
@@ -206,7 +212,23 @@ impl Keeper {
             network.set_link(&former.link.name, false).await?;
         }
         self.put_up(network, &link).await?;
+        self.tell_voice(instance, link, tell);
         Ok(true)
+    }
+
+    /// Tells an instance of its device as soon as that is up: what it says until then goes by the interface, and the next
+    /// look comes after the addresses, routes and rules.
+    fn tell_voice(&mut self, instance: &str, mut link: Link, tell: &impl Fn(&str, Report)) {
+        link.up = true;
+        let spec = self.specs.iter().find(|spec| spec.name == instance);
+        let voice = spec.and_then(|spec| voice(spec, &[link]));
+        if let Some(known) = self.told.get_mut(instance)
+            && voice.is_some()
+            && known.voice != voice
+        {
+            (known.voice, known.missing) = (voice, false);
+            tell(instance, Report::Facts(known.clone()));
+        }
     }
 
     /// Puts the devices down that nobody holds addresses on any more; answers with whether all are.
