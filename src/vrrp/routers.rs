@@ -17,6 +17,9 @@ pub type Key = (String, Family, u8);
 #[derive(Debug, Default)]
 pub struct Routers {
     instances: BTreeMap<Arc<str>, Instance>,
+    /// When each wants to be told of the time, the first one first; and the same by its name.
+    wakes: BTreeSet<(Instant, Arc<str>)>,
+    wake_of: BTreeMap<Arc<str>, Instant>,
     groups: Vec<VrrpSyncGroup>,
     /// What each group was told to be last.
     group_states: BTreeMap<String, VrrpState>,
@@ -100,12 +103,8 @@ impl Routers {
 
     /// Tells everybody whose time has come.
     pub fn pass_time(&mut self, now: Instant) -> Vec<Wanted> {
-        let due: Vec<_> = self
-            .instances
-            .iter()
-            .filter(|(_, instance)| instance.next_wake().is_some_and(|wake| now >= wake))
-            .map(|(name, _)| Arc::clone(name))
-            .collect();
+        let due = self.wakes.iter().take_while(|(wake, _)| *wake <= now);
+        let due: Vec<_> = due.map(|(_, name)| Arc::clone(name)).collect();
         let mut wanted = Vec::new();
         for name in due {
             wanted.extend(self.handle(&name, VrrpEvent::TimeReached, now));
@@ -145,7 +144,9 @@ impl Routers {
 
     /// When somebody wants to be told that time has passed.
     pub fn next_wake(&self) -> Option<Instant> {
-        self.instances.values().filter_map(Instance::next_wake).min()
+        let first = self.wakes.first().map(|(wake, _)| *wake);
+        debug_assert_eq!(first, self.instances.values().filter_map(Instance::next_wake).min());
+        first
     }
 
     /// The instances by their names.
@@ -183,6 +184,9 @@ impl Routers {
         for instance in self.instances.values_mut() {
             instance.mutation = mutation;
         }
+        for name in self.instances.keys().cloned().collect::<Vec<_>>() {
+            self.note_wake(&name);
+        }
     }
 
     fn tell(&mut self, name: &str, event: VrrpEvent, now: Instant, wanted: &mut Vec<Wanted>) {
@@ -193,6 +197,25 @@ impl Routers {
         if let Some(instance) = self.instances.get_mut(&name) {
             let actions = instance.handle(event, now);
             wanted.extend(actions.into_iter().map(|action| (Arc::clone(&name), action)));
+        }
+        self.note_wake(&name);
+    }
+
+    /// To be called after whatever may have changed what an instance waits for.
+    fn note_wake(&mut self, name: &Arc<str>) {
+        let wake = self.instances.get(name).and_then(Instance::next_wake);
+        let before = match wake {
+            Some(wake) => self.wake_of.insert(Arc::clone(name), wake),
+            None => self.wake_of.remove(name),
+        };
+        if before == wake {
+            return;
+        }
+        if let Some(before) = before {
+            self.wakes.remove(&(before, Arc::clone(name)));
+        }
+        if let Some(wake) = wake {
+            self.wakes.insert((wake, Arc::clone(name)));
         }
     }
 
@@ -245,6 +268,7 @@ impl Routers {
                 && let Some(instance) = self.instances.remove(name)
             {
                 self.by_key.remove(&key(instance.spec()));
+                self.note_wake(name);
             }
         }
     }

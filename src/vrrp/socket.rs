@@ -1,11 +1,14 @@
 //! The raw sockets that adverts come in and go out by: protocol 112, bound to one interface each.
 //!
-//! One listens for all virtual routers of an interface and family; each instance speaks by one of its own, bound to its
-//! source address. Nothing here blocks.
+//! One listens for all virtual routers of an interface and family; instances speak by one that is bound to their source
+//! address, all of the same interface by the same: the kernel shows every packet of the protocol to every such socket of
+//! the host, with 255 of them once for each. Nothing here blocks.
 
+use std::collections::BTreeMap;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::{Arc, Weak};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -128,7 +131,7 @@ impl AsFd for Listener {
     }
 }
 
-/// What the adverts of one instance go out by.
+/// What adverts go out by from one address on one interface.
 #[derive(Debug)]
 pub(super) struct Speaker {
     socket: Socket,
@@ -141,7 +144,7 @@ impl Speaker {
     /// # Errors
     /// [`NetError::NoSuchDevice`], [`NetError::NotPermitted`], [`NetError::Kernel`] where the address is not there, or
     /// not there yet.
-    pub(super) fn open(interface: &str, index: u32, source: IpAddr, borrowed: bool) -> Result<Self, NetError> {
+    fn open(interface: &str, index: u32, source: IpAddr, borrowed: bool) -> Result<Self, NetError> {
         let open = || -> io::Result<Socket> {
             let socket = raw(interface, Family::of(source))?;
             socket.attach_filter(&NOTHING)?;
@@ -191,6 +194,33 @@ impl Speaker {
             }
         };
         self.socket.send_to(advert, &SockAddr::from(destination)).map(|_| ())
+    }
+}
+
+/// The speakers that instances have, each while one of them has it.
+#[derive(Debug, Default)]
+pub(super) struct Speakers(BTreeMap<(u32, IpAddr), Weak<Speaker>>);
+
+impl Speakers {
+    /// As [`Speaker::open`], or what was opened for another instance.
+    ///
+    /// # Errors
+    /// As [`Speaker::open`].
+    pub(super) fn open(
+        &mut self,
+        interface: &str,
+        index: u32,
+        source: IpAddr,
+        borrowed: bool,
+    ) -> Result<Arc<Speaker>, NetError> {
+        let key = (index, source);
+        if let Some(speaker) = self.0.get(&key).and_then(Weak::upgrade) {
+            return Ok(speaker);
+        }
+        let speaker = Arc::new(Speaker::open(interface, index, source, borrowed)?);
+        self.0.retain(|_, known| known.strong_count() > 0);
+        self.0.insert(key, Arc::downgrade(&speaker));
+        Ok(speaker)
     }
 }
 

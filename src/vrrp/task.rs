@@ -33,7 +33,7 @@ use super::addresses::{self, Belongings, Facts, Order, Report};
 use super::complaints::Complaints;
 use super::packet;
 use super::routers::Wanted;
-use super::socket::{Listener, Speaker};
+use super::socket::{Listener, Speaker, Speakers};
 use super::{Instance, Routers};
 use crate::model::{
     Family, Instant, VrrpAction, VrrpEvent, VrrpFinding, VrrpServing, VrrpSpec, VrrpSyncGroup, VrrpTracked,
@@ -86,6 +86,7 @@ pub fn start(ledger: Ledger, tell: impl Fn(News) + Send + 'static) -> io::Result
         releasing: BTreeMap::new(),
         releases: 0,
         listeners: BTreeMap::new(),
+        speakers: Speakers::default(),
         addresses: to_addresses,
         complaints: Complaints::default(),
         tracked: BTreeMap::new(),
@@ -110,7 +111,7 @@ struct Voice {
     looked: bool,
     /// What it was told to be last: an instance that has ended has a last word.
     spec: Option<Arc<VrrpSpec>>,
-    speaker: Option<Speaker>,
+    speaker: Option<Arc<Speaker>>,
     started: bool,
     trouble: Option<String>,
     /// Why its last advert could not be sent.
@@ -131,6 +132,7 @@ struct Task {
     /// How often addresses were ordered off.
     releases: u64,
     listeners: BTreeMap<(String, Family), (u32, Listener)>,
+    speakers: Speakers,
     addresses: UnboundedSender<Order>,
     complaints: Complaints,
     /// What has been told of what is tracked.

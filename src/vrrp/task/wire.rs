@@ -9,10 +9,11 @@ use tracing::debug;
 
 use super::{AGAIN, News, Task, now};
 use crate::model::{Family, Instant, VrrpEvent, VrrpSpec, VrrpState};
+use crate::net::NetError;
 use crate::vrrp::Instance;
 use crate::vrrp::addresses::Facts;
 use crate::vrrp::packet::{self, Envelope};
-use crate::vrrp::socket::{Listener, Received, Speaker, group};
+use crate::vrrp::socket::{Listener, Received, Speaker, Speakers, group};
 
 /// Packets of one socket that are read before the others' turn.
 const AT_ONCE: usize = 64;
@@ -75,7 +76,9 @@ impl Task {
                 None => format!("interface {} is not there, is down or has no address", spec.interface),
             }),
             (None, Some((source, index))) => {
-                open(&spec, source, index, &voice.facts, &mut self.listeners).map_err(|problem| {
+                let opened = listen(&spec, index, &mut self.listeners);
+                let opened = opened.and_then(|()| speaker(&spec, source, index, &voice.facts, &mut self.speakers));
+                opened.map_err(|problem| {
                     self.retry = Some(now() + AGAIN);
                     problem.to_string()
                 })
@@ -125,7 +128,7 @@ impl Task {
         let (Some(spec), Some((source, index)), Some(_)) = (&voice.spec, voice.facts.source, &voice.speaker) else {
             return;
         };
-        let Ok(speaker) = speaker(spec, source, index, &voice.facts) else {
+        let Ok(speaker) = speaker(spec, source, index, &voice.facts, &mut self.speakers) else {
             // By a device that is down nothing goes out; otherwise it goes on as before.
             if voice.facts.voice.is_none() {
                 voice.speaker = None;
@@ -223,12 +226,13 @@ impl Task {
             &spec.peers[..]
         };
         // Its device may be gone, or down with the addresses, and there is a last word to say.
-        let by_interface = || {
+        let speakers = &mut self.speakers;
+        let mut by_interface = || {
             let without = Facts {
                 voice: None,
                 ..voice.facts.clone()
             };
-            speaker(&spec, source, index, &without)
+            speaker(&spec, source, index, &without, speakers)
         };
         let own = match &voice.speaker {
             Some(_) => None,
@@ -238,7 +242,7 @@ impl Task {
         let Some(by) = voice.speaker.as_ref().or(own.as_ref()) else {
             return;
         };
-        let mut unsent = None;
+        let mut problems = Vec::new();
         for destination in destinations {
             let bytes = packet::encode(&advert, source, *destination, spec.checksum);
             let mut sent = by.send(&bytes, *destination);
@@ -249,13 +253,18 @@ impl Task {
                 sent = by_interface.send(&bytes, *destination);
             }
             if let Err(problem) = sent {
-                let what = format!("cannot send an advert to {destination}: {problem}");
-                if let Some(count) = self.complaints.take(name, *destination, &what, now()) {
-                    self.complain(&format!("virtual router {name} {what}"), count);
-                }
-                unsent = Some(what);
+                problems.push((
+                    *destination,
+                    format!("cannot send an advert to {destination}: {problem}"),
+                ));
             }
         }
+        for (destination, what) in &problems {
+            if let Some(count) = self.complaints.take(name, *destination, what, now()) {
+                self.complain(&format!("virtual router {name} {what}"), count);
+            }
+        }
+        let unsent = problems.pop().map(|(_, what)| what);
         if let Some(voice) = self.voices.get_mut(name)
             && voice.unsent != unsent
         {
@@ -265,27 +274,32 @@ impl Task {
     }
 }
 
-fn open(
+/// Listens on the interface of an instance.
+fn listen(
     spec: &VrrpSpec,
-    source: IpAddr,
     index: u32,
-    facts: &Facts,
     listeners: &mut BTreeMap<(String, Family), (u32, Listener)>,
-) -> Result<Speaker, crate::net::NetError> {
+) -> Result<(), NetError> {
     let key = (spec.interface.clone(), spec.family);
     if listeners.get(&key).is_none_or(|(number, _)| *number != index) {
         listeners.insert(key, (index, Listener::open(&spec.interface, index, spec.family)?));
     }
-    speaker(spec, source, index, facts)
+    Ok(())
 }
 
 /// By the device with the virtual MAC where that is up, else by the interface: the first advert of a master is not to wait
 /// for it.
-fn speaker(spec: &VrrpSpec, source: IpAddr, index: u32, facts: &Facts) -> Result<Speaker, crate::net::NetError> {
+fn speaker(
+    spec: &VrrpSpec,
+    source: IpAddr,
+    index: u32,
+    facts: &Facts,
+    speakers: &mut Speakers,
+) -> Result<Arc<Speaker>, NetError> {
     let device = facts.voice.as_ref();
-    let by_device = device.and_then(|(device, number)| Speaker::open(device, *number, source, true).ok());
+    let by_device = device.and_then(|(device, number)| speakers.open(device, *number, source, true).ok());
     match by_device {
         Some(speaker) => Ok(speaker),
-        None => Speaker::open(&spec.interface, index, source, false),
+        None => speakers.open(&spec.interface, index, source, false),
     }
 }
