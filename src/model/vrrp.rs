@@ -294,6 +294,10 @@ pub enum VrrpEvent {
         /// What it says.
         advert: VrrpAdvert,
     },
+    /// An advert of it could not be sent.
+    Unsent,
+    /// Its adverts are sent again.
+    SentAgain,
     /// What it tracks adds up to this.
     Tracked(VrrpTracking),
     /// It is told something else to be, with the same name, interface, family and number.

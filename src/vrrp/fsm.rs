@@ -29,6 +29,9 @@ const GRACE: Duration = Duration::from_millis(200);
 /// An address that somebody takes away again and again is put back this often.
 const REPAIR: Duration = Duration::from_secs(1);
 
+/// Whoever was master and could send nothing leaves another master alone for so long, and then tries once more.
+const UNHEARD: Duration = Duration::from_secs(60);
+
 /// Whether a seeded mistake is in force. In a production build this is `false` and neither the field nor the enum is
 /// there; the simulation must catch every one of them.
 macro_rules! mistaken {
@@ -45,6 +48,7 @@ macro_rules! mistaken {
 }
 
 mod hearing;
+mod holding;
 mod timing;
 
 use self::timing::Garps;
@@ -53,8 +57,8 @@ use self::timing::Garps;
 #[derive(Debug, Clone)]
 pub struct Instance {
     spec: Arc<VrrpSpec>,
-    /// It becomes master only with its group.
-    grouped: bool,
+    /// The longest interval in its group, with which alone it becomes master.
+    slowest: Option<Duration>,
     phase: Phase,
     /// Where adverts come from; `None` while its interface does not work.
     source: Option<IpAddr>,
@@ -72,6 +76,8 @@ pub struct Instance {
     owes_a_word: bool,
     /// An operator has handed over.
     stepped_down: bool,
+    /// Since when its adverts cannot be sent.
+    unheard: Option<Instant>,
     #[cfg(test)]
     pub(super) mutation: Option<super::tests::Mutation>,
 }
@@ -125,11 +131,11 @@ struct Speaking {
 }
 
 impl Instance {
-    /// One that has not begun; `grouped` ones become master when their group says so.
-    pub fn new(spec: Arc<VrrpSpec>, grouped: bool) -> Self {
+    /// One that has not begun; those of a group, whose longest interval is `slowest`, become master when it says so.
+    pub fn new(spec: Arc<VrrpSpec>, slowest: Option<Duration>) -> Self {
         Self {
             spec,
-            grouped,
+            slowest,
             phase: Phase::Initialize,
             source: None,
             tracking: VrrpTracking::default(),
@@ -140,6 +146,7 @@ impl Instance {
             ceding: None,
             owes_a_word: false,
             stepped_down: false,
+            unheard: None,
             #[cfg(test)]
             mutation: None,
         }
@@ -218,8 +225,8 @@ impl Instance {
 
     /// It is in a group now, or no longer; answers with whether it has left one. Whoever has is to be told that no fault
     /// of the group counts any more ([`VrrpGroupOrder::FaultCleared`]), and listens before it becomes master.
-    pub(super) fn set_grouped(&mut self, grouped: bool) -> bool {
-        let left = std::mem::replace(&mut self.grouped, grouped) && !grouped;
+    pub(super) fn set_grouped(&mut self, slowest: Option<Duration>) -> bool {
+        let left = std::mem::replace(&mut self.slowest, slowest).is_some() && slowest.is_none();
         if let Phase::Backup(listening) = &mut self.phase
             && left
         {
@@ -255,6 +262,8 @@ impl Instance {
                 self.review(VrrpReason::Tracking, now, &mut out);
             }
             VrrpEvent::AdvertReceived { source, advert } => self.hear(source, &advert, now, &mut out),
+            VrrpEvent::Unsent => drop(self.unheard.get_or_insert(now)),
+            VrrpEvent::SentAgain => self.unheard = None,
             VrrpEvent::SpecChanged(spec) => self.respecify(spec, now, &mut out),
             VrrpEvent::AddressMissing => self.repair(now, &mut out),
             VrrpEvent::Synced => {
@@ -306,8 +315,11 @@ impl Instance {
         }
     }
 
-    /// Begins, or begins again.
+    /// Begins, or begins again: what is still here stays until that comes to something.
     fn begin(&mut self, reason: VrrpReason, now: Instant, out: &mut Vec<VrrpAction>) {
+        if self.ceding.is_none() {
+            self.linger(now);
+        }
         match self.spec.is_owner() && self.spec.starts_as_master {
             true => self.claim_or_become_master(reason, VrrpReason::Owner, now, out),
             false => self.listen(reason, now, out),
@@ -321,7 +333,7 @@ impl Instance {
         now: Instant,
         out: &mut Vec<VrrpAction>,
     ) {
-        if !self.grouped {
+        if self.slowest.is_none() {
             return self.become_master(claim, now, out);
         }
         self.listen(reason, now, out);
@@ -482,36 +494,6 @@ impl Instance {
             }
             Phase::Initialize | Phase::Fault | Phase::Ended => {}
         }
-    }
-
-    /// Lets the addresses stay until a successor is heard, or until there is none: in a group a moment longer, for its
-    /// slowest one says whether all become master.
-    fn linger(&mut self, now: Instant) {
-        self.ceding = None;
-        let group = match self.grouped {
-            true => self.spec.advert_interval,
-            false => Duration::ZERO,
-        };
-        let until = now + self.master_down(self.spec.advert_interval) + group;
-        self.lingers = self.holding.then_some(until);
-    }
-
-    fn hold(&mut self, out: &mut Vec<VrrpAction>) {
-        (self.holding, self.owes_a_word) = (true, true);
-        (self.stale, self.ceding, self.lingers) = (false, None, None);
-        out.push(VrrpAction::AddAddresses);
-    }
-
-    fn release(&mut self, out: &mut Vec<VrrpAction>) {
-        (self.stale, self.ceding, self.lingers) = (false, None, None);
-        if std::mem::take(&mut self.holding) {
-            out.push(VrrpAction::RemoveAddresses);
-        }
-    }
-
-    fn end(&mut self, out: &mut Vec<VrrpAction>) {
-        self.release(out);
-        out.push(VrrpAction::End);
     }
 
     fn enter(&mut self, phase: Phase, reason: VrrpReason, out: &mut Vec<VrrpAction>) {

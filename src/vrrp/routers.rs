@@ -47,14 +47,20 @@ impl Routers {
         let mut outcome = Reconfigured::default();
         let mut told = Vec::new();
         self.groups = groups.to_vec();
-        let is_grouped = |name: &str| groups.iter().any(|group| group.instances.iter().any(|of| of == name));
+        let slowest = |name: &str| {
+            let group = groups
+                .iter()
+                .find(|group| group.instances.iter().any(|of| of == name))?;
+            let members = specs.iter().filter(|spec| group.instances.contains(&spec.name));
+            Some(members.map(|spec| spec.advert_interval).max().unwrap_or_default())
+        };
         for (name, instance) in &mut self.instances {
             let wanted = specs.iter().find(|spec| spec.name == **name);
             let stays =
                 wanted.filter(|spec| key(spec) == key(instance.spec()) && spec.version == instance.spec().version);
             match stays {
                 Some(spec) if !self.ending.contains(name) => {
-                    if instance.set_grouped(is_grouped(name)) {
+                    if instance.set_grouped(slowest(name)) {
                         told.push((Arc::clone(name), VrrpEvent::Group(VrrpGroupOrder::FaultCleared)));
                     }
                     if spec != instance.spec() {
@@ -73,7 +79,7 @@ impl Routers {
             if self.instances.contains_key(&name) || self.by_key.contains_key(&key) {
                 continue;
             }
-            let instance = Instance::new(Arc::clone(spec), is_grouped(&spec.name));
+            let instance = Instance::new(Arc::clone(spec), slowest(&spec.name));
             self.instances.insert(Arc::clone(&name), instance);
             self.by_key.insert(key, Arc::clone(&name));
             outcome.new.push(name);

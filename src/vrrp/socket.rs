@@ -1,8 +1,8 @@
 //! The raw sockets that adverts come in and go out by: protocol 112, bound to one interface each.
 //!
 //! One listens for all virtual routers of an interface and family; instances speak by one that is bound to their source
-//! address, all of the same interface by the same: the kernel shows every packet of the protocol to every such socket of
-//! the host, with 255 of them once for each. Nothing here blocks.
+//! address, all of the same interface by the same: for each packet of the protocol the kernel goes through all such
+//! sockets there are. Nothing here blocks.
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSliceMut};

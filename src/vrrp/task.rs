@@ -1,9 +1,10 @@
 //! The thread that virtual routers live in: sockets and time in, adverts out.
 //!
 //! It sleeps in ppoll(2) until an advert comes in or one is due, and does nothing else that could make one late: the
-//! addresses have a thread of their own (`addresses`), and whoever wants something leaves a note. Its clock counts
-//! while the host is suspended (`CLOCK_BOOTTIME`), so that an instance knows for how long it was away. What has come in
-//! is read before the clock is looked at.
+//! addresses have a thread of their own (`addresses`), and whoever wants something leaves a note, of which a few are
+//! read before the time is looked at again. Its clock counts while the host is suspended (`CLOCK_BOOTTIME`), so that an
+//! instance knows for how long it was away. What has come in is read before the clock is looked at. What is to be shown
+//! and told is put down once, at the end of a turn.
 
 mod handle;
 mod tracks;
@@ -42,6 +43,9 @@ use crate::model::{
 
 /// A socket that could not be opened is tried again this often.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// Notes of others that are read before the time is looked at again.
+const NOTES: usize = 32;
 
 /// Starts the thread, without any instance. `tell` is called in it and must not wait; `ledger` is the record of addresses.
 ///
@@ -93,7 +97,10 @@ pub fn start(ledger: Ledger, tell: impl Fn(News) + Send + 'static) -> io::Result
         spoken: Spoken::new(),
         retry: None,
         stopping: None,
+        unshown: false,
         shown,
+        untold: Vec::new(),
+        sendings: Vec::new(),
         turns,
         tell: Box::new(tell),
     };
@@ -140,7 +147,12 @@ struct Task {
     spoken: Spoken,
     retry: Option<Instant>,
     stopping: Option<oneshot::Sender<()>>,
+    /// What is shown may be otherwise by now.
+    unshown: bool,
     shown: Arc<Mutex<Vec<Shown>>>,
+    untold: Vec<News>,
+    /// Whose adverts could not be sent, and whose can again.
+    sendings: Vec<(Arc<str>, VrrpEvent)>,
     turns: Arc<AtomicU64>,
     tell: Box<dyn Fn(News) + Send>,
 }
@@ -154,30 +166,60 @@ impl Task {
             self.turns.fetch_add(1, Ordering::Relaxed);
             // Before anybody is told of the time: what has come in meanwhile is no silence.
             self.listen(&mut buffer);
-            while let Ok(command) = commands.try_recv() {
-                self.obey(command);
+            let mut notes = commands.try_iter();
+            while self.obey_some(&mut notes) {
+                self.listen(&mut buffer);
+                self.pass_time();
             }
-            let now = now();
-            let wanted = self.routers.pass_time(now);
-            self.act(wanted);
-            if self.retry.is_some_and(|at| now >= at) {
+            self.pass_time();
+            if self.retry.is_some_and(|at| now() >= at) {
                 self.retry = None;
                 self.open_all();
             }
+            for (name, event) in std::mem::take(&mut self.sendings) {
+                self.happen(&name, event);
+            }
+            self.publish();
             if self.stopping.is_some() && self.routers.instances().next().is_none() {
                 let (done, waits) = oneshot::channel();
                 let _ = self.addresses.send(Order::Done(done));
                 // The other thread has a runtime, this one has none and nothing else to do any more.
                 let _ = waits.blocking_recv();
                 // What it had to say of what was let go.
-                while let Ok(command) = commands.try_recv() {
+                for command in commands.try_iter() {
                     self.obey(command);
                 }
+                self.publish();
                 if let Some(stopping) = self.stopping.take() {
                     let _ = stopping.send(());
                 }
                 return;
             }
+        }
+    }
+
+    /// Carries out what others want; answers with whether there may be more.
+    fn obey_some(&mut self, notes: &mut impl Iterator<Item = Command>) -> bool {
+        let mut read = 0;
+        for command in notes.take(NOTES) {
+            self.obey(command);
+            read += 1;
+        }
+        read == NOTES
+    }
+
+    fn pass_time(&mut self) {
+        let wanted = self.routers.pass_time(now());
+        self.act(wanted);
+    }
+
+    /// Shows what the instances are, and tells what has happened: in this order, for who is told looks.
+    fn publish(&mut self) {
+        if std::mem::take(&mut self.unshown) {
+            self.put_down();
+        }
+        for news in self.untold.drain(..) {
+            (self.tell)(news);
         }
     }
 
@@ -216,9 +258,11 @@ impl Task {
             }
             Command::Synced(name) => self.happen(&name, VrrpEvent::Synced),
             Command::Tracked(what, finding) => {
-                self.tracked.insert(what, finding);
-                self.track_all();
-                self.open_those_that_waited();
+                // Whoever tells of one quorum tells of all.
+                if self.tracked.insert(what.clone(), finding) != Some(finding) {
+                    self.track_those_with(&what);
+                    self.open_those_that_waited();
+                }
             }
             Command::NotKnown(what) => {
                 self.tracked.entry(what).or_insert(VrrpFinding::Works(true));
@@ -248,6 +292,12 @@ impl Task {
         for name in outcome.new {
             self.serving.remove(&name);
             self.voices.insert(name, Voice::default());
+        }
+        // Its last word is that of the settings that it had last.
+        for (name, voice) in &mut self.voices {
+            if let Some(instance) = self.routers.get(name) {
+                voice.spec = voice.spec.is_some().then(|| Arc::clone(instance.spec()));
+            }
         }
         self.act(outcome.wanted);
         let _ = self.addresses.send(Order::Watch(self.specs()));
@@ -325,7 +375,7 @@ impl Task {
             self.serving.remove(name);
         }
         let name = name.to_owned();
-        (self.tell)(News::Serving { name, serving });
+        self.untold.push(News::Serving { name, serving });
     }
 
     fn act(&mut self, wanted: Vec<Wanted>) {
@@ -359,7 +409,7 @@ impl Task {
                 VrrpAction::Changed(change) => {
                     stirred = true;
                     let priority = self.routers.get(&name).map_or(0, Instance::priority);
-                    (self.tell)(News::Changed {
+                    self.untold.push(News::Changed {
                         name: name.to_string(),
                         change,
                         priority,
@@ -385,7 +435,7 @@ impl Task {
             Vec::new()
         };
         for (name, from, to) in groups {
-            (self.tell)(News::GroupChanged { name, from, to });
+            self.untold.push(News::GroupChanged { name, from, to });
         }
         if ended {
             // Somebody may have waited for it.
@@ -395,8 +445,13 @@ impl Task {
         }
     }
 
+    /// Something that is shown may have changed.
+    fn show(&mut self) {
+        self.unshown = true;
+    }
+
     /// Puts down what the instances are, for whoever asks.
-    fn show(&self) {
+    fn put_down(&self) {
         let shown = self.routers.instances().map(|(name, instance)| Shown {
             spec: Arc::clone(instance.spec()),
             state: instance.state(),

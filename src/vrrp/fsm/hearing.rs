@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::timing::speak;
-use super::{GRACE, Instance, LAST_WORD, Phase};
+use super::{Instance, Phase, UNHEARD};
 use crate::model::{
     Instant, VrrpAction, VrrpAdvert, VrrpAuthentication, VrrpReason, VrrpRefusal, VrrpSpec, VrrpVersion,
 };
@@ -23,7 +23,7 @@ impl Instance {
             let why = VrrpRefusal::TwoOwners;
             out.push(VrrpAction::Refused { source, why });
         }
-        let priority = self.priority();
+        let (priority, patience) = (self.priority(), self.patience());
         match &mut self.phase {
             Phase::Initialize => {}
             Phase::Fault if advert.priority > 0 => self.cede(advert, now, out),
@@ -40,6 +40,8 @@ impl Instance {
                     true => self.source.is_some_and(|own| source > own),
                     false => advert.priority > priority,
                 };
+                // To tell it off would be in vain: it hears nothing of us.
+                let higher = higher || self.unheard.is_some_and(|since| now.since(since) >= patience);
                 if advert.priority == 0 {
                     // A moment ago is now: nobody makes us speak a thousand times a second.
                     if now.since(speaking.spoke) >= self.spec.advert_interval / 32 {
@@ -93,7 +95,8 @@ impl Instance {
         let since = *listening.lower_since.get_or_insert(now);
         listening.lower_heard = Some(now);
         let syncs = !listening.synced && now.since(listening.began) < self.spec.preempt_after_sync;
-        let waits = syncs || now.since(since) < self.spec.preempt_delay;
+        let unheard = self.unheard.is_some() && now.since(listening.began) < UNHEARD;
+        let waits = syncs || unheard || now.since(since) < self.spec.preempt_delay;
         if !preempts || waits {
             self.heed(source, advert, now);
         }
@@ -120,29 +123,6 @@ impl Instance {
         out.push(VrrpAction::SendAdvert { priority });
         if repeat > 0 && !silent {
             out.push(VrrpAction::Announce { repeat });
-        }
-    }
-
-    /// Leaves the addresses to the master that was heard: in a moment where that may have just become one, at once where
-    /// it may have been one for long.
-    pub(super) fn cede(&mut self, advert: &VrrpAdvert, now: Instant, out: &mut Vec<VrrpAction>) {
-        let tells = advert.priority > LAST_WORD;
-        if self.holding && !self.stale {
-            if self.ceding.is_none() {
-                self.ceding = Some(tells);
-                self.lingers = Some(now + GRACE.min(self.spec.advert_interval / 2));
-            }
-            return;
-        }
-        self.release(out);
-        self.say_last_word(tells, out);
-    }
-
-    /// Neighbours that have learnt the addresses from here are told by the master: an advert of the lowest priority makes
-    /// it announce them again, keepalived too.
-    pub(super) fn say_last_word(&mut self, tells: bool, out: &mut Vec<VrrpAction>) {
-        if std::mem::take(&mut self.owes_a_word) && tells {
-            out.push(VrrpAction::SendAdvert { priority: LAST_WORD });
         }
     }
 

@@ -143,9 +143,9 @@ impl Instance {
             (false, true) => VrrpReason::Preempts,
             (false, false) => VrrpReason::MasterSilent,
         };
-        match self.grouped {
-            true => listening.claim = Some(reason),
-            false => self.become_master(reason, now, out),
+        match self.slowest {
+            Some(_) => listening.claim = Some(reason),
+            None => self.become_master(reason, now, out),
         }
     }
 }

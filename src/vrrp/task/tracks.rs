@@ -35,6 +35,18 @@ impl Task {
         }
     }
 
+    /// Sums up anew for those that track this.
+    pub(super) fn track_those_with(&mut self, what: &VrrpTracked) {
+        let tracks = |name: &Arc<str>| {
+            let instance = self.routers.get(name);
+            instance.is_some_and(|instance| instance.spec().tracks.iter().any(|track| track.what == *what))
+        };
+        let names: Vec<_> = self.voices.keys().filter(|name| tracks(name)).cloned().collect();
+        for name in names {
+            self.track(&name);
+        }
+    }
+
     pub(super) fn track_all(&mut self) {
         let names: Vec<_> = self.voices.keys().cloned().collect();
         for name in names {
@@ -75,7 +87,7 @@ impl Task {
                     failing.join(", ")
                 )),
             };
-            (self.tell)(news);
+            self.untold.push(news);
             voice.failing = failing;
         }
         if sum != voice.tracking {

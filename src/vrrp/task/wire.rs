@@ -95,7 +95,8 @@ impl Task {
             Err(trouble) => {
                 voice.speaker = None;
                 if voice.trouble.as_ref() != Some(&trouble) {
-                    (self.tell)(News::Warning(format!("virtual router {name} waits: {trouble}")));
+                    self.untold
+                        .push(News::Warning(format!("virtual router {name} waits: {trouble}")));
                     voice.trouble = Some(trouble);
                 }
                 Some(match voice.facts.obstacle.is_some() && source.is_some() {
@@ -203,12 +204,12 @@ impl Task {
         self.happen(&name, event);
     }
 
-    pub(super) fn complain(&self, text: &str, count: u64) {
+    pub(super) fn complain(&mut self, text: &str, count: u64) {
         let again = match count {
             1 => String::new(),
             count => format!(" ({count} times)"),
         };
-        (self.tell)(News::Warning(format!("{text}{again}")));
+        self.untold.push(News::Warning(format!("{text}{again}")));
     }
 
     pub(super) fn send(&mut self, name: &Arc<str>, priority: u8) {
@@ -268,6 +269,11 @@ impl Task {
         if let Some(voice) = self.voices.get_mut(name)
             && voice.unsent != unsent
         {
+            match (&voice.unsent, &unsent) {
+                (None, Some(_)) => self.sendings.push((Arc::clone(name), VrrpEvent::Unsent)),
+                (Some(_), None) => self.sendings.push((Arc::clone(name), VrrpEvent::SentAgain)),
+                (None, None) | (Some(_), Some(_)) => {}
+            }
             voice.unsent = unsent;
             self.show();
         }

@@ -15,7 +15,7 @@ impl Lone {
     /// Started at 0, on an interface that works, with the address 192.0.2.1.
     fn started(change: impl FnOnce(&mut VrrpSpec)) -> Self {
         let mut lone = Self {
-            instance: Instance::new(spec_with(change), false),
+            instance: Instance::new(spec_with(change), None),
         };
         lone.tell(0, VrrpEvent::InterfaceReady(host(1)));
         lone.tell(0, STARTED);
@@ -397,7 +397,7 @@ fn a_step_down_lasts_for_as_long_as_another_one_serves() {
 fn what_a_process_before_has_left_is_kept_until_a_master_is_heard() {
     let leftover = || {
         let mut lone = Lone {
-            instance: Instance::new(spec_with(|_| {}), false),
+            instance: Instance::new(spec_with(|_| {}), None),
         };
         lone.tell(0, VrrpEvent::InterfaceReady(host(1)));
         let found = VrrpEvent::Started {
@@ -421,7 +421,7 @@ fn what_a_process_before_has_left_is_kept_until_a_master_is_heard() {
 fn whoever_was_master_just_before_is_it_again() {
     let begin = |spoke: u64, now: u64| {
         let mut lone = Lone {
-            instance: Instance::new(spec_with(|_| {}), false),
+            instance: Instance::new(spec_with(|_| {}), None),
         };
         lone.tell(now, VrrpEvent::InterfaceReady(host(1)));
         let event = VrrpEvent::Started {
@@ -477,6 +477,57 @@ fn a_fault_gives_the_addresses_up_as_soon_as_somebody_else_can_have_them() {
     let mut lone = Lone::master(|_| {});
     lone.tell(5_000, fault(true));
     assert_eq!(lone.pass(20_000), [(8_609, VrrpAction::RemoveAddresses)]);
+}
+
+#[test]
+fn a_fault_that_is_over_before_anybody_takes_over_leaves_the_addresses_where_they_are() {
+    let fault = |fault| VrrpEvent::Tracked(VrrpTracking { fault, weight: 0 });
+    let mut lone = Lone::master(|_| {});
+    lone.tell(5_000, fault(true));
+    lone.tell(6_000, fault(false));
+    let done = lone.pass(20_000);
+    assert!(
+        done.iter().all(|(_, action)| *action != VrrpAction::RemoveAddresses),
+        "{done:?}"
+    );
+    assert_eq!(lone.state(), VrrpState::Master);
+}
+
+#[test]
+fn a_master_whose_adverts_do_not_leave_yields_to_whoever_has_missed_it() {
+    let mut lone = Lone::master(|spec| spec.priority = 200);
+    assert_eq!(lone.tell(5_000, VrrpEvent::Unsent), []);
+    lone.hear(5_500, 2, 100);
+    assert_eq!(lone.state(), VrrpState::Master, "nobody can have missed it yet");
+    for millis in [6_000, 7_000] {
+        lone.pass(millis);
+        lone.tell(millis, VrrpEvent::Unsent);
+    }
+    lone.hear(8_100, 2, 100);
+    assert_eq!(lone.state(), VrrpState::Backup);
+    // It has the higher priority and leaves the other one alone all the same.
+    for second in 9..68 {
+        lone.pass(second * 1_000);
+        lone.hear(second * 1_000, 2, 100);
+        assert_eq!(lone.state(), VrrpState::Backup, "second {second}");
+    }
+    // After a while it tries again.
+    for second in 68..74 {
+        lone.pass(second * 1_000);
+        lone.hear(second * 1_000, 2, 100);
+    }
+    assert_eq!(lone.state(), VrrpState::Backup, "what it had said was not sent, either");
+    lone.pass(80_000);
+    lone.tell(80_000, VrrpEvent::SentAgain);
+    assert_eq!(lone.state(), VrrpState::Master);
+    lone.pass(90_000);
+    lone.hear(90_000, 2, 100);
+    assert_eq!(lone.state(), VrrpState::Master);
+    // Where nobody else is there it stays.
+    let mut lone = Lone::master(|_| {});
+    lone.tell(5_000, VrrpEvent::Unsent);
+    lone.pass(60_000);
+    assert_eq!(lone.state(), VrrpState::Master);
 }
 
 #[test]

@@ -131,12 +131,54 @@ fn another_number_is_another_virtual_router() {
 
 #[test]
 fn whoever_steps_down_does_so_with_its_group() {
-    let routers = pair();
+    let mut routers = pair();
+    pass(&mut routers, 5_000);
+    assert_eq!(states(&routers), [VrrpState::Master; 2]);
     let names = routers.together_with("outside");
     assert_eq!(
         names.iter().map(|name| &**name).collect::<Vec<_>>(),
         ["inside", "outside"]
     );
+    for name in names {
+        routers.handle(&name, VrrpEvent::StepDown, at(5_000));
+    }
+    // Whoever takes over has a lower priority, and is left alone.
+    for second in 6..30 {
+        pass(&mut routers, second * 1_000);
+        assert_eq!(states(&routers), [VrrpState::Backup; 2], "second {second}");
+        for name in ["inside", "outside"] {
+            hear(&mut routers, name, second * 1_000, 50);
+        }
+    }
+}
+
+#[test]
+fn what_is_left_of_a_group_stays_until_its_slowest_one_could_say_that_all_become_master() {
+    let quick = spec_with(|spec| {
+        (spec.name, spec.interface) = ("inside".to_owned(), "eth0".to_owned());
+        spec.advert_interval = Duration::from_millis(100);
+    });
+    let mut routers = Routers::default();
+    let new = routers
+        .reconfigure(&[quick, named("outside", "eth1", 100)], &[group()], at(0))
+        .new;
+    for name in new {
+        routers.handle(&name, VrrpEvent::InterfaceReady(host(1)), at(0));
+        let started = VrrpEvent::Started {
+            addresses_found: true,
+            spoke: None,
+        };
+        routers.handle(&name, started, at(0));
+    }
+    let mut actions = Vec::new();
+    while let Some(wake) = routers.next_wake().filter(|wake| *wake <= at(10_000)) {
+        actions.extend(routers.pass_time(wake));
+    }
+    let removed = actions
+        .iter()
+        .filter(|(_, action)| *action == VrrpAction::RemoveAddresses);
+    assert_eq!(removed.count(), 0, "{actions:?}");
+    assert_eq!(states(&routers), [VrrpState::Master; 2]);
 }
 
 #[test]
