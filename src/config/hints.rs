@@ -95,6 +95,8 @@ pub(super) enum Scope {
     TrackInterface,
     /// One of `track_quorum`.
     TrackQuorum,
+    /// One of `track_tier`.
+    TrackTier,
     /// One of `track_script`.
     TrackScript,
     /// One of `track_process`.
@@ -106,7 +108,7 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    const ALL: [Self; 48] = [
+    const ALL: [Self; 49] = [
         Self::Top,
         Self::Ipvs,
         Self::Timeouts,
@@ -151,6 +153,7 @@ impl Scope {
         Self::VrrpSyncGroup,
         Self::TrackInterface,
         Self::TrackQuorum,
+        Self::TrackTier,
         Self::TrackScript,
         Self::TrackProcess,
         Self::TrackFile,
@@ -364,6 +367,7 @@ impl Scope {
                 "rules",
                 "track_interface",
                 "track_quorum",
+                "track_tier",
                 "track_script",
                 "track_process",
                 "track_file",
@@ -376,7 +380,7 @@ impl Scope {
             ],
             Self::PreemptAfterSync => &["share", "at_most"],
             Self::TrackInterface => &["interface", "weight"],
-            Self::TrackQuorum => &["virtual_server", "weight"],
+            Self::TrackQuorum | Self::TrackTier => &["virtual_server", "weight"],
             Self::TrackScript => &["argv", "user", "interval", "timeout", "rise", "fall", "weight"],
             Self::TrackProcess => &["name", "count", "interval", "delay", "weight"],
             Self::TrackFile => &["path", "interval", "weight"],
@@ -411,6 +415,7 @@ impl Scope {
                 | Self::VrrpRule
                 | Self::TrackInterface
                 | Self::TrackQuorum
+                | Self::TrackTier
                 | Self::TrackScript
                 | Self::TrackProcess
                 | Self::TrackFile
@@ -487,6 +492,7 @@ impl Scope {
             Self::VrrpSyncGroup => "a vrrp_sync_group",
             Self::TrackInterface => "track_interface",
             Self::TrackQuorum => "track_quorum",
+            Self::TrackTier => "track_tier",
             Self::TrackScript => "track_script",
             Self::TrackProcess => "track_process",
             Self::TrackFile => "track_file",
