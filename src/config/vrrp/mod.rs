@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::address::read_address;
-pub(super) use self::follower::Follower;
+pub(super) use self::follower::{Follower, Moving, moving};
 use self::instance::{read_accept, read_interval, read_password, read_peers, read_preempt};
 use self::route::read_route;
 use self::rule::read_rule;
