@@ -505,6 +505,10 @@ impl Scope {
 const MOST_LISTED: usize = 40;
 
 const NOT_YET: &str = "this version does not have it";
+/// What there is in place of a second burst against a master of lower priority.
+const LOWER_PRIO_DELAY: &str = "ipvsd needs none: it announces the addresses at once, and again every `advert_int` for as long as that master speaks";
+/// What there is in place of a pause between announcements.
+const NO_PAUSE: &str = "announcements follow each other without a pause: garp_master_repeat = 1 makes them fewer, and who misses some hears those after `garp_master_delay`";
 
 /// Words of keepalived and ipvsadm, and what they are called here.
 const FOREIGN_KEYS: &[(&str, &str)] = &[
@@ -643,6 +647,21 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
         "vrrp_garp_master_refresh",
         "here it is `garp_master_refresh`, in a vrrp_instance",
     ),
+    (
+        "vrrp_garp_master_refresh_repeat",
+        "here it is `garp_master_refresh_repeat`, in a vrrp_instance",
+    ),
+    (
+        "vrrp_garp_lower_prio_repeat",
+        "here it is `garp_lower_prio_repeat`, in a vrrp_instance",
+    ),
+    ("garp_lower_prio_delay", LOWER_PRIO_DELAY),
+    ("vrrp_garp_lower_prio_delay", LOWER_PRIO_DELAY),
+    ("garp_interval", NO_PAUSE),
+    ("vrrp_garp_interval", NO_PAUSE),
+    ("gna_interval", NO_PAUSE),
+    ("vrrp_gna_interval", NO_PAUSE),
+    ("garp_group", NO_PAUSE),
     ("no_accept", "here it is `accept = false`"),
     (
         "use_vmac_addr",
