@@ -411,6 +411,34 @@ fn the_example_configurations_have_no_errors() {
     }
 }
 
+#[test]
+fn what_an_example_has_in_comments_beside_its_own_words_has_no_errors_either() {
+    let pool = std::fs::read_to_string("conf/web-proxies/pool.toml").unwrap();
+    let director = std::fs::read_to_string("conf/web-proxies/director-1.toml").unwrap();
+    // Each of them alone is warned of, both together are not.
+    let sysctl = |text: &str| {
+        let own = text.lines().find(|line| line.starts_with("sysctl = ")).unwrap();
+        text.replace(own, "").replace("# sysctl = ", "sysctl = ")
+    };
+    let scheduler = |text: &str| {
+        let words = text
+            .replace("scheduler = \"wlc\"", "")
+            .replace("# scheduler = ", "scheduler = ");
+        words.replace("# flags = ", "flags = ")
+    };
+    for (pool, warnings) in [
+        (sysctl(&pool), 1),
+        (scheduler(&pool), 1),
+        (scheduler(&sysctl(&pool)), 0),
+    ] {
+        let text = format!("{pool}\n{}", director.replace("include = \"pool.toml\"", ""));
+        match parse(&Sources::new(Source::new("x.toml", text))) {
+            Outcome::Parsed { warnings: found, .. } => assert_eq!(found.iter().count(), warnings, "{found}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// Whatever is parsed, the answer is a configuration or problems, and every problem fits on a line.
 fn assert_sound(text: impl Into<Vec<u8>>) {
     match parse(&Sources::new(Source::new("x.toml", text))) {

@@ -95,6 +95,8 @@ pub(super) enum Scope {
     TrackInterface,
     /// One of `track_quorum`.
     TrackQuorum,
+    /// One of `track_tier`.
+    TrackTier,
     /// One of `track_script`.
     TrackScript,
     /// One of `track_process`.
@@ -106,7 +108,7 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    const ALL: [Self; 48] = [
+    const ALL: [Self; 49] = [
         Self::Top,
         Self::Ipvs,
         Self::Timeouts,
@@ -151,6 +153,7 @@ impl Scope {
         Self::VrrpSyncGroup,
         Self::TrackInterface,
         Self::TrackQuorum,
+        Self::TrackTier,
         Self::TrackScript,
         Self::TrackProcess,
         Self::TrackFile,
@@ -364,6 +367,7 @@ impl Scope {
                 "rules",
                 "track_interface",
                 "track_quorum",
+                "track_tier",
                 "track_script",
                 "track_process",
                 "track_file",
@@ -376,7 +380,7 @@ impl Scope {
             ],
             Self::PreemptAfterSync => &["share", "at_most"],
             Self::TrackInterface => &["interface", "weight"],
-            Self::TrackQuorum => &["virtual_server", "weight"],
+            Self::TrackQuorum | Self::TrackTier => &["virtual_server", "weight"],
             Self::TrackScript => &["argv", "user", "interval", "timeout", "rise", "fall", "weight"],
             Self::TrackProcess => &["name", "count", "interval", "delay", "weight"],
             Self::TrackFile => &["path", "interval", "weight"],
@@ -411,6 +415,7 @@ impl Scope {
                 | Self::VrrpRule
                 | Self::TrackInterface
                 | Self::TrackQuorum
+                | Self::TrackTier
                 | Self::TrackScript
                 | Self::TrackProcess
                 | Self::TrackFile
@@ -487,6 +492,7 @@ impl Scope {
             Self::VrrpSyncGroup => "a vrrp_sync_group",
             Self::TrackInterface => "track_interface",
             Self::TrackQuorum => "track_quorum",
+            Self::TrackTier => "track_tier",
             Self::TrackScript => "track_script",
             Self::TrackProcess => "track_process",
             Self::TrackFile => "track_file",
@@ -499,6 +505,10 @@ impl Scope {
 const MOST_LISTED: usize = 40;
 
 const NOT_YET: &str = "this version does not have it";
+/// What there is in place of a second burst against a master of lower priority.
+const LOWER_PRIO_DELAY: &str = "ipvsd needs none: it announces the addresses at once, and again every `advert_int` for as long as that master speaks";
+/// What there is in place of a pause between announcements.
+const NO_PAUSE: &str = "announcements follow each other without a pause: garp_master_repeat = 1 makes them fewer, and who misses some hears those after `garp_master_delay`";
 
 /// Words of keepalived and ipvsadm, and what they are called here.
 const FOREIGN_KEYS: &[(&str, &str)] = &[
@@ -637,6 +647,21 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
         "vrrp_garp_master_refresh",
         "here it is `garp_master_refresh`, in a vrrp_instance",
     ),
+    (
+        "vrrp_garp_master_refresh_repeat",
+        "here it is `garp_master_refresh_repeat`, in a vrrp_instance",
+    ),
+    (
+        "vrrp_garp_lower_prio_repeat",
+        "here it is `garp_lower_prio_repeat`, in a vrrp_instance",
+    ),
+    ("garp_lower_prio_delay", LOWER_PRIO_DELAY),
+    ("vrrp_garp_lower_prio_delay", LOWER_PRIO_DELAY),
+    ("garp_interval", NO_PAUSE),
+    ("vrrp_garp_interval", NO_PAUSE),
+    ("gna_interval", NO_PAUSE),
+    ("vrrp_gna_interval", NO_PAUSE),
+    ("garp_group", NO_PAUSE),
     ("no_accept", "here it is `accept = false`"),
     (
         "use_vmac_addr",

@@ -194,15 +194,15 @@ fn read(sources: &Sources) -> (Outcome, Vec<File<'_>>) {
         }
     }
     let waits = routers.finish(&mut reader, &assembly.virtual_servers, &mut config);
-    sync.finish(
-        &mut reader,
-        &waits,
+    let moving = vrrp::moving(
         &assembly.followers,
+        &assembly.services,
         &assembly.virtual_servers,
-        &mut config,
+        &config.vrrp_instances,
     );
+    sync.finish(&mut reader, &waits, &moving, &assembly.virtual_servers, &mut config);
     assembly.warn_of_chains(&mut reader);
-    assembly.warn_of_loops(&mut reader, &sources.own_addresses, &config.vrrp_instances);
+    assembly.warn_of_loops(&mut reader, &sources.own_addresses, &moving);
     checks.warn_unused(&mut reader);
     warn_if_nothing_is_served(&mut reader, &walks);
     config.virtual_servers = assembly.virtual_servers;

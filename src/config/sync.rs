@@ -1,5 +1,6 @@
 //! `sync_daemon` of `[ipvs]`, and what goes with handing connections over: `preempt_after_sync`, `sloppy_tcp`.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::problem::Place;
 use super::reader::{Item, Reader, shorten};
 use super::settings::SettingsSeen;
 use super::tree::Value;
-use super::vrrp::Follower;
+use super::vrrp::Moving;
 use crate::model::{Config, Family, Protocol, Scheduler, ServiceKey, SyncSettings, VirtualServer};
 
 /// The longest datagram of UDP over IPv4.
@@ -137,12 +138,13 @@ fn read_group(reader: &mut Reader, item: &Item<'_>) -> Option<IpAddr> {
 
 impl SyncSeen {
     /// Holds the settings against the instances and virtual servers, which are all read by now; `waits`: instances with
-    /// `preempt_after_sync`, and where they say so. An id that is not given is that of the virtual router.
+    /// `preempt_after_sync`, and where they say so; `moving`: the virtual servers that move with an instance. An id that
+    /// is not given is that of the virtual router.
     pub(super) fn finish(
         &self,
         reader: &mut Reader,
         waits: &[Wait],
-        followers: &[Follower],
+        moving: &HashMap<usize, Moving>,
         servers: &[VirtualServer],
         config: &mut Config,
     ) {
@@ -180,7 +182,9 @@ impl SyncSeen {
             }
         }
         self.check_waits(reader, waits, config);
-        warn_of_stateless(reader, self.daemon.is_some(), followers, servers, config);
+        if self.daemon.is_none() {
+            warn_of_stateless(reader, moving, servers, config);
+        }
     }
 
     /// Waiting for a table that nobody fills is in vain.
@@ -243,14 +247,9 @@ fn is_tcp(key: &ServiceKey) -> bool {
 }
 
 /// `mh` finds the same server on every director, and `sloppy_tcp` lets a connection in whose beginning was elsewhere:
-/// together they hand connections over without any state, and each alone is a mistake.
-fn warn_of_stateless(
-    reader: &mut Reader,
-    synced: bool,
-    followers: &[Follower],
-    servers: &[VirtualServer],
-    config: &Config,
-) {
+/// together they hand connections over without any state. Each alone is a mistake where an address moves and no sync daemon
+/// hands them over.
+fn warn_of_stateless(reader: &mut Reader, moving: &HashMap<usize, Moving>, servers: &[VirtualServer], config: &Config) {
     let sloppy = config
         .ipvs
         .sysctls
@@ -259,26 +258,26 @@ fn warn_of_stateless(
     let is_on = sloppy
         .and_then(|place| config.ipvs.sysctls.get(place))
         .is_some_and(|sysctl| sysctl.value == "1");
-    for follower in followers.iter().filter(|follower| follower.instance.is_some()) {
-        let Some(server) = servers.get(follower.virtual_server) else {
+    for (number, server) in servers.iter().enumerate() {
+        let Some(Moving { place, .. }) = moving.get(&number) else {
             continue;
         };
         if !server.services.iter().any(is_tcp) {
             continue;
         }
         let name = shorten(&server.name);
-        if server.spec.scheduler == Scheduler::Mh && !is_on && !synced {
+        if server.spec.scheduler == Scheduler::Mh && !is_on {
             let text = format!("open connections to \"{name}\" break when its address moves");
             let hint = "with scheduler mh they need not: [ipvs] sysctl = { sloppy_tcp = 1 } on all directors, or a sync_daemon";
-            reader.warning_at(follower.place, text, hint);
-        } else if is_on && server.spec.scheduler != Scheduler::Mh && !synced {
+            reader.warning_at(*place, text, hint);
+        } else if is_on && server.spec.scheduler != Scheduler::Mh {
             let text =
                 format!("with sloppy_tcp = 1 open connections to \"{name}\" go to any server when its address moves");
             let hint = format!(
                 "scheduler {} does not find the same one: use mh, or a sync_daemon",
                 server.spec.scheduler
             );
-            reader.warning_at(follower.place, text, hint);
+            reader.warning_at(*place, text, hint);
         }
     }
 }

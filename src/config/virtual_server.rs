@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use super::tree::Table;
 
@@ -14,10 +13,8 @@ use super::pool::{self, Front};
 use super::problem::Place;
 use super::reader::{Item, Reader, shorten};
 use super::service::{is_udp_or_mark, read_flags, read_persistence, read_scheduler, read_services};
-use super::vrrp::Follower;
-use crate::model::{
-    Family, Forwarding, ServerDefaults, ServiceFlags, ServiceKey, ServiceSpec, VirtualServer, VrrpSpec,
-};
+use super::vrrp::{Follower, Moving};
+use crate::model::{Family, Forwarding, ServerDefaults, ServiceFlags, ServiceKey, ServiceSpec, VirtualServer};
 
 /// The virtual servers read so far, and what no two of them may share.
 #[derive(Default)]
@@ -66,32 +63,28 @@ impl<'t> Assembly<'t> {
 
     /// Warns of real servers that are this director itself, in services that every director has: a packet that the other
     /// director sends here is taken by this one's table, and sent back.
-    pub(super) fn warn_of_loops(&self, reader: &mut Reader, own: &BTreeSet<IpAddr>, specs: &[Arc<VrrpSpec>]) {
+    pub(super) fn warn_of_loops(&self, reader: &mut Reader, own: &BTreeSet<IpAddr>, moving: &HashMap<usize, Moving>) {
         for (address, place, number) in &self.servers {
-            let Some(server) = self.virtual_servers.get(*number) else {
+            let (Some(server), Some(Moving { named, instance, .. })) =
+                (self.virtual_servers.get(*number), moving.get(number))
+            else {
                 continue;
             };
-            let follows = self.followers.iter().any(|follower| {
-                let source = |name: &String| {
-                    specs
-                        .iter()
-                        .find(|spec| spec.name == *name)
-                        .and_then(|spec| spec.source)
-                };
-                let is_own = |name| own.contains(address) || source(name) == Some(*address);
-                follower.virtual_server == *number && follower.instance.as_ref().is_some_and(is_own)
-            });
-            let loops = server
-                .members()
-                .any(|(found, forwarding)| found == *address && forwarding != Forwarding::Nat);
-            if follows && loops && server.program_with.is_none() {
-                reader.warning_at(
-                    *place,
-                    format!(
-                        "real server {address} is this director itself: what the other director sends it comes back"
-                    ),
-                    "add program_when = \"master\" to the virtual_server, on all directors",
+            let is_own = own.contains(address) || instance.source == Some(*address);
+            let loops = || {
+                let mut members = server.members();
+                members.any(|(found, forwarding)| found == *address && forwarding != Forwarding::Nat)
+            };
+            if is_own && server.program_with.is_none() && loops() {
+                let text = format!(
+                    "real server {address} is this director itself: what the other director sends it comes back"
                 );
+                let name = match named {
+                    true => String::new(),
+                    false => format!("vrrp_instance = \"{}\" and ", shorten(&instance.name)),
+                };
+                let hint = format!("add {name}program_when = \"master\" to the virtual_server, on all directors");
+                reader.warning_at(*place, text, hint);
             }
         }
     }

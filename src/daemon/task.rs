@@ -469,7 +469,7 @@ impl Shell {
         self.configure_peer(&config);
         self.take_over(&config);
         self.want_sync_daemons();
-        self.tell_quorums();
+        self.tell_pools();
     }
 
     /// Takes over what files say, with what operators have made of it.

@@ -108,6 +108,15 @@ impl Pool {
         self.held
     }
 
+    /// Whether a tier serves that is as good as this one, by what was decided last; `None` before anything was. Where
+    /// nothing is known for the moment, or a choice waits for first verdicts, the one before counts.
+    pub fn serves_from(&self, tier: u32) -> Option<bool> {
+        Some(match self.told? {
+            Tier::Servers(serving) => serving <= tier,
+            Tier::Pending | Tier::Sorry | Tier::Nobody => false,
+        })
+    }
+
     /// The better tier that could serve again while this one is kept.
     pub fn awaited(&self) -> Option<Tier> {
         self.better.map(|(tier, _)| tier)

@@ -115,6 +115,12 @@ impl VirtualServer {
         addresses
     }
 
+    /// The tier that serves where all is well: the lowest that any real server is in, whether it is disabled or not.
+    pub fn first_tier(&self) -> u32 {
+        let tiers = self.real_servers.iter().map(|server| server.tier);
+        tiers.min().unwrap_or(0)
+    }
+
     /// The addresses of the real servers and the sorry server, and how packets reach them.
     pub fn members(&self) -> impl Iterator<Item = (IpAddr, Forwarding)> {
         let pool = self

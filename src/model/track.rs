@@ -23,6 +23,8 @@ pub enum VrrpTracked {
     Interface(String),
     /// The quorum of a virtual server, by its name.
     Quorum(String),
+    /// The first tier of a virtual server, by its name: that one serves, and no backup tier or sorry server.
+    Tier(String),
     /// A program of the user's that ends with 0.
     Script(Arc<VrrpScript>),
     /// A program that runs.
@@ -59,6 +61,7 @@ impl fmt::Display for VrrpTracked {
         match self {
             Self::Interface(name) => write!(f, "interface {name}"),
             Self::Quorum(name) => write!(f, "the quorum of {name}"),
+            Self::Tier(name) => write!(f, "the first tier of {name}"),
             Self::Script(script) => f.write_str(script.argv.first().map_or("a script", String::as_str)),
             Self::Process(process) => write!(f, "process {}", process.name),
             Self::File(file) => write!(f, "file {}", file.path.display()),

@@ -18,7 +18,7 @@ use crate::site::ipvsd;
 const PORT: u16 = 3306;
 const STATEMENTS: &str = "CREATE USER IF NOT EXISTS app@'%' IDENTIFIED BY 'app';\n";
 /// The example's words, and those of the test. Version 2 knows whole seconds only: the adverts' pace is the example's.
-const WORDS: [(&str, &str); 6] = [
+const WORDS: [(&str, &str); 7] = [
     ("interval = \"6s\"", "interval = \"600ms\""),
     ("retry_interval = \"3s\"", "retry_interval = \"300ms\""),
     ("timeout = \"3s\"", "timeout = \"2s\""),
@@ -28,6 +28,7 @@ const WORDS: [(&str, &str); 6] = [
     ),
     ("/usr/local/lib/page", "/bin/true"),
     ("sync_refresh_period = 10", "sync_refresh_period = 2"),
+    ("preempt_after_sync = \"15s\"", "preempt_after_sync = \"5s\""),
 ];
 
 /// Takes mail and puts down what it gets.

@@ -6,6 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use ipvsd_lab::{Client, Responder, Segment, wait_until};
+use nix::sys::signal::Signal;
 
 use crate::routers::{ADVERTS, Own, Routers, SOON, measured};
 use crate::site::{configure, ipvsd};
@@ -166,4 +167,86 @@ fn a_returning_master_waits_for_the_connections() {
     sleep(Duration::from_secs(6));
     assert!(routers.has(1, vip) && !routers.has(0, vip), "it waits");
     routers.wait_for_master("it has waited", 0, vip);
+}
+
+#[test]
+fn without_any_state_connections_outlive_their_director_where_both_find_the_same_server() {
+    let routers = Routers::with_servers("vrrp-stateless", 2);
+    let everywhere = SocketAddr::new([0, 0, 0, 0].into(), 80);
+    let servers = [0, 1].map(|index| routers.lab.real_server(index));
+    let _responders = servers.map(|server| Responder::start(server, &[everywhere], server.name()).expect("a server"));
+    let vip = routers.vip(0);
+    let other = SocketAddr::new(servers[1].address4(Segment::Server).into(), 80);
+    // The client's port counts too: there is one client.
+    let hash = "forward = \"dr\"\nscheduler = \"mh\"\nflags = [\"mh-port\"]";
+    let texts = [150, 100].map(|priority| Own {
+        priority,
+        more: ADVERTS,
+    });
+    let text = |index: usize| {
+        let text = routers.instance(index, texts[index]);
+        let hashed = text.replace("forward = \"dr\"", hash);
+        assert_ne!(hashed, text);
+        format!(
+            "{hashed}[[virtual_server.real_server]]\naddress = \"{other}\"\n[ipvs]\nsysctl = {{ sloppy_tcp = 1 }}\n"
+        )
+    };
+    let [first, second] = [0, 1].map(|index| {
+        let checked = ipvsd(
+            routers.director(index),
+            &[
+                "check-config",
+                &configure(routers.director(index), &text(index)).display().to_string(),
+            ],
+        );
+        assert!(
+            checked.code() == 0 && !checked.stderr.contains("warning"),
+            "{}",
+            checked.stderr
+        );
+        routers.start(index, &text(index), &[])
+    });
+    routers.wait_for_master("the first one is master", 0, vip);
+    assert_eq!(
+        [daemons(&routers, 0), daemons(&routers, 1)],
+        [[], []] as [[String; 0]; 2]
+    );
+
+    let client = Client::new(routers.lab.client(0)).timeout(Duration::from_secs(10));
+    let address = SocketAddr::new(vip, 80);
+    client
+        .wait_for_answer(address, servers[0].name(), SOON)
+        .expect("an answer");
+    client
+        .wait_for_answer(address, servers[1].name(), SOON)
+        .expect("an answer");
+    let mut open: Vec<_> = (0..CONNECTIONS)
+        .map(|_| client.open(address).expect("a connection"))
+        .collect();
+    for server in servers {
+        assert!(open.iter().any(|connection| connection.identity() == server.name()));
+    }
+    let known = routers
+        .director(1)
+        .exec_ok(&["ipvsadm", "-L", "-n", "-c"])
+        .expect("ipvsadm");
+    assert!(!known.contains("ESTABLISHED"), "{known}");
+
+    routers.director(0).link_down(Segment::Client).expect("the cable");
+    first.process.signal_alone(Signal::SIGKILL).expect("a signal");
+    wait_until("the other one takes over", SOON, || routers.has(1, vip)).expect("in time");
+    wait_until("neighbours know", SOON, || routers.learnt(vip) == Some(routers.mac(1))).expect("in time");
+    for connection in &mut open {
+        // One that is cut says so here or a moment later.
+        let _ = connection.send();
+    }
+    // What was sent has arrived, and by way of this director.
+    let ended = open
+        .into_iter()
+        .map(|connection| connection.finish(Duration::from_secs(10)));
+    let alive = ended.filter(Result::is_ok).count();
+    measured(format_args!(
+        "{alive} of {CONNECTIONS} connections have outlived their director without any state"
+    ));
+    assert_eq!(alive, CONNECTIONS, "{}", second.process.log());
 }

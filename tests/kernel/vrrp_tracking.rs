@@ -1,15 +1,16 @@
 //! What virtual routers track on a real host: each failure moves the address, and its end brings it back.
 
 use std::fs;
+use std::net::SocketAddr;
 
-use ipvsd_lab::wait_until;
+use ipvsd_lab::{Segment, wait_until};
 
 use crate::routers::{ADVERTS, Own, Routers, own};
 use crate::site::{configure, ipvsd};
 
 #[test]
 fn what_is_tracked_moves_the_address_and_brings_it_back() {
-    let routers = Routers::build("vrrp-track");
+    let routers = Routers::with_servers("vrrp-track", 2);
     let vip = routers.vip(0);
     let mut server = routers.serve();
     let director = routers.director(0);
@@ -20,13 +21,23 @@ fn what_is_tracked_moves_the_address_and_brings_it_back() {
     let more = format!(
         "{ADVERTS}\ntrack_interface = [{{ interface = \"tracked0\", weight = -60 }}]\n\
          track_script = [{{ argv = [\"/bin/sh\", \"-c\", \"test ! -e {bad}\"], user = \"root\", interval = \"1s\", \
-         timeout = \"5s\", weight = -60 }}]\ntrack_quorum = [\"web\"]"
+         timeout = \"5s\", weight = -60 }}]\ntrack_quorum = [\"web\"]\n\
+         track_tier = [{{ virtual_server = \"spare\", weight = -60 }}]"
     );
     let own_more = Own {
         priority: 150,
         more: &more,
     };
-    let text = routers.instance(0, own_more).replace("fall = 10", "fall = 2");
+    // Nobody probes these: who serves is what operators say.
+    let spare = |index: usize| SocketAddr::new(routers.lab.real_server(index).address4(Segment::Server).into(), 81);
+    let text = format!(
+        "{}\n[[virtual_server]]\nname = \"spare\"\naddress = \"{}\"\nvrrp_instance = \"VI_1\"\nforward = \"dr\"\n\
+         real_server = [{{ address = \"{}\" }}, {{ address = \"{}\", tier = 1 }}]\n",
+        routers.instance(0, own_more).replace("fall = 10", "fall = 2"),
+        SocketAddr::new(vip, 81),
+        spare(0),
+        spare(1),
+    );
     let _first = routers.start(0, &text, &[]);
     let _second = routers.start(1, &routers.instance(1, own(100)), &[]);
     routers.wait_for_master("all is well", 0, vip);
@@ -52,6 +63,34 @@ fn what_is_tracked_moves_the_address_and_brings_it_back() {
     );
     server.restart().expect("nginx");
     routers.wait_for_master("the quorum is there again", 0, vip);
+
+    let order = |verb: &str, server: usize| {
+        let ordered = ipvsd(director, &[verb, &format!("spare/{}", spare(server))]);
+        assert_eq!(ordered.code(), 0, "{}", ordered.stderr);
+    };
+    let failing = "tracks what does not work: the first tier of spare";
+    order("maint", 0);
+    routers.wait_for_master("a backup tier serves", 1, vip);
+    let status = ipvsd(director, &["status"]).stdout;
+    assert!(status.contains(failing), "{status}");
+    order("maint", 1);
+    order("ready", 0);
+    routers.wait_for_master("the first tier serves, whoever else does not", 0, vip);
+    order("maint", 0);
+    routers.wait_for_master("nobody serves", 1, vip);
+    // A new configuration is told of as it is.
+    for (tracked, master) in [("web", 0), ("spare", 1)] {
+        let other = text.replace(
+            "track_tier = [{ virtual_server = \"spare\"",
+            &format!("track_tier = [{{ virtual_server = \"{tracked}\""),
+        );
+        configure(director, &other);
+        let reloaded = ipvsd(director, &["reload"]);
+        assert_eq!(reloaded.code(), 0, "{}", reloaded.stderr);
+        routers.wait_for_master(&format!("the tier of {tracked} counts"), master, vip);
+    }
+    order("ready", 0);
+    routers.wait_for_master("the first tier serves again", 0, vip);
 }
 
 #[test]

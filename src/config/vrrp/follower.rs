@@ -1,11 +1,12 @@
 //! Virtual servers whose addresses are where an instance is master, and those whose addresses are on a device for good.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::super::problem::Place;
 use super::super::reader::{Reader, shorten};
 use super::{Routers, vmac};
-use crate::model::{AddressScope, Family, Forwarding, ServiceKey, VirtualServer, VrrpAddress};
+use crate::model::{AddressScope, Family, Forwarding, ServiceKey, VirtualServer, VrrpAddress, VrrpSpec};
 
 const SERVE_ELSEWHERE: &str = "take `accept` out there, or let other hosts serve";
 
@@ -17,6 +18,57 @@ pub(in crate::config) struct Follower {
     pub(in crate::config) instance: Option<String>,
     /// Its number.
     pub(in crate::config) virtual_server: usize,
+}
+
+/// A virtual server whose addresses, or one of them, are where an instance is master.
+pub(in crate::config) struct Moving {
+    /// Where it names the instance, or else where the address stands.
+    pub(in crate::config) place: Place,
+    /// It names the instance; else that has the address in its own `virtual_address`.
+    pub(in crate::config) named: bool,
+    /// The instance.
+    pub(in crate::config) instance: Arc<VrrpSpec>,
+}
+
+/// The virtual servers that move with an instance, by their numbers. `places` is where their services are.
+pub(in crate::config) fn moving(
+    followers: &[Follower],
+    places: &HashMap<ServiceKey, Place>,
+    virtual_servers: &[VirtualServer],
+    specs: &[Arc<VrrpSpec>],
+) -> HashMap<usize, Moving> {
+    let mut by_name = HashMap::new();
+    let mut by_address = HashMap::new();
+    for spec in specs {
+        by_name.insert(&*spec.name, spec);
+        by_address.extend(spec.addresses.iter().map(|held| (held.address, spec)));
+    }
+    let mut moving = HashMap::new();
+    for follower in followers {
+        let spec = follower.instance.as_deref().and_then(|name| by_name.get(name));
+        moving.extend(spec.map(|spec| {
+            let found = Moving {
+                place: follower.place,
+                named: true,
+                instance: Arc::clone(spec),
+            };
+            (follower.virtual_server, found)
+        }));
+    }
+    for (number, server) in virtual_servers.iter().enumerate() {
+        let held = |service: &ServiceKey| Some((*by_address.get(&service.address()?)?, *places.get(service)?));
+        if !moving.contains_key(&number)
+            && let Some((spec, place)) = server.services.iter().find_map(held)
+        {
+            let found = Moving {
+                place,
+                named: false,
+                instance: Arc::clone(spec),
+            };
+            moving.insert(number, found);
+        }
+    }
+    moving
 }
 
 impl Routers<'_> {

@@ -28,10 +28,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::address::read_address;
-pub(super) use self::follower::Follower;
+pub(super) use self::follower::{Follower, Moving, moving};
 use self::instance::{read_accept, read_interval, read_password, read_peers, read_preempt};
 use self::route::read_route;
 use self::rule::read_rule;
+use self::track::TrackedServer;
 use super::hints::Scope;
 use super::problem::Place;
 use super::reader::{Item, Reader, shorten};
@@ -78,8 +79,8 @@ struct Draft {
     accepts: bool,
     /// What its addresses of other settings were given as; none yet where virtual servers bring them.
     family: Option<Family>,
-    /// The virtual servers whose quorum it tracks, and where it says so.
-    quorums: Vec<(Place, String)>,
+    /// The virtual servers whose quorum or tier it tracks.
+    tracked: Vec<TrackedServer>,
     /// It has something in `virtual_address`, whatever that is.
     listed: bool,
     /// Where its virtual MAC stands.
@@ -123,6 +124,7 @@ impl<'t> Routers<'t> {
             rules,
             track_interface,
             track_quorum,
+            track_tier,
             track_script,
             track_process,
             track_file,
@@ -271,12 +273,15 @@ impl<'t> Routers<'t> {
         if let Some(item) = rules {
             self.read_rules(reader, item, &mut spec);
         }
-        let mut quorums = Vec::new();
+        let mut tracked = Vec::new();
         if let Some(item) = track_interface {
             track::read_interfaces(reader, item, &mut spec);
         }
         if let Some(item) = track_quorum {
-            quorums = track::read_quorums(reader, item, &mut spec);
+            tracked.extend(track::read_quorums(reader, item, &mut spec));
+        }
+        if let Some(item) = track_tier {
+            tracked.extend(track::read_tiers(reader, item, &mut spec));
         }
         if let Some(item) = track_script {
             track::read_scripts(reader, item, &mut spec);
@@ -307,7 +312,7 @@ impl<'t> Routers<'t> {
             notify,
             accepts,
             family,
-            quorums,
+            tracked,
             listed: virtual_address.is_some_and(|item| reader.one_or_list(item).next().is_some()),
             vmac,
         });
@@ -412,18 +417,18 @@ impl<'t> Routers<'t> {
             notify,
             accepts,
             listed,
-            quorums,
+            tracked,
             ..
         } in self.drafts
         {
             reader.file = place.file;
-            for (place, name) in quorums {
+            for TrackedServer { place, name, what } in tracked {
                 if !virtual_servers.iter().any(|server| server.name == name) {
                     let text = format!("there is no virtual_server \"{}\"", shorten(&name));
                     reader.error_at(
                         place,
                         text,
-                        "its quorum can be tracked where it is in this configuration",
+                        format!("its {what} can be tracked where it is in this configuration"),
                     );
                 }
             }

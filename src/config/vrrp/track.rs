@@ -46,26 +46,56 @@ pub(super) fn read_interfaces(reader: &mut Reader, item: &Item<'_>, spec: &mut V
     }
 }
 
-/// Reads `track_quorum`: names of virtual servers, or tables with a weight. Answers with the names and their places.
-pub(super) fn read_quorums(reader: &mut Reader, item: &Item<'_>, spec: &mut VrrpSpec) -> Vec<(Place, String)> {
-    let mut names = Vec::new();
+/// A virtual server of which something is tracked.
+pub(super) struct TrackedServer {
+    /// Where it says so.
+    pub(super) place: Place,
+    /// Its name.
+    pub(super) name: String,
+    /// What is tracked of it, in a word.
+    pub(super) what: &'static str,
+}
+
+/// Reads `track_quorum`: names of virtual servers, or tables with a weight. Answers with who they are.
+pub(super) fn read_quorums(reader: &mut Reader, item: &Item<'_>, spec: &mut VrrpSpec) -> Vec<TrackedServer> {
+    read_servers(reader, item, spec, Scope::TrackQuorum, "quorum", VrrpTracked::Quorum)
+}
+
+/// Reads `track_tier`, as [`read_quorums`].
+pub(super) fn read_tiers(reader: &mut Reader, item: &Item<'_>, spec: &mut VrrpSpec) -> Vec<TrackedServer> {
+    read_servers(reader, item, spec, Scope::TrackTier, "tier", VrrpTracked::Tier)
+}
+
+fn read_servers(
+    reader: &mut Reader,
+    item: &Item<'_>,
+    spec: &mut VrrpSpec,
+    scope: Scope,
+    what: &'static str,
+    tracked: fn(String) -> VrrpTracked,
+) -> Vec<TrackedServer> {
+    let mut servers = Vec::new();
     for element in reader.one_or_list(item) {
         let at = element.span().start;
         let hint = "write { virtual_server = \"web\", weight = -30 }";
-        let Some((name, [_, weight])) = name_or_table(reader, element, Scope::TrackQuorum, hint) else {
+        let Some((name, [_, weight])) = name_or_table(reader, element, scope, hint) else {
             continue;
         };
         let name = reader.string(name, "virtual_server").map(str::to_owned);
         let (Some(name), Some(weight)) = (name, read_weight(reader, weight, spec)) else {
             continue;
         };
-        names.push((reader.place(at), name.clone()));
+        servers.push(TrackedServer {
+            place: reader.place(at),
+            name: name.clone(),
+            what,
+        });
         spec.tracks.push(VrrpTrack {
-            what: VrrpTracked::Quorum(name),
+            what: tracked(name),
             weight,
         });
     }
-    names
+    servers
 }
 
 /// Reads `track_script`: tables with a command.

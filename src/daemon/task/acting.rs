@@ -96,8 +96,8 @@ impl Shell {
             }),
             Action::Report(transition) => {
                 report::report(&transition);
-                if let Transition::QuorumChanged { .. } = &transition {
-                    self.tell_quorums();
+                if let Transition::QuorumChanged { .. } | Transition::TierChanged { .. } = &transition {
+                    self.tell_pools();
                 }
                 self.announce(&transition);
             }

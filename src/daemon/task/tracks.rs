@@ -1,5 +1,5 @@
 //! What virtual routers track and what is not their interfaces': scripts, processes and files that are looked at again
-//! and again, quorums, and the director's own work.
+//! and again, quorums and tiers, and the director's own work.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
@@ -60,7 +60,9 @@ impl Watched {
                 VrrpTracked::Process(process) => tokio::spawn(look_for(Arc::clone(process), tell)),
                 VrrpTracked::File(file) => tokio::spawn(look_into(Arc::clone(file), tell)),
                 // These tell by themselves.
-                VrrpTracked::Interface(_) | VrrpTracked::Quorum(_) | VrrpTracked::Program => continue,
+                VrrpTracked::Interface(_) | VrrpTracked::Quorum(_) | VrrpTracked::Tier(_) | VrrpTracked::Program => {
+                    continue;
+                }
             };
             self.0.insert(what.clone(), looking.abort_handle());
         }
@@ -169,16 +171,31 @@ fn number(path: &Path) -> io::Result<i64> {
 }
 
 impl Shell {
-    /// Tells the virtual routers of the quorums that they track.
-    pub(super) fn tell_quorums(&self) {
+    /// Tells the virtual routers of the quorums and tiers that they track.
+    pub(super) fn tell_pools(&self) {
         let Some(thread) = &self.routers.thread else { return };
-        let tracks = self.reloads.config.vrrp_instances.iter().flat_map(|spec| &spec.tracks);
-        for track in tracks {
-            if let VrrpTracked::Quorum(name) = &track.what
-                && let Some(pool) = self.director.pools().find_pool(name)
-                && let Some(held) = self.director.pools().machine(pool).has_quorum()
-            {
-                thread.tracked(track.what.clone(), VrrpFinding::Works(held));
+        let config = &self.reloads.config;
+        let machine = |name: &str| {
+            let pools = self.director.pools();
+            Some(pools.machine(pools.find_pool(name)?))
+        };
+        for track in config.vrrp_instances.iter().flat_map(|spec| &spec.tracks) {
+            let works = match &track.what {
+                VrrpTracked::Quorum(name) => machine(name).and_then(|machine| machine.has_quorum()),
+                // By the files: where an operator has removed all of its first tier, a backup tier serves.
+                VrrpTracked::Tier(name) => machine(name).and_then(|machine| {
+                    let mut servers = config.virtual_servers.iter();
+                    let first = servers.find(|server| server.name == *name)?.first_tier();
+                    machine.serves_from(first)
+                }),
+                VrrpTracked::Interface(_)
+                | VrrpTracked::Script(_)
+                | VrrpTracked::Process(_)
+                | VrrpTracked::File(_)
+                | VrrpTracked::Program => None,
+            };
+            if let Some(works) = works {
+                thread.tracked(track.what.clone(), VrrpFinding::Works(works));
             }
         }
     }

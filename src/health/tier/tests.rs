@@ -242,6 +242,40 @@ fn a_manual_return_waits_for_the_operator() {
 }
 
 #[test]
+fn a_pool_says_whether_its_first_tier_serves_once_that_was_decided() {
+    let mut site = Site::new(&[(1, 0), (1, 1)], true);
+    assert_eq!(site.machine.serves_from(0), None);
+    for (states, first, second) in [
+        // The sorry server serves until somebody is known to, and the backup tier until the first one has a verdict.
+        ("??", None, None),
+        ("?u", None, None),
+        ("du", Some(false), Some(true)),
+        ("uu", Some(true), Some(true)),
+        // What is not known for a moment changes nothing.
+        ("?u", Some(true), Some(true)),
+        ("du", Some(false), Some(true)),
+        ("?u", Some(false), Some(true)),
+        ("dd", Some(false), Some(false)),
+        ("ud", Some(true), Some(true)),
+    ] {
+        site.states(states);
+        let found = (site.machine.serves_from(0), site.machine.serves_from(1));
+        assert_eq!(found, (first, second), "{states}");
+    }
+    site.pool.policy.return_mode = ReturnMode::Manual;
+    site.states("du").states("uu");
+    assert_eq!(site.machine.serves_from(0), Some(false), "it waits for the operator");
+    site.look(true);
+    assert_eq!(site.machine.serves_from(0), Some(true));
+
+    let mut alone = Site::new(&[(1, 0)], false);
+    alone.states("u");
+    assert_eq!(alone.machine.serves_from(0), Some(true));
+    alone.states("d");
+    assert_eq!(alone.machine.serves_from(0), Some(false), "nobody serves");
+}
+
+#[test]
 fn a_manual_return_is_none_at_a_start_and_survives_a_restart() {
     let mut site = Site::new(&[(1, 0)], true);
     site.pool.policy.return_mode = ReturnMode::Manual;

@@ -86,6 +86,7 @@ impl Keeper {
                         VrrpTracked::Interface(name) if !working.contains(name) => Some(name.clone()),
                         VrrpTracked::Interface(_)
                         | VrrpTracked::Quorum(_)
+                        | VrrpTracked::Tier(_)
                         | VrrpTracked::Script(_)
                         | VrrpTracked::Process(_)
                         | VrrpTracked::File(_)

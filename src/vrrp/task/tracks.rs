@@ -63,9 +63,11 @@ impl Task {
         let finding = |what: &VrrpTracked| match what {
             VrrpTracked::Interface(interface) => VrrpFinding::Works(!voice.facts.lost.contains(interface)),
             VrrpTracked::File(_) => self.tracked.get(what).copied().unwrap_or(VrrpFinding::Value(0)),
-            VrrpTracked::Quorum(_) | VrrpTracked::Script(_) | VrrpTracked::Process(_) | VrrpTracked::Program => {
-                self.tracked.get(what).copied().unwrap_or(VrrpFinding::Works(true))
-            }
+            VrrpTracked::Quorum(_)
+            | VrrpTracked::Tier(_)
+            | VrrpTracked::Script(_)
+            | VrrpTracked::Process(_)
+            | VrrpTracked::Program => self.tracked.get(what).copied().unwrap_or(VrrpFinding::Works(true)),
         };
         let fails = |track: &&VrrpTrack| tracking::is_failing(finding(&track.what), track.weight);
         let failing: Vec<_> = spec
