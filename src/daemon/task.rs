@@ -469,7 +469,7 @@ impl Shell {
         self.configure_peer(&config);
         self.take_over(&config);
         self.want_sync_daemons();
-        self.tell_pools();
+        self.tell_of_pools(|_| true);
     }
 
     /// Takes over what files say, with what operators have made of it.

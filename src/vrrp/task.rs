@@ -44,6 +44,10 @@ use crate::model::{
 /// A socket that could not be opened is tried again this often.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// With several instances, how long what is due may wait for what is due right after it: a waking costs as much as an
+/// advert.
+const GATHER: Duration = Duration::from_millis(1);
+
 /// Notes of others that are read before the time is looked at again.
 const NOTES: usize = 32;
 
@@ -225,7 +229,12 @@ impl Task {
 
     /// Sleeps until something comes in or is due.
     fn wait(&self, wake: &EventFd) {
-        let due = self.routers.next_wake().into_iter().chain(self.retry).min();
+        let gather = match self.routers.instances().nth(1) {
+            Some(_) => GATHER,
+            None => Duration::ZERO,
+        };
+        let due = self.routers.next_wake().map(|due| due + gather);
+        let due = due.into_iter().chain(self.retry).min();
         let timeout = due.map(|due| TimeSpec::from_duration(due.since(now())));
         let sockets = self.listeners.values().map(|(_, listener)| listener.as_fd());
         let mut waits: Vec<_> = std::iter::once(wake.as_fd())
@@ -258,7 +267,6 @@ impl Task {
             }
             Command::Synced(name) => self.happen(&name, VrrpEvent::Synced),
             Command::Tracked(what, finding) => {
-                // Whoever tells of one quorum tells of all.
                 if self.tracked.insert(what.clone(), finding) != Some(finding) {
                     self.track_those_with(&what);
                     self.open_those_that_waited();

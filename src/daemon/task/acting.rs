@@ -96,8 +96,10 @@ impl Shell {
             }),
             Action::Report(transition) => {
                 report::report(&transition);
-                if let Transition::QuorumChanged { .. } | Transition::TierChanged { .. } = &transition {
-                    self.tell_pools();
+                if let Transition::QuorumChanged { virtual_server, .. }
+                | Transition::TierChanged { virtual_server, .. } = &transition
+                {
+                    self.tell_of_pools(|name| name == virtual_server);
                 }
                 self.announce(&transition);
             }

@@ -171,16 +171,20 @@ fn number(path: &Path) -> io::Result<i64> {
 }
 
 impl Shell {
-    /// Tells the virtual routers of the quorums and tiers that they track.
-    pub(super) fn tell_pools(&self) {
+    /// Tells the virtual routers of the quorums and tiers that they track, of some virtual servers and each of them once:
+    /// where hundreds change at the same time, their adverts are due all the same.
+    pub(super) fn tell_of_pools(&self, concerns: impl Fn(&str) -> bool) {
         let Some(thread) = &self.routers.thread else { return };
         let config = &self.reloads.config;
         let machine = |name: &str| {
             let pools = self.director.pools();
             Some(pools.machine(pools.find_pool(name)?))
         };
-        for track in config.vrrp_instances.iter().flat_map(|spec| &spec.tracks) {
-            let works = match &track.what {
+        let tracks = config.vrrp_instances.iter().flat_map(|spec| &spec.tracks);
+        let tracked: BTreeSet<_> = tracks.map(|track| &track.what).collect();
+        for what in tracked {
+            let works = match what {
+                VrrpTracked::Quorum(name) | VrrpTracked::Tier(name) if !concerns(name) => None,
                 VrrpTracked::Quorum(name) => machine(name).and_then(|machine| machine.has_quorum()),
                 // By the files: where an operator has removed all of its first tier, a backup tier serves.
                 VrrpTracked::Tier(name) => machine(name).and_then(|machine| {
@@ -195,7 +199,7 @@ impl Shell {
                 | VrrpTracked::Program => None,
             };
             if let Some(works) = works {
-                thread.tracked(track.what.clone(), VrrpFinding::Works(works));
+                thread.tracked(what.clone(), VrrpFinding::Works(works));
             }
         }
     }
