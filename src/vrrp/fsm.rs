@@ -47,7 +47,7 @@ macro_rules! mistaken {
 mod hearing;
 mod timing;
 
-use self::timing::Garps;
+use self::timing::{Garps, speak};
 
 /// One instance.
 #[derive(Debug, Clone)]
@@ -266,6 +266,13 @@ impl Instance {
                 if matches!(self.phase, Phase::Master(_)) {
                     self.stepped_down = true;
                     self.leave(VrrpReason::StepDown, now, &mut out);
+                }
+            }
+            VrrpEvent::ProcessReplaced => {
+                let priority = self.priority();
+                if let Phase::Master(speaking) = &mut self.phase {
+                    speak(speaking, now, &self.spec);
+                    out.push(VrrpAction::SendAdvert { priority });
                 }
             }
             VrrpEvent::Stopped => self.stop(now, &mut out),

@@ -418,6 +418,20 @@ fn what_a_process_before_has_left_is_kept_until_a_master_is_heard() {
 }
 
 #[test]
+fn whoever_is_replaced_speaks_once_more_and_stays_what_it_is() {
+    let mut lone = Lone::master(|_| {});
+    assert_eq!(lone.tell(5_100, VrrpEvent::ProcessReplaced), [send(100)]);
+    assert_eq!(
+        (lone.state(), lone.instance.spoke()),
+        (VrrpState::Master, Some(at(5_100)))
+    );
+    // Nothing came of it: the next one follows an interval later.
+    assert_eq!(lone.pass(6_200), [(6_100, send(100))]);
+    let mut lone = Lone::started(|_| {});
+    assert_eq!(lone.tell(100, VrrpEvent::ProcessReplaced), []);
+}
+
+#[test]
 fn whoever_was_master_just_before_is_it_again() {
     let begin = |spoke: u64, now: u64| {
         let mut lone = Lone {
