@@ -104,6 +104,38 @@ fn whoever_hears_nobody_becomes_master_after_three_intervals_and_the_skew() {
 }
 
 #[test]
+fn a_master_goes_on_announcing_where_it_is_told_to() {
+    let announced = |lone: &mut Lone, until: u64| {
+        let done = lone.pass(until).into_iter();
+        let announced = done.filter_map(|(millis, action)| {
+            let VrrpAction::Announce { repeat } = action else {
+                return None;
+            };
+            Some((millis, repeat))
+        });
+        announced.collect::<Vec<_>>()
+    };
+    let refreshing = |spec: &mut VrrpSpec| {
+        spec.garp.refresh = Duration::from_secs(10);
+        spec.garp.refresh_repeat = 2;
+    };
+    let mut lone = Lone::started(refreshing);
+    // Both bursts, and then every 10 s from the beginning.
+    let wanted = [(3_609, 5), (8_609, 5), (13_609, 2), (23_609, 2)];
+    assert_eq!(announced(&mut lone, 30_000), wanted);
+    // Another one is master: it announces them.
+    lone.hear(30_100, 2, 200);
+    assert_eq!(announced(&mut lone, 33_000), []);
+    // A reload that takes it away, and one that brings it back.
+    let mut lone = Lone::master(refreshing);
+    lone.pass(9_000);
+    lone.tell(9_000, VrrpEvent::SpecChanged(spec_with(|_| {})));
+    assert_eq!(announced(&mut lone, 30_000), []);
+    lone.tell(30_000, VrrpEvent::SpecChanged(spec_with(refreshing)));
+    assert_eq!(announced(&mut lone, 45_000), [(40_000, 2)]);
+}
+
+#[test]
 fn version_2_has_a_skew_of_its_own() {
     let mut lone = Lone::started(|spec| {
         spec.version = VrrpVersion::V2;
