@@ -308,6 +308,8 @@ pub enum VrrpEvent {
     Synced,
     /// An operator hands over to another router, if there is one.
     StepDown,
+    /// Another process is about to take this one's place and goes on with the role: whoever listens is to wait from now on.
+    ProcessReplaced,
     /// The process ends: others take over and lose nothing by it.
     Stopped,
     /// Its group has decided so.

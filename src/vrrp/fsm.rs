@@ -51,7 +51,7 @@ mod hearing;
 mod holding;
 mod timing;
 
-use self::timing::Garps;
+use self::timing::{Garps, speak};
 
 /// One instance.
 #[derive(Debug, Clone)]
@@ -275,6 +275,13 @@ impl Instance {
                 if matches!(self.phase, Phase::Master(_)) {
                     self.stepped_down = true;
                     self.leave(VrrpReason::StepDown, now, &mut out);
+                }
+            }
+            VrrpEvent::ProcessReplaced => {
+                let priority = self.priority();
+                if let Phase::Master(speaking) = &mut self.phase {
+                    speak(speaking, now, &self.spec);
+                    out.push(VrrpAction::SendAdvert { priority });
                 }
             }
             VrrpEvent::Stopped => self.stop(now, &mut out),

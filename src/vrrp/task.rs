@@ -276,7 +276,11 @@ impl Task {
                 self.tracked.entry(what).or_insert(VrrpFinding::Works(true));
                 self.open_those_that_waited();
             }
-            Command::Spoken(answer) => {
+            Command::LastAdvert(answer) => {
+                let names: Vec<_> = self.routers.instances().map(|(name, _)| Arc::clone(name)).collect();
+                for name in names {
+                    self.happen(&name, VrrpEvent::ProcessReplaced);
+                }
                 let spoke = |instance: &Instance| instance.spoke().map(|at| at.since_start());
                 let masters = self.routers.instances().filter_map(|(name, instance)| {
                     let millis = spoke(instance)?.as_millis();

@@ -1,6 +1,7 @@
-//! Clocks that are set by hours while a daemon runs and between two of them, and a daemon that stands still for a minute.
+//! Clocks that are set by hours while a daemon runs and between two of them, beside virtual routers as well, and a daemon
+//! that stands still for a minute.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::chance::measured;
 use crate::pool::{Servers, traffic};
+use crate::routers::{Routers, own};
 use crate::site::{Daemon, Family, Site};
 use crate::wanted::weights;
 
@@ -134,4 +136,31 @@ fn clocks_that_are_set_and_a_daemon_that_stands_still_change_no_verdict() {
     servers.restart(2);
     pool.settle(&servers, &daemon, "one dies and one returns");
     measured(NAME, format_args!("{} requests, none failed", report.attempts.len()));
+}
+
+#[test]
+fn clocks_that_are_set_move_no_address() {
+    const NAME: &str = "clocks of routers";
+    let routers = Routers::build("clocks-vrrp");
+    let vip = routers.vip(0);
+    let first = routers.start(0, &routers.instance(0, own(150)), &[]);
+    let second = routers.start(1, &routers.instance(1, own(100)), &[]);
+    routers.wait_for_master("the higher one has it", 0, vip);
+    let adverts = routers.watch_adverts(0);
+    let changes = || [&first, &second].map(|daemon| daemon.process.log().matches("virtual router VI_1 is").count());
+    let before = changes();
+    for hours in [1_i64, -1, -1, 1] {
+        let command = format!("date -s @$(($(date +%s) + {}))", hours * 3600);
+        routers.director(0).exec_ok(&["sh", "-c", &command]).expect("date");
+        // Longer than either is patient.
+        std::thread::sleep(Duration::from_secs(3));
+        assert_eq!(changes(), before, "{hours} h: {}", first.process.log());
+        assert_eq!(routers.holders(vip), BTreeSet::from([0]), "{hours} h");
+    }
+    let sent = adverts.log().matches(" vrid 51,").count();
+    measured(
+        NAME,
+        format_args!("{sent} adverts of 500 ms in 12 s, with four steps of an hour"),
+    );
+    assert!(sent >= 20, "{}", adverts.log());
 }

@@ -13,9 +13,13 @@ mod clocks;
 mod deaths;
 mod dissected;
 mod drift;
+#[allow(dead_code, reason = "shared with the tests of tests/kernel, which use all of it")]
+#[path = "../kernel/forged.rs"]
+mod forged;
 mod growth;
 mod hold;
 mod kills;
+mod many;
 mod murder;
 mod pool;
 mod reloads;
@@ -27,6 +31,7 @@ mod same_meaning;
 #[path = "../kernel/site.rs"]
 mod site;
 mod steady;
+mod strangers;
 mod survivors;
 mod traced;
 mod vrrp;

@@ -200,6 +200,15 @@ fn move_by(routers: &Routers, ways: impl Iterator<Item = Way>) {
         sleep(Duration::from_secs(5));
         routers.wait_for_master(&format!("{name}: ipvsd stays"), 0, address);
         way.reaches(routers, "ipvsd");
+
+        // Killed, ours leaves the address where it is, and the other one takes it over all the same.
+        ours.process.signal_alone(Signal::SIGKILL).expect("a signal");
+        ours.process.wait(SOON).expect("it is gone");
+        wait_until(&format!("{name}: ipvsd was killed"), SOON, || routers.has(1, address)).expect("in time");
+        assert!(routers.has(0, address), "{name}: a killed daemon takes nothing with it");
+        let mut ours = way.start_ours(routers, 150, "");
+        routers.wait_for_master(&format!("{name}: ipvsd returns"), 0, address);
+        way.reaches(routers, "ipvsd once more");
         end(&mut ours.process);
         routers.wait_for_master(&format!("{name}: ipvsd has stopped"), 1, address);
         way.reaches(routers, "keepalived again");

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipvsd_lab::{
-    Forwarding, Host, Lab, Nginx, Segment, Topology, prepare_director_by_hand, prepare_real_server_by_hand,
+    Forwarding, Host, Lab, Nginx, Process, Segment, Topology, prepare_director_by_hand, prepare_real_server_by_hand,
     require_kernel, wait_until,
 };
 
@@ -158,6 +158,30 @@ impl Routers {
         words.next().map(str::to_owned)
     }
 
+    /// Notes every advert that a director sends, as the client sees it; see [`spacing`].
+    pub(crate) fn watch_adverts(&self, index: usize) -> Process {
+        let filter = format!("(ip proto 112 or ip6 proto 112) and ether src {}", self.mac(index));
+        let client = self.lab.client(0);
+        client
+            .tcpdump(&["-l", "-n", "-tt", "-i", "eth0", &filter])
+            .expect("tcpdump")
+    }
+
+    /// Has the client ask for an address, so that it learns who has it; whether it was answered.
+    pub(crate) fn pings(&self, address: IpAddr) -> bool {
+        let family = if address.is_ipv4() { "-4" } else { "-6" };
+        let ping = ["ping", family, "-c", "1", "-W", "1", &address.to_string()];
+        let pinged = self.lab.client(0).exec(&ping);
+        pinged.is_ok_and(|pinged| pinged.code() == 0)
+    }
+
+    /// Waits until the client sends what is for an address to this director.
+    pub(crate) fn wait_until_learnt(&self, what: &str, address: IpAddr, index: usize) {
+        let mac = self.mac(index);
+        wait_until(what, SOON, || self.learnt(address).as_ref() == Some(&mac))
+            .unwrap_or_else(|error| panic!("{error}: {address} is at {:?} and not at {mac}", self.learnt(address)));
+    }
+
     /// The hardware address of a director.
     pub(crate) fn mac(&self, index: usize) -> String {
         let shown = self
@@ -168,4 +192,17 @@ impl Routers {
         words.find(|word| *word == "link/ether").expect("an Ethernet address");
         words.next().expect("an address").to_owned()
     }
+}
+
+/// The times between the adverts of one virtual router, in what [`Routers::watch_adverts`] has written.
+pub(crate) fn spacing(seen: &str, virtual_router_id: u8) -> Vec<Duration> {
+    let number = format!(" vrid {virtual_router_id},");
+    let sent = seen.lines().filter(|line| line.contains(&number));
+    let times: Vec<_> = sent
+        .filter_map(|line| line.split(' ').next()?.parse::<f64>().ok())
+        .collect();
+    times
+        .windows(2)
+        .map(|pair| Duration::from_secs_f64((pair[1] - pair[0]).max(0.0)))
+        .collect()
 }

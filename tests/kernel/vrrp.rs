@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::Duration;
 
-use ipvsd_lab::{Prober, wait_until};
+use ipvsd_lab::{Prober, Segment, Wish, wait_until};
 use nix::sys::signal::Signal;
 
-use crate::routers::{ADVERTS, Own, Routers, SOON, measured, own};
+use crate::routers::{ADVERTS, Own, Routers, SOON, measured, own, spacing};
 use crate::site::{configure, ipvsd};
 
 #[test]
@@ -62,7 +62,7 @@ fn a_clean_stop_and_a_hand_over_cost_clients_next_to_nothing() {
     let _server = routers.serve();
     let text = routers.instance(0, own(150));
     let mut first = routers.start(0, &text, &[]);
-    let _second = routers.start(1, &routers.instance(1, own(100)), &[]);
+    let second = routers.start(1, &routers.instance(1, own(100)), &[]);
     routers.wait_for_master("the higher one has it", 0, vip);
     let address = SocketAddr::new(vip, 80);
     let client = ipvsd_lab::Client::new(routers.lab.client(0));
@@ -111,6 +111,36 @@ fn a_clean_stop_and_a_hand_over_cost_clients_next_to_nothing() {
         routers.wait_for_master("it takes it back", 0, vip);
     }
     assert!(gaps.iter().min() < Some(&LONGEST), "{gaps:?}");
+
+    // Killed, it loses nothing: its kernel forwards until the other one does.
+    let client = routers.lab.client(0);
+    let limit = Duration::from_secs(60);
+    let prober = Prober::wishing(Wish::Connection, client, address, every, Duration::from_secs(5), limit);
+    let prober = prober.expect("a prober");
+    sleep(Duration::from_millis(500));
+    first.process.signal_alone(Signal::SIGKILL).expect("a signal");
+    first.process.wait(SOON).expect("it is gone");
+    wait_until("the other one takes over", SOON, || routers.has(1, vip)).expect("in time");
+    assert!(routers.has(0, vip), "a killed daemon takes nothing with it");
+    routers.wait_until_learnt("the client goes to the other one", vip, 1);
+    sleep(Duration::from_secs(1));
+    let _first = routers.start(0, &text, &[]);
+    routers.wait_for_master("it takes it back", 0, vip);
+    routers.wait_until_learnt("the client comes back", vip, 0);
+    sleep(Duration::from_millis(500));
+    let report = prober.stop().expect("a report");
+    measured(format_args!(
+        "killed and started again at adverts of 500 ms: longest gap {:?}, {} of {} failed",
+        report.longest_gap(),
+        report.failures().len(),
+        report.attempts.len()
+    ));
+    assert!(
+        report.failures().is_empty() && report.attempts.len() > 50,
+        "{report}\n{}",
+        second.process.log()
+    );
+
     let nobody = ipvsd(routers.director(1), &["vrrp", "step-down", "VI_2"]);
     assert!(
         nobody.code() == 1 && nobody.stderr.contains("known are: VI_1"),
@@ -131,10 +161,7 @@ fn without_preemption_the_one_that_returns_waits_its_turn() {
     sleep(Duration::from_secs(6));
     routers.wait_for_master("it stays there", 1, vip);
     // A cable that is pulled is noticed, and told.
-    routers
-        .director(1)
-        .link_down(ipvsd_lab::Segment::Client)
-        .expect("the cable");
+    routers.director(1).link_down(Segment::Client).expect("the cable");
     wait_until("the other one takes over", SOON, || routers.has(0, vip)).expect("in time");
     wait_until("nothing is left", SOON, || !routers.has(1, vip)).expect("in time");
     let status = ipvsd(routers.director(1), &["status"]).stdout;
@@ -142,10 +169,7 @@ fn without_preemption_the_one_that_returns_waits_its_turn() {
         status.contains("fault") && status.contains("waits: interface"),
         "{status}"
     );
-    routers
-        .director(1)
-        .link_up(ipvsd_lab::Segment::Client)
-        .expect("the cable");
+    routers.director(1).link_up(Segment::Client).expect("the cable");
     sleep(Duration::from_secs(4));
     routers.wait_for_master("it stays with the other one", 0, vip);
 }
@@ -204,7 +228,22 @@ fn however_they_speak_one_of_them_has_the_address() {
     let peers = |index: usize| format!("peers = [\"{}\"]", if index == 0 { two } else { one });
     let (vip, vip6) = (routers.vip(0), routers.vip6(0));
     let plain = format!("{ADVERTS}\nvirtual_address = [\"{vip}/24\"]");
-    let ways: [(&str, [String; 2], _); 5] = [
+    // A host that does not answer and one that is not there are no reason to be silent to the others.
+    let several = |index: usize| {
+        let (silent, nobody) = (routers.lab.real_server(0).address4(Segment::Server), routers.vip(9));
+        let other = if index == 0 { two } else { one };
+        format!("{plain}\npeers = [\"{nobody}\", \"{silent}\", \"{other}\"]")
+    };
+    let addresses6 = [0, 1].map(|index| routers.director(index).address6(Segment::Client));
+    let unicast6 = |index: usize| {
+        let [own, other] = [addresses6[index], addresses6[1 - index]];
+        let silent = routers.lab.real_server(0).address6(Segment::Server);
+        format!(
+            "{ADVERTS}\nsource_address = \"{own}\"\npeers = [\"{other}\", \"{silent}\"]\n\
+             virtual_address = [\"{vip6}/64\"]"
+        )
+    };
+    let ways: [(&str, [String; 2], _); 7] = [
         ("version 3", [plain.clone(), plain.clone()], vip),
         (
             "one form of the checksum and the other",
@@ -212,6 +251,7 @@ fn however_they_speak_one_of_them_has_the_address() {
             vip,
         ),
         ("unicast", [0, 1].map(|index| format!("{plain}\n{}", peers(index))), vip),
+        ("unicast with several peers", [0, 1].map(several), vip),
         (
             "version 2 with a password",
             [0, 1].map(|_| format!("version = 2\npassword = \"secret\"\nvirtual_address = [\"{vip}/24\"]")),
@@ -222,6 +262,7 @@ fn however_they_speak_one_of_them_has_the_address() {
             [0, 1].map(|_| format!("{ADVERTS}\nvirtual_address = [\"{vip6}/64\"]")),
             vip6,
         ),
+        ("IPv6 unicast with several peers", [0, 1].map(unicast6), vip6),
     ];
     for (what, settings, address) in ways {
         let text = |index: usize| {
@@ -241,9 +282,15 @@ fn however_they_speak_one_of_them_has_the_address() {
         routers.wait_for_master(what, 0, address);
         let log = second.process.log();
         assert!(!log.contains("is master") && !log.contains("WARN"), "{what}: {log}");
+        wait_until(what, SOON, || routers.pings(address)).expect("an answer");
+        assert_eq!(routers.learnt(address), Some(routers.mac(0)), "{what}");
         first.process.signal(Signal::SIGTERM).expect("a signal");
         first.process.wait(SOON).expect("it ends");
         routers.wait_for_master(what, 1, address);
+        // Nobody has asked: the client was told.
+        routers.wait_until_learnt(what, address, 1);
+        let log = first.process.log();
+        assert!(!log.contains("WARN"), "{what}: {log}");
         second.process.signal(Signal::SIGTERM).expect("a signal");
         second.process.wait(SOON).expect("it ends");
     }
@@ -272,4 +319,60 @@ fn an_upgrade_and_a_quick_restart_keep_the_role() {
     routers.wait_for_master("it has it still", 0, vip);
     let log = second.process.log();
     assert!(!log.contains("is master, was"), "{log}");
+}
+
+/// When a line of the log was written, without the hour: `2026-01-31T12:34:56.789012Z  INFO ...`.
+fn second_of_hour(line: &str) -> Option<f64> {
+    let time = line.split_once('T')?.1.split_once('Z')?.0;
+    let mut parts = time.split(':').skip(1).map(str::parse::<f64>);
+    Some(parts.next()?.ok()? * 60.0 + parts.next()?.ok()?)
+}
+
+#[test]
+fn an_upgrade_leaves_no_advert_out() {
+    const TIMES: usize = 5;
+    /// One second, and what a guest that stands still for a moment adds.
+    const LONGEST: Duration = Duration::from_millis(1_400);
+    let routers = Routers::build("vrrp-upgrade");
+    let vip = routers.vip(0);
+    let text = |index: usize, priority| {
+        let more = "advert_int = \"1s\"";
+        routers.instance(index, Own { priority, more })
+    };
+    let first = routers.start(0, &text(0, 150), &[]);
+    routers.wait_for_master("the only one has it", 0, vip);
+    let second = routers.start(1, &text(1, 100), &[]);
+    let adverts = routers.watch_adverts(0);
+    for _ in 0..TIMES {
+        let upgraded = ipvsd(routers.director(0), &["upgrade"]);
+        assert_eq!(upgraded.code(), 0, "{}", upgraded.stderr);
+        sleep(Duration::from_millis(1_300));
+    }
+    let log = first.process.log();
+    let resumed = "the process before this one was master until just now";
+    assert_eq!(log.matches(resumed).count(), TIMES, "{log}");
+    let log = second.process.log();
+    assert!(!log.contains("is master, was"), "{log}");
+    // From the last word of one process to the first one of the next.
+    let log = first.process.log();
+    let said = |text: &str| {
+        let lines = log.lines().filter(|line| line.contains(text));
+        lines.filter_map(second_of_hour).collect::<Vec<_>>()
+    };
+    let (left, came) = (said(" takes over"), said(resumed));
+    let silent = left
+        .iter()
+        .zip(&came)
+        .map(|(left, came)| (came - left).rem_euclid(3600.0));
+    let silent = silent.fold(0.0, f64::max);
+    let seen = adverts.log();
+    let spacing = spacing(&seen, 51);
+    let longest = spacing.iter().max().copied().unwrap_or_default();
+    measured(format_args!(
+        "{TIMES} upgrades at adverts of 1 s: {} adverts, {longest:?} apart at most; from one process to the next {:.0} ms \
+         at most",
+        spacing.len() + 1,
+        silent * 1000.0
+    ));
+    assert!(spacing.len() > TIMES && longest < LONGEST, "{spacing:?}\n{seen}");
 }

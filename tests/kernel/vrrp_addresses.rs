@@ -1,7 +1,7 @@
 //! Addresses that change hands within one director: between a virtual server and a virtual router, and from one daemon
 //! to the next.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -165,4 +165,53 @@ fn an_address_that_cannot_be_taken_off_goes_as_soon_as_it_can() {
     assert!(routers.has(0, vip), "{}", first.process.log());
     limit("1024");
     routers.wait_for_master("the address has gone from the first", 1, vip);
+}
+
+#[test]
+fn each_address_is_on_its_device_with_its_scope_and_its_label() {
+    let routers = Routers::build("vrrp-places");
+    let director = routers.director(0);
+    let [plain, linked, other] = [0, 1, 2].map(|index| routers.vip(index));
+    director
+        .ip(&["link add other0 type veth peer name other1", "link set other0 up"])
+        .expect("ip");
+    let text = format!(
+        "virtual_server = []\n[[vrrp_instance]]\nname = \"VI_1\"\ninterface = \"eth0\"\nvirtual_router_id = 51\n\
+         {ADVERTS}\nvirtual_address = [\"{plain}/24\", {{ address = \"{linked}/32\", scope = \"link\", label = \
+         \"eth0:vip\" }}, {{ address = \"{other}/32\", device = \"other0\", scope = \"host\" }}]\n"
+    );
+    // Its device, the address with its prefix, scope and label.
+    let place = |address: IpAddr| {
+        let shown = director.exec_ok(&["ip", "-o", "-4", "address", "show"]).expect("ip");
+        let of_address = format!(" {address}/");
+        let line = shown.lines().find(|line| line.contains(&of_address))?;
+        let words = line.split([' ', '\\']);
+        let words: Vec<_> = words.filter(|word| !matches!(*word, "" | "secondary")).collect();
+        let held = words.iter().skip_while(|word| **word != "inet").nth(1)?;
+        let mut scope = words.iter().skip_while(|word| **word != "scope").skip(1);
+        Some(format!("{} {held} {} {}", words.get(1)?, scope.next()?, scope.next()?))
+    };
+    let wanted = [
+        (plain, format!("eth0 {plain}/24 global eth0")),
+        (linked, format!("eth0 {linked}/32 link eth0:vip")),
+        (other, format!("other0 {other}/32 host other0")),
+    ];
+    let mut daemon = routers.start(0, &text, &[]);
+    let found = || wanted.iter().map(|(address, _)| place(*address)).collect::<Vec<_>>();
+    let there = || {
+        wanted
+            .iter()
+            .all(|(address, wanted)| place(*address).as_ref() == Some(wanted))
+    };
+    wait_until("each is in its place", SOON, there)
+        .unwrap_or_else(|problem| panic!("{problem}: {:?}\n{}", found(), daemon.process.log()));
+    // Also where somebody has taken it off.
+    director
+        .ip(&[&format!("address del {linked}/32 dev eth0")])
+        .expect("ip");
+    wait_until("it is back as it was", SOON, there)
+        .unwrap_or_else(|problem| panic!("{problem}: {:?}\n{}", found(), daemon.process.log()));
+    daemon.process.signal(Signal::SIGTERM).expect("a signal");
+    daemon.process.wait(SOON).expect("it ends");
+    assert_eq!(found(), [None, None, None]);
 }

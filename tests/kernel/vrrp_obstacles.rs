@@ -1,11 +1,12 @@
 //! Devices with a virtual MAC that cannot be had although the interface below them works: the kernel refuses to put one
-//! up while that interface has its MAC itself.
+//! up while that interface has its MAC itself. And interfaces that are not there yet.
 
 use std::time::{Duration, Instant};
 
 use ipvsd_lab::wait_until;
 
 use crate::routers::{ADVERTS, Own, Routers, SOON, measured};
+use crate::site::ipvsd;
 
 const MAC_51: &str = "00:00:5e:00:01:33";
 
@@ -77,4 +78,40 @@ fn an_address_waits_for_its_device_and_the_other_master_is_left_alone() {
     set_mac(&routers, &own);
     routers.wait_for_master("its device can be put up again", 0, vip);
     first.wait_for("device of the virtual MAC can be put up again");
+}
+
+#[test]
+fn an_interface_that_comes_later_is_waited_for() {
+    let routers = Routers::build("vrrp-later");
+    let (director, vip) = (routers.director(0), routers.vip(0));
+    let text = format!(
+        "virtual_server = []\n[[vrrp_instance]]\nname = \"VI_1\"\ninterface = \"later0\"\nvirtual_router_id = 51\n\
+         {ADVERTS}\nvirtual_address = [\"{vip}/24\"]\n"
+    );
+    let mut daemon = routers.start(0, &text, &[]);
+    daemon.wait_for("virtual router VI_1 waits: interface later0 is not there");
+    let status = ipvsd(director, &["status"]).stdout;
+    assert!(
+        status.contains("fault") && status.contains("waits: interface later0 is not there"),
+        "{status}"
+    );
+    // There, and then up, and at last with an address that adverts can come from.
+    director
+        .ip(&["link add later0 type veth peer name later1"])
+        .expect("ip");
+    director.ip(&["link set later1 up", "link set later0 up"]).expect("ip");
+    std::thread::sleep(Duration::from_secs(3));
+    let log = daemon.process.log();
+    assert!(!log.contains("is master") && !routers.has(0, vip), "{log}");
+    director.ip(&["address add 203.0.113.1/24 dev later0"]).expect("ip");
+    daemon.wait_for("virtual router VI_1 is master, was backup");
+    let shown = || director.exec_ok(&["ip", "-o", "address", "show", "dev", "later0"]);
+    wait_until("it has its address", SOON, || {
+        shown().is_ok_and(|shown| shown.contains(&format!(" {vip}/24 ")))
+    })
+    .expect("in time");
+    let log = daemon.process.log();
+    assert_eq!(log.matches(" waits: ").count(), 1, "it is said once\n{log}");
+    let status = ipvsd(director, &["status"]).stdout;
+    assert!(status.contains("master") && !status.contains("waits:"), "{status}");
 }

@@ -325,10 +325,10 @@ impl Shell {
         status.collect()
     }
 
-    /// Puts down when each master has spoken last, for the process that takes this one's place.
+    /// Has each master speak once more and puts down when that was, for the process that takes this one's place.
     pub(super) fn keep_spoken(&self) {
         let Some(thread) = &self.routers.thread else { return };
-        let spoken = thread.spoken(PATIENCE);
+        let spoken = thread.last_advert(PATIENCE);
         let written = serde_json::to_vec(&spoken)
             .map_err(anyhow::Error::from)
             .and_then(|text| kept::write(&self.routers.spoken, &text));

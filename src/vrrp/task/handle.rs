@@ -90,7 +90,7 @@ pub(super) enum Command {
     Synced(String),
     Tracked(VrrpTracked, VrrpFinding),
     NotKnown(VrrpTracked),
-    Spoken(Sender<Spoken>),
+    LastAdvert(Sender<Spoken>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -121,11 +121,11 @@ impl Handle {
         self.send(Command::NotKnown(what));
     }
 
-    /// When each master has spoken last, for the process that takes this one's place; empty where the thread does not
-    /// answer within `patience`.
-    pub fn spoken(&self, patience: Duration) -> Spoken {
+    /// Has each master speak once more, and tells when that was, for the process that takes this one's place: it has a
+    /// whole interval until the next advert is due. Empty where the thread does not answer within `patience`.
+    pub fn last_advert(&self, patience: Duration) -> Spoken {
         let (answer, answered) = channel();
-        self.send(Command::Spoken(answer));
+        self.send(Command::LastAdvert(answer));
         answered.recv_timeout(patience).unwrap_or_default()
     }
 

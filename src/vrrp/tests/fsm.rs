@@ -104,6 +104,38 @@ fn whoever_hears_nobody_becomes_master_after_three_intervals_and_the_skew() {
 }
 
 #[test]
+fn a_master_goes_on_announcing_where_it_is_told_to() {
+    let announced = |lone: &mut Lone, until: u64| {
+        let done = lone.pass(until).into_iter();
+        let announced = done.filter_map(|(millis, action)| {
+            let VrrpAction::Announce { repeat } = action else {
+                return None;
+            };
+            Some((millis, repeat))
+        });
+        announced.collect::<Vec<_>>()
+    };
+    let refreshing = |spec: &mut VrrpSpec| {
+        spec.garp.refresh = Duration::from_secs(10);
+        spec.garp.refresh_repeat = 2;
+    };
+    let mut lone = Lone::started(refreshing);
+    // Both bursts, and then every 10 s from the beginning.
+    let wanted = [(3_609, 5), (8_609, 5), (13_609, 2), (23_609, 2)];
+    assert_eq!(announced(&mut lone, 30_000), wanted);
+    // Another one is master: it announces them.
+    lone.hear(30_100, 2, 200);
+    assert_eq!(announced(&mut lone, 33_000), []);
+    // A reload that takes it away, and one that brings it back.
+    let mut lone = Lone::master(refreshing);
+    lone.pass(9_000);
+    lone.tell(9_000, VrrpEvent::SpecChanged(spec_with(|_| {})));
+    assert_eq!(announced(&mut lone, 30_000), []);
+    lone.tell(30_000, VrrpEvent::SpecChanged(spec_with(refreshing)));
+    assert_eq!(announced(&mut lone, 45_000), [(40_000, 2)]);
+}
+
+#[test]
 fn version_2_has_a_skew_of_its_own() {
     let mut lone = Lone::started(|spec| {
         spec.version = VrrpVersion::V2;
@@ -415,6 +447,20 @@ fn what_a_process_before_has_left_is_kept_until_a_master_is_heard() {
         "{done:?}"
     );
     assert_eq!(lone.state(), VrrpState::Master);
+}
+
+#[test]
+fn whoever_is_replaced_speaks_once_more_and_stays_what_it_is() {
+    let mut lone = Lone::master(|_| {});
+    assert_eq!(lone.tell(5_100, VrrpEvent::ProcessReplaced), [send(100)]);
+    assert_eq!(
+        (lone.state(), lone.instance.spoke()),
+        (VrrpState::Master, Some(at(5_100)))
+    );
+    // Nothing came of it: the next one follows an interval later.
+    assert_eq!(lone.pass(6_200), [(6_100, send(100))]);
+    let mut lone = Lone::started(|_| {});
+    assert_eq!(lone.tell(100, VrrpEvent::ProcessReplaced), []);
 }
 
 #[test]

@@ -275,7 +275,12 @@ impl Host {
         self.switch.drop_tcp_port(&self.interface(segment).port, port)
     }
 
-    /// Takes back what [`Host::drop_tcp_port`] did on a segment.
+    /// Makes the segment lose all packets of an IP protocol from and to this host, such as 112 (VRRP).
+    pub fn drop_protocol(&self, segment: Segment, protocol: u8) -> Result<()> {
+        self.switch.drop_protocol(&self.interface(segment).port, protocol)
+    }
+
+    /// Takes back what [`Host::drop_tcp_port`] and [`Host::drop_protocol`] did on a segment.
     pub fn drop_nothing(&self, segment: Segment) -> Result<()> {
         self.switch.drop_nothing(&self.interface(segment).port)
     }

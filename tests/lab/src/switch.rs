@@ -41,6 +41,20 @@ impl Switch {
         ))
     }
 
+    /// From the port and to it, over IPv4 and IPv6 without extension headers.
+    pub(crate) fn drop_protocol(&self, port: &str, protocol: u8) -> Result<()> {
+        let rules = ["iifname", "oifname"].map(|way| {
+            format!(
+                "{way} \"{port}\" ether type ip ip protocol {protocol} drop; \
+                 {way} \"{port}\" ether type ip6 ip6 nexthdr {protocol} drop; "
+            )
+        });
+        let rules = rules.concat();
+        self.nft(&format!(
+            "table bridge {port} {{ chain forward {{ type filter hook forward priority 0; {rules}}}; }}"
+        ))
+    }
+
     pub(crate) fn drop_nothing(&self, port: &str) -> Result<()> {
         self.nft(&format!("delete table bridge {port}"))
     }
