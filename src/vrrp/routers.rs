@@ -16,16 +16,40 @@ pub type Key = (String, Family, u8);
 /// The instances of this host and their groups.
 #[derive(Debug, Default)]
 pub struct Routers {
-    instances: BTreeMap<Arc<str>, Instance>,
-    /// When each wants to be told of the time, the first one first; and the same by its name.
+    instances: BTreeMap<Arc<str>, Kept>,
+    /// When each wants to be told of the time, the first one first.
     wakes: BTreeSet<(Instant, Arc<str>)>,
-    wake_of: BTreeMap<Arc<str>, Instant>,
     groups: Vec<VrrpSyncGroup>,
     /// What each group was told to be last.
     group_states: BTreeMap<String, VrrpState>,
     /// Those that are over as soon as they have ended.
     ending: BTreeSet<Arc<str>>,
     by_key: BTreeMap<Key, Arc<str>>,
+}
+
+/// An instance.
+#[derive(Debug)]
+struct Kept {
+    name: Arc<str>,
+    instance: Instance,
+    /// The place that it has among the wakes.
+    wake: Option<Instant>,
+}
+
+impl Kept {
+    /// To be called after whatever may have changed what it waits for.
+    fn note_wake(&mut self, wakes: &mut BTreeSet<(Instant, Arc<str>)>) {
+        let wake = self.instance.next_wake();
+        if self.wake == wake {
+            return;
+        }
+        if let Some(before) = std::mem::replace(&mut self.wake, wake) {
+            wakes.remove(&(before, Arc::clone(&self.name)));
+        }
+        if let Some(wake) = wake {
+            wakes.insert((wake, Arc::clone(&self.name)));
+        }
+    }
 }
 
 /// What a new configuration makes of the instances.
@@ -54,7 +78,7 @@ impl Routers {
             let members = specs.iter().filter(|spec| group.instances.contains(&spec.name));
             Some(members.map(|spec| spec.advert_interval).max().unwrap_or_default())
         };
-        for (name, instance) in &mut self.instances {
+        for (name, Kept { instance, .. }) in &mut self.instances {
             let wanted = specs.iter().find(|spec| spec.name == **name);
             let stays =
                 wanted.filter(|spec| key(spec) == key(instance.spec()) && spec.version == instance.spec().version);
@@ -80,7 +104,12 @@ impl Routers {
                 continue;
             }
             let instance = Instance::new(Arc::clone(spec), slowest(&spec.name));
-            self.instances.insert(Arc::clone(&name), instance);
+            let kept = Kept {
+                name: Arc::clone(&name),
+                instance,
+                wake: None,
+            };
+            self.instances.insert(Arc::clone(&name), kept);
             self.by_key.insert(key, Arc::clone(&name));
             outcome.new.push(name);
         }
@@ -151,18 +180,21 @@ impl Routers {
     /// When somebody wants to be told that time has passed.
     pub fn next_wake(&self) -> Option<Instant> {
         let first = self.wakes.first().map(|(wake, _)| *wake);
-        debug_assert_eq!(first, self.instances.values().filter_map(Instance::next_wake).min());
+        debug_assert_eq!(
+            first,
+            self.instances().filter_map(|(_, instance)| instance.next_wake()).min()
+        );
         first
     }
 
     /// The instances by their names.
     pub fn instances(&self) -> impl Iterator<Item = (&Arc<str>, &Instance)> {
-        self.instances.iter()
+        self.instances.iter().map(|(name, kept)| (name, &kept.instance))
     }
 
     /// The instance of this name.
     pub fn get(&self, name: &str) -> Option<&Instance> {
-        self.instances.get(name)
+        self.instances.get(name).map(|kept| &kept.instance)
     }
 
     /// The instance that speaks for a virtual router on an interface.
@@ -187,42 +219,19 @@ impl Routers {
     /// Lets all instances make a mistake, for the simulation that has to catch it.
     #[cfg(test)]
     pub(super) fn set_mutation(&mut self, mutation: Option<super::tests::Mutation>) {
-        for instance in self.instances.values_mut() {
-            instance.mutation = mutation;
-        }
-        for name in self.instances.keys().cloned().collect::<Vec<_>>() {
-            self.note_wake(&name);
+        for kept in self.instances.values_mut() {
+            kept.instance.mutation = mutation;
+            kept.note_wake(&mut self.wakes);
         }
     }
 
     fn tell(&mut self, name: &str, event: VrrpEvent, now: Instant, wanted: &mut Vec<Wanted>) {
-        let Some((name, _)) = self.instances.get_key_value(name) else {
+        let Some(kept) = self.instances.get_mut(name) else {
             return;
         };
-        let name = Arc::clone(name);
-        if let Some(instance) = self.instances.get_mut(&name) {
-            let actions = instance.handle(event, now);
-            wanted.extend(actions.into_iter().map(|action| (Arc::clone(&name), action)));
-        }
-        self.note_wake(&name);
-    }
-
-    /// To be called after whatever may have changed what an instance waits for.
-    fn note_wake(&mut self, name: &Arc<str>) {
-        let wake = self.instances.get(name).and_then(Instance::next_wake);
-        let before = match wake {
-            Some(wake) => self.wake_of.insert(Arc::clone(name), wake),
-            None => self.wake_of.remove(name),
-        };
-        if before == wake {
-            return;
-        }
-        if let Some(before) = before {
-            self.wakes.remove(&(before, Arc::clone(name)));
-        }
-        if let Some(wake) = wake {
-            self.wakes.insert((wake, Arc::clone(name)));
-        }
+        let actions = kept.instance.handle(event, now);
+        kept.note_wake(&mut self.wakes);
+        wanted.extend(actions.into_iter().map(|action| (Arc::clone(&kept.name), action)));
     }
 
     fn consult_group_of(&mut self, name: &str, now: Instant, wanted: &mut Vec<Wanted>) {
@@ -257,7 +266,7 @@ impl Routers {
             faulty: false,
             held: false,
         };
-        self.instances.get(name).map_or(absent, |instance| Member {
+        self.get(name).map_or(absent, |instance| Member {
             state: instance.state(),
             claims: instance.claims(),
             yields: instance.yields(),
@@ -271,10 +280,12 @@ impl Routers {
         let ended = wanted.iter().filter(|(_, action)| *action == VrrpAction::End);
         for (name, _) in ended {
             if self.ending.remove(name)
-                && let Some(instance) = self.instances.remove(name)
+                && let Some(kept) = self.instances.remove(name)
             {
-                self.by_key.remove(&key(instance.spec()));
-                self.note_wake(name);
+                self.by_key.remove(&key(kept.instance.spec()));
+                if let Some(wake) = kept.wake {
+                    self.wakes.remove(&(wake, kept.name));
+                }
             }
         }
     }

@@ -401,7 +401,9 @@ impl Task {
         let mut stirred = false;
         let mut touched: Option<Arc<str>> = None;
         for (name, action) in wanted {
-            if touched.as_ref() != Some(&name) {
+            // What is only said changes nothing here.
+            let is_said = matches!(action, VrrpAction::SendAdvert { .. } | VrrpAction::Announce { .. });
+            if !is_said && touched.as_ref() != Some(&name) {
                 self.tell_serving(&name);
                 touched = Some(Arc::clone(&name));
             }

@@ -10,7 +10,6 @@ use tracing::debug;
 use super::{AGAIN, News, Task, now};
 use crate::model::{Family, Instant, VrrpEvent, VrrpSpec, VrrpState};
 use crate::net::NetError;
-use crate::vrrp::Instance;
 use crate::vrrp::addresses::Facts;
 use crate::vrrp::packet::{self, Envelope};
 use crate::vrrp::socket::{Listener, Received, Speaker, Speakers, group};
@@ -217,8 +216,7 @@ impl Task {
         let Some((source, index)) = voice.facts.source else {
             return;
         };
-        let current = self.routers.get(name).map(Instance::spec).or(voice.spec.as_ref());
-        let Some(spec) = current.map(Arc::clone) else { return };
+        let Some(spec) = voice.spec.clone() else { return };
         let advert = spec.advert(priority);
         let everybody = [group(spec.family)];
         let destinations = if spec.peers.is_empty() {
@@ -260,14 +258,15 @@ impl Task {
                 ));
             }
         }
+        let was_unsent = voice.unsent.clone();
         for (destination, what) in &problems {
             if let Some(count) = self.complaints.take(name, *destination, what, now()) {
                 self.complain(&format!("virtual router {name} {what}"), count);
             }
         }
         let unsent = problems.pop().map(|(_, what)| what);
-        if let Some(voice) = self.voices.get_mut(name)
-            && voice.unsent != unsent
+        if unsent != was_unsent
+            && let Some(voice) = self.voices.get_mut(name)
         {
             match (&voice.unsent, &unsent) {
                 (None, Some(_)) => self.sendings.push((Arc::clone(name), VrrpEvent::Unsent)),
