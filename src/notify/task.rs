@@ -79,12 +79,13 @@ impl Notifier {
             });
         }
         let mut before = std::mem::take(&mut self.webhooks);
-        for wanted in &settings.webhooks {
+        let names = webhook::names(settings.webhooks.iter().map(|webhook| &**webhook));
+        for (wanted, name) in settings.webhooks.iter().zip(names) {
             let known = before.iter().position(|(webhook, _)| webhook == wanted);
             let kept = known.map(|place| before.swap_remove(place));
             self.webhooks.push(kept.unwrap_or_else(|| {
                 let host = Arc::clone(&self.host);
-                let serving = |queue| webhook::serve(Arc::clone(wanted), host, queue);
+                let serving = |queue| webhook::serve(Arc::clone(wanted), name, host, queue);
                 (Arc::clone(wanted), serve(runtime, serving))
             }));
         }

@@ -42,27 +42,24 @@ enum Failed {
 }
 
 /// Posts what is told, for good.
-pub(super) async fn serve(webhook: Arc<Webhook>, host: Arc<str>, queue: Arc<Queue<Arc<EventRecord>>>) {
+pub(super) async fn serve(webhook: Arc<Webhook>, name: String, host: Arc<str>, queue: Arc<Queue<Arc<EventRecord>>>) {
     loop {
         let (event, lost) = queue.next().await;
         if lost > 0 {
-            warn!(
-                "webhook {}: {lost} events are left out, for more wait than can be posted",
-                name(&webhook)
-            );
+            warn!("webhook {name}: {lost} events are left out, for more wait than can be posted");
         }
         let body = Body {
             host: &host,
             event: &event,
         };
         match serde_json::to_vec(&body) {
-            Ok(body) => deliver(&webhook, body.into(), &event).await,
+            Ok(body) => deliver(&webhook, &name, body.into(), &event).await,
             Err(problem) => warn!("event {} cannot be posted: {problem}", event.number),
         }
     }
 }
 
-async fn deliver(webhook: &Webhook, body: Bytes, event: &EventRecord) {
+async fn deliver(webhook: &Webhook, name: &str, body: Bytes, event: &EventRecord) {
     for attempt in 0.. {
         let posted = timeout(webhook.delivery.timeout, post(webhook, body.clone())).await;
         let (why, again) = match posted {
@@ -74,7 +71,7 @@ async fn deliver(webhook: &Webhook, body: Bytes, event: &EventRecord) {
         match again {
             Some(wait) => sleep(wait).await,
             None => {
-                let (name, attempts) = (name(webhook), attempt + 1);
+                let attempts = attempt + 1;
                 warn!(
                     "webhook {name}: an event could not be posted ({attempts} attempts): {why}: {}",
                     event.text
@@ -85,15 +82,27 @@ async fn deliver(webhook: &Webhook, body: Bytes, event: &EventRecord) {
     }
 }
 
-/// What a webhook is called in the log: without its query, which may be a key.
-fn name(webhook: &Webhook) -> String {
-    let path = webhook.path.split('?').next().unwrap_or_default();
+/// What webhooks are called in the log: by their servers, for a path is as secret as a query with many. Those that share
+/// a server have their number in the configuration as well.
+pub(super) fn names<'a>(webhooks: impl IntoIterator<Item = &'a Webhook>) -> Vec<String> {
+    let servers: Vec<_> = webhooks.into_iter().map(server).collect();
+    let named = servers.iter().enumerate().map(|(place, name)| {
+        let others = servers.iter().filter(|other| *other == name).count() > 1;
+        match others {
+            true => format!("{name} (number {})", place + 1),
+            false => name.clone(),
+        }
+    });
+    named.collect()
+}
+
+fn server(webhook: &Webhook) -> String {
     let host = match webhook.host.contains(':') {
         true => format!("[{}]", webhook.host),
         false => webhook.host.clone(),
     };
     let scheme = if webhook.tls { "https" } else { "http" };
-    format!("{scheme}://{host}:{}{path}", webhook.port)
+    format!("{scheme}://{host}:{}", webhook.port)
 }
 
 async fn post(webhook: &Webhook, body: Bytes) -> Result<(), Failed> {
@@ -194,13 +203,12 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_request_names_its_host_and_carries_the_headers() {
-        let webhook = |host: &str, port, tls| Webhook {
+    fn webhook(host: &str, port: u16, tls: bool) -> Webhook {
+        Webhook {
             tls,
             host: host.to_owned(),
             port,
-            path: "/hook?key=secret".to_owned(),
+            path: "/services/secret?key=secret".to_owned(),
             headers: vec![
                 ("X-Key".to_owned(), "1".to_owned()),
                 ("user-agent".to_owned(), "me".to_owned()),
@@ -208,20 +216,34 @@ mod tests {
             trust: Trust::System,
             kinds: Vec::new(),
             delivery: Delivery::default(),
-        };
-        for (host, port, tls, named, shown) in [
-            ("a.example", 80, false, "a.example", "http://a.example:80/hook"),
-            ("a.example", 80, true, "a.example:80", "https://a.example:80/hook"),
-            (
-                "2001:db8::1",
-                443,
-                true,
-                "[2001:db8::1]",
-                "https://[2001:db8::1]:443/hook",
-            ),
+        }
+    }
+
+    #[test]
+    fn the_log_tells_webhooks_apart_without_what_may_be_secret() {
+        let webhooks = [
+            webhook("chat.example", 443, true),
+            webhook("2001:db8::1", 8443, true),
+            webhook("chat.example", 443, true),
+            webhook("chat.example", 443, false),
+        ];
+        let wanted = [
+            "https://chat.example:443 (number 1)",
+            "https://[2001:db8::1]:8443",
+            "https://chat.example:443 (number 3)",
+            "http://chat.example:443",
+        ];
+        assert_eq!(names(&webhooks), wanted);
+    }
+
+    #[test]
+    fn a_request_names_its_host_and_carries_the_headers() {
+        for (host, port, tls, named) in [
+            ("a.example", 80, false, "a.example"),
+            ("a.example", 80, true, "a.example:80"),
+            ("2001:db8::1", 443, true, "[2001:db8::1]"),
         ] {
             let webhook = webhook(host, port, tls);
-            assert_eq!(name(&webhook), shown);
             let request = request(&webhook, Bytes::new()).expect("a request");
             assert_eq!(request.headers()[HOST], named);
             assert_eq!(request.headers()[USER_AGENT], "me");
