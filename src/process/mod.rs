@@ -24,9 +24,9 @@ use crate::net::names::{self, Patience};
 
 pub use running::running;
 
-/// The environment's only variable beside those that are asked for.
 /// How long a user is looked for.
 const LOOKED_UP: Duration = Duration::from_secs(5);
+/// The environment's only variable beside those that are asked for.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How much of what it writes is kept; the rest is read and forgotten.
 const KEPT: usize = 512;
