@@ -22,14 +22,15 @@ use crate::model::{Mail, MailTls, Trust};
 /// Sends what is told, for good.
 pub(super) async fn serve(mail: Arc<Mail>, host: Arc<str>, queue: Arc<Queue<Arc<EventRecord>>>) {
     loop {
-        let (first, lost) = queue.next().await;
+        let (first, lost_before) = queue.next().await;
         tokio::select! {
             () = sleep(mail.gather) => {}
             () = queue.called_the_last() => {}
         }
         let mut events = vec![first];
-        events.extend(queue.rest());
-        let (subject, text) = letter::compose(&host, &events, lost);
+        let (rest, lost_since) = queue.rest();
+        events.extend(rest);
+        let (subject, text) = letter::compose(&host, &events, lost_before + lost_since);
         deliver(&mail, &host, &subject, &text).await;
     }
 }

@@ -68,9 +68,11 @@ impl<T> Queue<T> {
         }
     }
 
-    /// All that waits at this moment.
-    pub(super) fn rest(&self) -> Vec<T> {
-        self.waiting().items.drain(..).collect()
+    /// All that waits at this moment, and how many more were left out since something was taken out.
+    pub(super) fn rest(&self) -> (Vec<T>, u64) {
+        let mut waiting = self.waiting();
+        let items = waiting.items.drain(..).collect();
+        (items, std::mem::take(&mut waiting.lost))
     }
 
     /// From now on nobody gathers: the process ends.
@@ -111,10 +113,24 @@ mod tests {
         }
         assert_eq!(queue.next().await, (3, 3));
         assert_eq!(queue.next().await, (4, 0));
-        let rest = queue.rest();
-        assert_eq!((rest.len(), rest[0]), (MOST_WAITING - 2, 5));
+        let (rest, lost) = queue.rest();
+        assert_eq!((rest.len(), rest[0], lost), (MOST_WAITING - 2, 5, 0));
         assert!(!queue.is_idle(), "the last one is not told yet");
         assert!(queue.take().is_none() && queue.is_idle());
+    }
+
+    #[tokio::test]
+    async fn what_overflows_while_more_is_gathered_is_told_with_it() {
+        let queue = Queue::default();
+        queue.push(0);
+        assert_eq!(queue.next().await, (0, 0));
+        for number in 1..MOST_WAITING + 3 {
+            queue.push(number);
+        }
+        let (rest, lost) = queue.rest();
+        assert_eq!((rest.len(), rest[0], lost), (MOST_WAITING, 3, 2));
+        queue.push(7);
+        assert_eq!(queue.next().await, (7, 0), "nothing is told twice");
     }
 
     #[tokio::test]
