@@ -14,12 +14,14 @@ use rustls::pki_types::ServerName;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tracing::warn;
 
 use super::lookup;
 use super::queue::Queue;
+use super::task::another_attempt;
 use crate::checkers::tls_towards;
 use crate::model::Webhook;
 use crate::model::control::EventRecord;
@@ -41,11 +43,19 @@ enum Failed {
     ForGood(String),
 }
 
-/// Posts what is told, for good.
-pub(super) async fn serve(webhook: Arc<Webhook>, name: String, host: Arc<str>, queue: Arc<Queue<Arc<EventRecord>>>) {
+/// A webhook, and what it is called in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) webhook: Arc<Webhook>,
+    pub(super) name: String,
+}
+
+/// Posts what is told, for good, by the settings of the moment.
+pub(super) async fn serve(mut named: watch::Receiver<Named>, host: Arc<str>, queue: Arc<Queue<Arc<EventRecord>>>) {
     loop {
         let (event, lost) = queue.next().await;
         if lost > 0 {
+            let name = named.borrow().name.clone();
             warn!("webhook {name}: {lost} events are left out, for more wait than can be posted");
         }
         let body = Body {
@@ -53,33 +63,55 @@ pub(super) async fn serve(webhook: Arc<Webhook>, name: String, host: Arc<str>, q
             event: &event,
         };
         match serde_json::to_vec(&body) {
-            Ok(body) => deliver(&webhook, &name, body.into(), &event).await,
+            Ok(body) => deliver(&mut named, body.into(), &event).await,
             Err(problem) => warn!("event {} cannot be posted: {problem}", event.number),
         }
     }
 }
 
-async fn deliver(webhook: &Webhook, name: &str, body: Bytes, event: &EventRecord) {
+async fn deliver(settings: &mut watch::Receiver<Named>, body: Bytes, event: &EventRecord) {
     for attempt in 0.. {
-        let posted = timeout(webhook.delivery.timeout, post(webhook, body.clone())).await;
-        let (why, again) = match posted {
+        let Named { webhook, name } = settings.borrow_and_update().clone();
+        let posted = timeout(webhook.delivery.timeout, post(&webhook, body.clone())).await;
+        let (why, wait) = match posted {
             Ok(Ok(())) => return,
             Ok(Err(Failed::ForNow(why))) => (why, webhook.delivery.wait_after(attempt)),
             Ok(Err(Failed::ForGood(why))) => (why, None),
             Err(_elapsed) => ("no answer in time".to_owned(), webhook.delivery.wait_after(attempt)),
         };
-        match again {
-            Some(wait) => sleep(wait).await,
-            None => {
-                let attempts = attempt + 1;
-                warn!(
-                    "webhook {name}: an event could not be posted ({attempts} attempts): {why}: {}",
-                    event.text
-                );
-                return;
+        if !another_attempt(settings, wait).await {
+            let attempts = attempt + 1;
+            warn!(
+                "webhook {name}: an event could not be posted ({attempts} attempts): {why}: {}",
+                event.text
+            );
+            return;
+        }
+    }
+}
+
+/// Which of the webhooks before goes on as each of those that are wanted, and takes along what waits for it: the same one,
+/// else one with its URL, else one on its server, else the one in its place, whose URL was corrected.
+pub(super) fn successors(before: &[&Webhook], wanted: &[&Webhook]) -> Vec<Option<usize>> {
+    type Alike = fn((usize, &Webhook), (usize, &Webhook)) -> bool;
+    let likenesses: [Alike; 4] = [
+        |one, other| one.1 == other.1,
+        |one, other| server(one.1) == server(other.1) && one.1.path == other.1.path,
+        |one, other| server(one.1) == server(other.1),
+        |one, other| one.0 == other.0,
+    ];
+    let mut left: Vec<_> = before.iter().copied().enumerate().collect();
+    let mut found = vec![None; wanted.len()];
+    for alike in likenesses {
+        for (webhook, known) in wanted.iter().copied().enumerate().zip(&mut found) {
+            if known.is_none()
+                && let Some(index) = left.iter().position(|old| alike(*old, webhook))
+            {
+                *known = Some(left.remove(index).0);
             }
         }
     }
+    found
 }
 
 /// What webhooks are called in the log: by their servers, for a path is as secret as a query with many. Those that share
@@ -234,6 +266,32 @@ mod tests {
             "http://chat.example:443",
         ];
         assert_eq!(names(&webhooks), wanted);
+    }
+
+    #[test]
+    fn what_waits_goes_to_the_same_webhook_or_to_what_it_has_become() {
+        let at = |host: &str, path: &str| Webhook {
+            path: path.to_owned(),
+            ..webhook(host, 443, true)
+        };
+        let (one, other, third) = (at("a.example", "/1"), at("a.example", "/2"), at("c.example", "/3"));
+        let slower = Webhook {
+            kinds: vec![crate::model::control::EventKind::Tier],
+            ..one.clone()
+        };
+        let elsewhere = at("d.example", "/1");
+        let new_secret = at("a.example", "/4");
+        for (before, wanted, found) in [
+            (vec![&one, &other, &third], vec![&third, &one], vec![Some(2), Some(0)]),
+            (vec![&other, &one], vec![&slower, &other], vec![Some(1), Some(0)]),
+            (vec![&third, &one], vec![&new_secret], vec![Some(1)]),
+            (vec![&third, &one], vec![&third, &elsewhere], vec![Some(0), Some(1)]),
+            (vec![&one], vec![&third, &one], vec![None, Some(0)]),
+            (vec![&one, &one], vec![&one, &one, &one], vec![Some(0), Some(1), None]),
+            (vec![], vec![&one], vec![None]),
+        ] {
+            assert_eq!(successors(&before, &wanted), found, "{wanted:?}");
+        }
     }
 
     #[test]

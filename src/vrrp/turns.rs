@@ -118,7 +118,10 @@ mod tests {
         let first = turns.stuck((1, 1), at(60)).expect("both hang");
         assert_eq!(first.what, "the thread of the virtual routers has not moved");
         let second = turns.stuck((2, 1), at(61)).expect("one hangs");
-        assert_eq!(second.what, "the thread of the virtual routers' addresses has not moved");
+        assert_eq!(
+            second.what,
+            "the thread of the virtual routers' addresses has not moved"
+        );
     }
 
     #[test]
