@@ -92,13 +92,24 @@ fn everybody_is_told_of_virtual_routers_and_servers_until_the_end() {
     // Whoever runs them may write here and nowhere else.
     let ran = tempfile::tempdir().expect("a directory");
     fs::set_permissions(ran.path(), Permissions::from_mode(0o777)).expect("a directory");
-    let ran = ran.path().join("ran");
+    let (ran, bad) = (ran.path().join("ran"), ran.path().join("bad"));
     let command = |what: &str| {
         let script = format!("echo {what} \"$@\" $IPVSD_EVENT $(id -un) >>{}", ran.display());
         format!("{{ argv = [\"/bin/sh\", \"-c\", '{script}', \"sh\"] }}")
     };
-    let commands = format!("notify_master = {}\nnotify = {}\n", command("master"), command("any"));
-    let more = format!("advert_int = \"500ms\"\n{commands}notify_stop = {}", command("stop"));
+    let commands = format!(
+        "notify_master = {}\nnotify_backup = {}\nnotify_fault = {}\nnotify = {}\n",
+        command("master"),
+        command("backup"),
+        command("fault"),
+        command("any")
+    );
+    let tracks = format!(
+        "track_script = {{ argv = [\"/bin/sh\", \"-c\", \"test ! -e {}\"], interval = \"500ms\", timeout = \"10s\" }}",
+        bad.display()
+    );
+    let stop = command("stop");
+    let more = format!("advert_int = \"500ms\"\n{tracks}\n{commands}notify_stop = {stop}");
     let ca = authority.path("ca.pem");
     let text = format!(
         "[notify]\nfifo = \"{}\"\n[[notify.webhook]]\nurl = \"https://{address}/hook\"\nca_file = \"{ca}\"\n\
@@ -128,6 +139,15 @@ fn everybody_is_told_of_virtual_routers_and_servers_until_the_end() {
         .expect("the FIFO");
     let mut daemon = routers.start(0, &text, &[]);
     wait_until("it is master", SOON, || routers.has(0, routers.vip(0))).expect("in time");
+    let has_run = |what: &str, times: usize| {
+        wait_until(what, SOON, || read(&ran).matches(what).count() == times)
+            .unwrap_or_else(|problem| panic!("{problem}: {}\n{}", read(&ran), daemon.process.log()));
+    };
+    has_run("any GROUP VG_1 MASTER", 1);
+    fs::write(&bad, "").expect("a file");
+    has_run("any GROUP VG_1 FAULT", 1);
+    fs::remove_file(&bad).expect("no file");
+    has_run("any GROUP VG_1 MASTER", 2);
     nginx.stop().expect("nginx ends");
     wait_until("mail tells of the server", SOON, || read(&mails).contains("is down")).unwrap_or_else(|problem| {
         panic!(
@@ -149,6 +169,9 @@ fn everybody_is_told_of_virtual_routers_and_servers_until_the_end() {
         [
             "any INSTANCE VI_1 BACKUP 150 vrrp_backup nobody",
             "any INSTANCE VI_1 MASTER 150 vrrp_master nobody",
+            "any INSTANCE VI_1 FAULT 150 vrrp_fault nobody",
+            "any INSTANCE VI_1 BACKUP 150 vrrp_backup nobody",
+            "any INSTANCE VI_1 MASTER 150 vrrp_master nobody",
             "any INSTANCE VI_1 STOP 150 vrrp_stop nobody",
         ],
         "{ran}\n{log}"
@@ -158,12 +181,23 @@ fn everybody_is_told_of_virtual_routers_and_servers_until_the_end() {
         [
             "any GROUP VG_1 BACKUP 0 vrrp_backup nobody",
             "any GROUP VG_1 MASTER 0 vrrp_master nobody",
+            "any GROUP VG_1 FAULT 0 vrrp_fault nobody",
+            "any GROUP VG_1 BACKUP 0 vrrp_backup nobody",
+            "any GROUP VG_1 MASTER 0 vrrp_master nobody",
             "any GROUP VG_1 STOP 0 vrrp_stop nobody",
         ],
         "{ran}\n{log}"
     );
-    assert_eq!(ran.matches("master vrrp_master nobody").count(), 2, "{ran}");
-    assert_eq!(ran.matches("stop vrrp_stop nobody").count(), 1, "{ran}");
+    for (command, times) in [
+        ("backup vrrp_backup", 4),
+        ("master vrrp_master", 4),
+        ("fault vrrp_fault", 2),
+        ("stop vrrp_stop", 1),
+    ] {
+        let command = format!("{command} nobody");
+        let found = ran.lines().filter(|line| *line == command);
+        assert_eq!(found.count(), times, "{command}: {ran}");
+    }
 
     // The first one was refused for the moment, and came again.
     let posts = read(&posts);
