@@ -1,29 +1,29 @@
 //! Programs of the user's: started with a clean environment as an unprivileged user, heard, and ended with all that they
 //! have started.
 //!
-//! A hand: it runs what it is told to and says how it ended; it decides nothing, retries nothing and keeps no queue. `running` looks which programs of a name there are.
+//! A hand: it runs what it is told to and says how it ended; it decides nothing, retries nothing and keeps no queue.
+//! `running` looks which programs of a name there are, `children` knows those of this process.
 
+pub(crate) mod children;
 mod running;
 
-use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::waitpid;
 use nix::unistd::{Gid, Pid, Uid};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
 use crate::net::names::{self, Patience};
 
+use children::{CHILDREN, Nobody, Running};
 pub use running::running;
 
 /// How long a user is looked for.
@@ -215,39 +215,26 @@ pub async fn consult(program: &Path, arguments: &[&Path]) -> Result<Said, Proces
     })
 }
 
-/// The leaders of the groups that run.
-static GROUPS: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
-
-fn groups() -> std::sync::MutexGuard<'static, BTreeSet<Pid>> {
-    // Nothing that holds it can panic half way.
-    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Kills all that runs at once, for this process to become another program that knows of none of it.
-pub fn end_all() {
-    for leader in groups().iter() {
-        if killpg(*leader, Signal::SIGKILL).is_ok() {
-            // It ends at once, and nobody else will ever ask how.
-            let _ = waitpid(*leader, None);
-        }
-    }
+/// Kills all that runs at once, for this process to become another program that knows of none of it. Nobody starts before
+/// the answer goes out of scope, which may not wait for the end of anything that was started here.
+pub fn end_all() -> Nobody<'static> {
+    CHILDREN.end_all()
 }
 
 /// Kills a process group when it goes out of scope.
-struct Group(Option<Pid>);
+struct Group(Option<Running<'static>>);
 
 impl Group {
     fn of(leader: Option<u32>) -> Self {
-        let leader = leader.and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-        groups().extend(leader);
-        Self(leader)
+        Self(leader.map(|number| CHILDREN.take_leader(Pid::from_raw(number.cast_signed()))))
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(leader) = self.0 {
-            groups().remove(&leader);
+        if let Some(running) = self.0.take() {
+            let leader = running.number();
+            drop(running);
             // Mostly there is nobody left.
             let _ = killpg(leader, Signal::SIGKILL);
         }

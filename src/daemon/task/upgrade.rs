@@ -129,7 +129,10 @@ impl Shell {
             let limit = NEWS.as_secs();
             warn!("not told in {limit} s, and not known to the new program: {untold}");
         }
-        process::end_all();
+        let nobody = process::end_all();
+        if nobody.left > 0 {
+            warn!("programs that were killed and have not ended: {}", nobody.left);
+        }
         self.keep_spoken();
         let connection = self.upgrade.as_ref().and_then(|upgrade| upgrade.connection.as_ref());
         let problem = handover::exec(
@@ -140,6 +143,7 @@ impl Shell {
                 caller: connection.map(AsFd::as_fd),
             },
         );
+        drop(nobody);
         if self.ready {
             notify(&[NotifyState::Ready]);
         }
