@@ -36,6 +36,7 @@ mod vagrant;
 mod vrrp;
 mod vrrp_accept;
 mod vrrp_addresses;
+mod vrrp_hanging;
 mod vrrp_obstacles;
 mod vrrp_roles;
 mod vrrp_routes;
