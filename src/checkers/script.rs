@@ -27,7 +27,7 @@ fn not_run(error: ProcessError) -> ProbeOutcome {
     let errno = match &error {
         ProcessError::NotStarted { source, .. } => source.raw_os_error().map(Errno::from_raw),
         ProcessError::Wait { source, .. } => return fault::of(source),
-        ProcessError::NoUser(_) | ProcessError::LookUp { .. } => None,
+        ProcessError::NoUser(_) | ProcessError::LookUp { .. } | ProcessError::NotAs { .. } => None,
     };
     let trouble = match errno {
         Some(Errno::EMFILE | Errno::ENFILE) => LocalTrouble::FileDescriptors,

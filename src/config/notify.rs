@@ -99,7 +99,8 @@ fn read_webhook(reader: &mut Reader, at: usize, table: &Table<'_>) -> Option<Web
     }
     let Some((tls, host, port, path)) = split_url(text) else {
         let hint = "\"http://\" or \"https://\", a host, a path: \"https://hooks.example.net:8443/ipvsd\"";
-        reader.error(url_at, format!("`url` cannot be \"{}\"", shorten(text)), hint);
+        let shown = shorten(&without_path(text));
+        reader.error(url_at, format!("`url` cannot be \"{shown}\""), hint);
         return None;
     };
     if !tls && let Some(item) = verify.or(ca_file) {
@@ -116,6 +117,16 @@ fn read_webhook(reader: &mut Reader, at: usize, table: &Table<'_>) -> Option<Web
         kinds: kinds?,
         delivery: delivery?,
     })
+}
+
+/// A URL as far as it may be shown: what comes after the host is a secret with many.
+fn without_path(text: &str) -> String {
+    let host = text.find("://").map_or(0, |scheme| scheme + 3);
+    let end = text[host..].find(['/', '?', '#']).map(|end| host + end + 1);
+    match end.filter(|end| *end < text.len()) {
+        Some(end) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// Whether over TLS, the host without brackets, the port, the path with its query.
@@ -396,6 +407,20 @@ mod tests {
             "http://a b/",
         ] {
             assert_eq!(split_url(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_shown_without_what_may_be_secret() {
+        for (text, shown) in [
+            ("htps://chat.example/services/secret", "htps://chat.example/..."),
+            ("chat.example/services/secret", "chat.example/..."),
+            ("https:/chat.example/secret", "https:/..."),
+            ("ftp://chat.example?secret", "ftp://chat.example?..."),
+            ("ftp://chat.example/", "ftp://chat.example/"),
+            ("ä", "ä"),
+        ] {
+            assert_eq!(without_path(text), shown);
         }
     }
 }

@@ -249,7 +249,7 @@ struct Shell {
     batches: usize,
     /// The configuration wants what is ours taken out at the end.
     flush_on_stop: bool,
-    /// It was told that the netlink thread is stuck.
+    /// It was told that a thread is stuck.
     stuck: bool,
     /// The virtual routers.
     routers: vrrp::Routers,
@@ -502,17 +502,15 @@ impl Shell {
         };
         let status = format!("{paused}real servers: {up} up, {down} down, {unknown} without a verdict");
         notify(&[NotifyState::Status(&status)]);
-        let now = self.now();
-        let stuck = match (self.kernel.busy_for() > STUCK, self.routers.busy_for(now) > STUCK) {
-            (true, _) => Some("the kernel has not answered"),
-            (false, true) => Some("a thread of the virtual routers has not moved"),
-            (false, false) => None,
+        let hanging = self.routers.stuck(self.now());
+        let stuck = match self.kernel.busy_for() > STUCK {
+            true => Some(("the kernel has not answered", STUCK)),
+            false => hanging.map(|hanging| (hanging.what, hanging.limit)),
         };
         match stuck {
             None => notify(&[NotifyState::Watchdog]),
-            Some(what) if !self.stuck => {
-                let limit = STUCK.as_secs();
-                error!("{what} for {limit} s, so the watchdog is no longer fed");
+            Some((what, limit)) if !self.stuck => {
+                error!("{what} for {} s, so the watchdog is no longer fed", limit.as_secs());
             }
             Some(_) => {}
         }

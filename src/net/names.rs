@@ -17,6 +17,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::model::Protocol;
+use crate::process::children::{CHILDREN, Running};
 
 /// How many processes ask at a time.
 const PARALLEL: usize = 16;
@@ -209,6 +210,8 @@ fn service_line(line: &str) -> Option<(&str, u16, Protocol)> {
 struct Asked {
     child: Child,
     said: Vec<u8>,
+    /// Known for as long as it runs, and forgotten once it was waited for.
+    _running: Running<'static>,
 }
 
 impl Drop for Asked {
@@ -233,17 +236,19 @@ fn ask<K: AsRef<[String]>>(
         while asked.len() < PARALLEL
             && let Some((database, keys)) = questions.next()
         {
-            let child = Command::new("getent")
+            let mut command = Command::new("getent");
+            command
                 .args(options)
                 .args([database, "--"])
                 .args(keys.as_ref())
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
-                .stderr(Stdio::null())
-                .spawn()?;
+                .stderr(Stdio::null());
+            let (child, running) = CHILDREN.start(&mut command)?;
             asked.push(Asked {
                 child,
                 said: Vec::new(),
+                _running: running,
             });
         }
         if asked.is_empty() {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::stat::Mode;
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::warn;
 
@@ -17,14 +18,15 @@ use super::queue::Queue;
 const AGAIN: Duration = Duration::from_millis(100);
 const PATIENCE: u32 = 50;
 
-/// Writes what is told into the pipe, for good.
-pub(super) async fn serve(path: Arc<Path>, queue: Arc<Queue<String>>) {
+/// Writes what is told into the pipe, for good, wherever it is at the moment.
+pub(super) async fn serve(paths: watch::Receiver<Arc<Path>>, queue: Arc<Queue<String>>) {
     let mut pipe = None;
     let mut said = None;
     let mut lost = 0;
     loop {
         let (line, before) = queue.next().await;
         lost += before;
+        let path = Arc::clone(&paths.borrow());
         match tell(&path, &mut pipe, &line).await {
             Ok(()) => {
                 if lost > 0 {
@@ -34,9 +36,9 @@ pub(super) async fn serve(path: Arc<Path>, queue: Arc<Queue<String>>) {
             }
             Err(problem) => {
                 lost += 1;
-                let problem = problem.to_string();
+                let problem = format!("nothing can be written into the FIFO {}: {problem}", path.display());
                 if said.as_ref() != Some(&problem) {
-                    warn!("nothing can be written into the FIFO {}: {problem}", path.display());
+                    warn!("{problem}");
                     said = Some(problem);
                 }
             }

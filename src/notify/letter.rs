@@ -8,7 +8,7 @@ const MOST: usize = 200;
 const LONGEST_SUBJECT: usize = 150;
 
 /// The subject and the text of a mail about these events, of which there is one at least; `lost`: how many more there
-/// were that nobody could be told of.
+/// were that could not wait.
 pub(super) fn compose(host: &str, events: &[impl AsRef<EventRecord>], lost: u64) -> (String, String) {
     let worst = events.iter().map(AsRef::as_ref).max_by(|one, other| {
         // Of what matters alike, the first one is the cause.
@@ -42,7 +42,7 @@ pub(super) fn compose(host: &str, events: &[impl AsRef<EventRecord>], lost: u64)
     }
     if lost > 0 {
         text.push_str(&format!(
-            "{lost} earlier ones were left out, for mail could not be sent (ipvsd events)\n"
+            "left out, for too many waited to be told: {lost} more (ipvsd events)\n"
         ));
     }
     (format!("{start}{headline}{more}"), text)
@@ -76,7 +76,10 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");
         assert!(lines[0].ends_with("  one is up") && lines[1].ends_with("  error: nobody is left"));
-        assert!(lines[3].starts_with("2 earlier ones"), "{text}");
+        assert!(
+            lines[3].ends_with("too many waited to be told: 2 more (ipvsd events)"),
+            "{text}"
+        );
     }
 
     #[test]

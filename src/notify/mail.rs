@@ -9,45 +9,56 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
 use super::letter;
 use super::lookup;
 use super::queue::Queue;
+use super::task::another_attempt;
 use crate::checkers::read_secret;
 use crate::model::control::EventRecord;
 use crate::model::{Mail, MailTls, Trust};
 
-/// Sends what is told, for good.
-pub(super) async fn serve(mail: Arc<Mail>, host: Arc<str>, queue: Arc<Queue<Arc<EventRecord>>>) {
+/// Sends what is told, for good, by the settings of the moment.
+pub(super) async fn serve(mut mail: watch::Receiver<Arc<Mail>>, host: Arc<str>, queue: Arc<Queue<Arc<EventRecord>>>) {
     loop {
-        let (first, lost) = queue.next().await;
-        tokio::select! {
-            () = sleep(mail.gather) => {}
-            () = queue.called_the_last() => {}
-        }
+        let (first, lost_before) = queue.next().await;
+        gather(&mut mail, &queue).await;
         let mut events = vec![first];
-        events.extend(queue.rest());
-        let (subject, text) = letter::compose(&host, &events, lost);
-        deliver(&mail, &host, &subject, &text).await;
+        let (rest, lost_since) = queue.rest();
+        events.extend(rest);
+        let (subject, text) = letter::compose(&host, &events, lost_before + lost_since);
+        deliver(&mut mail, &host, &subject, &text).await;
     }
 }
 
-async fn deliver(mail: &Mail, host: &str, subject: &str, text: &str) {
+/// Lets more come in.
+async fn gather(mail: &mut watch::Receiver<Arc<Mail>>, queue: &Queue<Arc<EventRecord>>) {
+    let began = Instant::now();
+    loop {
+        let gather = mail.borrow_and_update().gather;
+        tokio::select! {
+            () = sleep_until(began + gather) => return,
+            () = queue.called_the_last() => return,
+            Ok(()) = mail.changed() => {}
+        }
+    }
+}
+
+async fn deliver(settings: &mut watch::Receiver<Arc<Mail>>, host: &str, subject: &str, text: &str) {
     for attempt in 0.. {
-        let why = match timeout(mail.delivery.timeout, send(mail, host, subject, text, attempt)).await {
+        let mail = Arc::clone(&settings.borrow_and_update());
+        let why = match timeout(mail.delivery.timeout, send(&mail, host, subject, text, attempt)).await {
             Ok(Ok(())) => return,
             Ok(Err(why)) => why,
             Err(_elapsed) => "no answer in time".to_owned(),
         };
-        match mail.delivery.wait_after(attempt) {
-            Some(wait) => sleep(wait).await,
-            None => {
-                let (server, attempts) = (&mail.server, attempt + 1);
-                warn!("no mail could be sent by way of {server} ({attempts} attempts): {why}: {subject}");
-                return;
-            }
+        if !another_attempt(settings, mail.delivery.wait_after(attempt)).await {
+            let (server, attempts) = (&mail.server, attempt + 1);
+            warn!("no mail could be sent by way of {server} ({attempts} attempts): {why}: {subject}");
+            return;
         }
     }
 }

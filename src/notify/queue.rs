@@ -22,8 +22,8 @@ struct Waiting<T> {
     items: VecDeque<T>,
     /// So many were left out since that was asked last.
     lost: u64,
-    /// Something was taken out and is not told yet.
-    busy: bool,
+    /// So many were taken out and are not told yet.
+    under_way: usize,
 }
 
 impl<T> Default for Queue<T> {
@@ -32,7 +32,7 @@ impl<T> Default for Queue<T> {
             waiting: Mutex::new(Waiting {
                 items: VecDeque::new(),
                 lost: 0,
-                busy: false,
+                under_way: 0,
             }),
             stirred: Notify::new(),
             last_call: watch::Sender::new(false),
@@ -68,14 +68,28 @@ impl<T> Queue<T> {
         }
     }
 
-    /// All that waits at this moment.
-    pub(super) fn rest(&self) -> Vec<T> {
-        self.waiting().items.drain(..).collect()
+    /// All that waits at this moment, to be told together with what was taken out before, and how many more were left out
+    /// since.
+    pub(super) fn rest(&self) -> (Vec<T>, u64) {
+        let mut waiting = self.waiting();
+        let items: Vec<_> = waiting.items.drain(..).collect();
+        waiting.under_way += items.len();
+        (items, std::mem::take(&mut waiting.lost))
     }
 
-    /// From now on nobody gathers: the process ends.
+    /// Keeps of what waits only what is still wanted.
+    pub(super) fn keep(&self, wanted: impl Fn(&T) -> bool) {
+        self.waiting().items.retain(wanted);
+    }
+
+    /// From now on nobody gathers: the process ends, or becomes another program.
     pub(super) fn call_the_last(&self) {
         self.last_call.send_replace(true);
+    }
+
+    /// It goes on.
+    pub(super) fn take_back_the_call(&self) {
+        self.last_call.send_replace(false);
     }
 
     /// Returns when nobody is to gather any longer.
@@ -87,13 +101,20 @@ impl<T> Queue<T> {
     /// Whether everything has been told.
     pub(super) fn is_idle(&self) -> bool {
         let waiting = self.waiting();
-        waiting.items.is_empty() && !waiting.busy
+        waiting.items.is_empty() && waiting.under_way == 0
+    }
+
+    /// How much has not been told by now, with what was left out and nobody knows of yet.
+    pub(super) fn untold(&self) -> u64 {
+        let waiting = self.waiting();
+        let items = waiting.items.len() + waiting.under_way;
+        waiting.lost + u64::try_from(items).unwrap_or(u64::MAX)
     }
 
     fn take(&self) -> Option<(T, u64)> {
         let mut waiting = self.waiting();
         let item = waiting.items.pop_front();
-        waiting.busy = item.is_some();
+        waiting.under_way = usize::from(item.is_some());
         item.map(|item| (item, std::mem::take(&mut waiting.lost)))
     }
 }
@@ -111,10 +132,34 @@ mod tests {
         }
         assert_eq!(queue.next().await, (3, 3));
         assert_eq!(queue.next().await, (4, 0));
-        let rest = queue.rest();
-        assert_eq!((rest.len(), rest[0]), (MOST_WAITING - 2, 5));
+        let (rest, lost) = queue.rest();
+        assert_eq!((rest.len(), rest[0], lost), (MOST_WAITING - 2, 5, 0));
         assert!(!queue.is_idle(), "the last one is not told yet");
         assert!(queue.take().is_none() && queue.is_idle());
+    }
+
+    #[tokio::test]
+    async fn what_overflows_while_more_is_gathered_is_told_with_it() {
+        let queue = Queue::default();
+        queue.push(0);
+        assert_eq!(queue.next().await, (0, 0));
+        for number in 1..MOST_WAITING + 3 {
+            queue.push(number);
+        }
+        assert_eq!(queue.untold(), MOST_WAITING as u64 + 3);
+        let (rest, lost) = queue.rest();
+        assert_eq!((rest.len(), rest[0], lost), (MOST_WAITING, 3, 2));
+        assert_eq!(
+            queue.untold(),
+            MOST_WAITING as u64 + 1,
+            "the rest and the first one are on their way"
+        );
+        queue.push(7);
+        assert_eq!(queue.next().await, (7, 0), "nothing is told twice");
+        queue.push(8);
+        queue.push(9);
+        queue.keep(|number| *number != 8);
+        assert_eq!(queue.untold(), 2);
     }
 
     #[tokio::test]

@@ -14,12 +14,14 @@ use rustls::pki_types::ServerName;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tracing::warn;
 
 use super::lookup;
 use super::queue::Queue;
+use super::task::another_attempt;
 use crate::checkers::tls_towards;
 use crate::model::Webhook;
 use crate::model::control::EventRecord;
@@ -41,59 +43,98 @@ enum Failed {
     ForGood(String),
 }
 
-/// Posts what is told, for good.
-pub(super) async fn serve(webhook: Arc<Webhook>, host: Arc<str>, queue: Arc<Queue<Arc<EventRecord>>>) {
+/// A webhook, and what it is called in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) webhook: Arc<Webhook>,
+    pub(super) name: String,
+}
+
+/// Posts what is told, for good, by the settings of the moment.
+pub(super) async fn serve(mut named: watch::Receiver<Named>, host: Arc<str>, queue: Arc<Queue<Arc<EventRecord>>>) {
     loop {
         let (event, lost) = queue.next().await;
         if lost > 0 {
-            warn!(
-                "webhook {}: {lost} events are left out, for more wait than can be posted",
-                name(&webhook)
-            );
+            let name = named.borrow().name.clone();
+            warn!("webhook {name}: {lost} events are left out, for more wait than can be posted");
         }
         let body = Body {
             host: &host,
             event: &event,
         };
         match serde_json::to_vec(&body) {
-            Ok(body) => deliver(&webhook, body.into(), &event).await,
+            Ok(body) => deliver(&mut named, body.into(), &event).await,
             Err(problem) => warn!("event {} cannot be posted: {problem}", event.number),
         }
     }
 }
 
-async fn deliver(webhook: &Webhook, body: Bytes, event: &EventRecord) {
+async fn deliver(settings: &mut watch::Receiver<Named>, body: Bytes, event: &EventRecord) {
     for attempt in 0.. {
-        let posted = timeout(webhook.delivery.timeout, post(webhook, body.clone())).await;
-        let (why, again) = match posted {
+        let Named { webhook, name } = settings.borrow_and_update().clone();
+        let posted = timeout(webhook.delivery.timeout, post(&webhook, body.clone())).await;
+        let (why, wait) = match posted {
             Ok(Ok(())) => return,
             Ok(Err(Failed::ForNow(why))) => (why, webhook.delivery.wait_after(attempt)),
             Ok(Err(Failed::ForGood(why))) => (why, None),
             Err(_elapsed) => ("no answer in time".to_owned(), webhook.delivery.wait_after(attempt)),
         };
-        match again {
-            Some(wait) => sleep(wait).await,
-            None => {
-                let (name, attempts) = (name(webhook), attempt + 1);
-                warn!(
-                    "webhook {name}: an event could not be posted ({attempts} attempts): {why}: {}",
-                    event.text
-                );
-                return;
-            }
+        if !another_attempt(settings, wait).await {
+            let attempts = attempt + 1;
+            warn!(
+                "webhook {name}: an event could not be posted ({attempts} attempts): {why}: {}",
+                event.text
+            );
+            return;
         }
     }
 }
 
-/// What a webhook is called in the log: without its query, which may be a key.
-fn name(webhook: &Webhook) -> String {
-    let path = webhook.path.split('?').next().unwrap_or_default();
+/// Which of the webhooks before goes on as each of those that are wanted, and takes along what waits for it: the same one,
+/// else one with its URL, else one on its server, else the one in its place, whose URL was corrected.
+pub(super) fn successors(before: &[&Webhook], wanted: &[&Webhook]) -> Vec<Option<usize>> {
+    type Alike = fn((usize, &Webhook), (usize, &Webhook)) -> bool;
+    let likenesses: [Alike; 4] = [
+        |one, other| one.1 == other.1,
+        |one, other| server(one.1) == server(other.1) && one.1.path == other.1.path,
+        |one, other| server(one.1) == server(other.1),
+        |one, other| one.0 == other.0,
+    ];
+    let mut left: Vec<_> = before.iter().copied().enumerate().collect();
+    let mut found = vec![None; wanted.len()];
+    for alike in likenesses {
+        for (webhook, known) in wanted.iter().copied().enumerate().zip(&mut found) {
+            if known.is_none()
+                && let Some(index) = left.iter().position(|old| alike(*old, webhook))
+            {
+                *known = Some(left.remove(index).0);
+            }
+        }
+    }
+    found
+}
+
+/// What webhooks are called in the log: by their servers, for a path is as secret as a query with many. Those that share
+/// a server have their number in the configuration as well.
+pub(super) fn names<'a>(webhooks: impl IntoIterator<Item = &'a Webhook>) -> Vec<String> {
+    let servers: Vec<_> = webhooks.into_iter().map(server).collect();
+    let named = servers.iter().enumerate().map(|(place, name)| {
+        let others = servers.iter().filter(|other| *other == name).count() > 1;
+        match others {
+            true => format!("{name} (number {})", place + 1),
+            false => name.clone(),
+        }
+    });
+    named.collect()
+}
+
+fn server(webhook: &Webhook) -> String {
     let host = match webhook.host.contains(':') {
         true => format!("[{}]", webhook.host),
         false => webhook.host.clone(),
     };
     let scheme = if webhook.tls { "https" } else { "http" };
-    format!("{scheme}://{host}:{}{path}", webhook.port)
+    format!("{scheme}://{host}:{}", webhook.port)
 }
 
 async fn post(webhook: &Webhook, body: Bytes) -> Result<(), Failed> {
@@ -194,13 +235,12 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_request_names_its_host_and_carries_the_headers() {
-        let webhook = |host: &str, port, tls| Webhook {
+    fn webhook(host: &str, port: u16, tls: bool) -> Webhook {
+        Webhook {
             tls,
             host: host.to_owned(),
             port,
-            path: "/hook?key=secret".to_owned(),
+            path: "/services/secret?key=secret".to_owned(),
             headers: vec![
                 ("X-Key".to_owned(), "1".to_owned()),
                 ("user-agent".to_owned(), "me".to_owned()),
@@ -208,20 +248,60 @@ mod tests {
             trust: Trust::System,
             kinds: Vec::new(),
             delivery: Delivery::default(),
+        }
+    }
+
+    #[test]
+    fn the_log_tells_webhooks_apart_without_what_may_be_secret() {
+        let webhooks = [
+            webhook("chat.example", 443, true),
+            webhook("2001:db8::1", 8443, true),
+            webhook("chat.example", 443, true),
+            webhook("chat.example", 443, false),
+        ];
+        let wanted = [
+            "https://chat.example:443 (number 1)",
+            "https://[2001:db8::1]:8443",
+            "https://chat.example:443 (number 3)",
+            "http://chat.example:443",
+        ];
+        assert_eq!(names(&webhooks), wanted);
+    }
+
+    #[test]
+    fn what_waits_goes_to_the_same_webhook_or_to_what_it_has_become() {
+        let at = |host: &str, path: &str| Webhook {
+            path: path.to_owned(),
+            ..webhook(host, 443, true)
         };
-        for (host, port, tls, named, shown) in [
-            ("a.example", 80, false, "a.example", "http://a.example:80/hook"),
-            ("a.example", 80, true, "a.example:80", "https://a.example:80/hook"),
-            (
-                "2001:db8::1",
-                443,
-                true,
-                "[2001:db8::1]",
-                "https://[2001:db8::1]:443/hook",
-            ),
+        let (one, other, third) = (at("a.example", "/1"), at("a.example", "/2"), at("c.example", "/3"));
+        let slower = Webhook {
+            kinds: vec![crate::model::control::EventKind::Tier],
+            ..one.clone()
+        };
+        let elsewhere = at("d.example", "/1");
+        let new_secret = at("a.example", "/4");
+        for (before, wanted, found) in [
+            (vec![&one, &other, &third], vec![&third, &one], vec![Some(2), Some(0)]),
+            (vec![&other, &one], vec![&slower, &other], vec![Some(1), Some(0)]),
+            (vec![&third, &one], vec![&new_secret], vec![Some(1)]),
+            (vec![&third, &one], vec![&third, &elsewhere], vec![Some(0), Some(1)]),
+            (vec![&one], vec![&third, &one], vec![None, Some(0)]),
+            (vec![&one, &one], vec![&one, &one, &one], vec![Some(0), Some(1), None]),
+            (vec![], vec![&one], vec![None]),
+        ] {
+            assert_eq!(successors(&before, &wanted), found, "{wanted:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_names_its_host_and_carries_the_headers() {
+        for (host, port, tls, named) in [
+            ("a.example", 80, false, "a.example"),
+            ("a.example", 80, true, "a.example:80"),
+            ("2001:db8::1", 443, true, "[2001:db8::1]"),
         ] {
             let webhook = webhook(host, port, tls);
-            assert_eq!(name(&webhook), shown);
             let request = request(&webhook, Bytes::new()).expect("a request");
             assert_eq!(request.headers()[HOST], named);
             assert_eq!(request.headers()[USER_AGENT], "me");

@@ -1,32 +1,34 @@
 //! Programs of the user's: started with a clean environment as an unprivileged user, heard, and ended with all that they
 //! have started.
 //!
-//! A hand: it runs what it is told to and says how it ended; it decides nothing, retries nothing and keeps no queue. `running` looks which programs of a name there are.
+//! A hand: it runs what it is told to and says how it ended; it decides nothing, retries nothing and keeps no queue.
+//! `running` looks which programs of a name there are, `children` knows those of this process.
 
+pub(crate) mod children;
 mod running;
 
-use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::libc;
 use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::waitpid;
 use nix::unistd::{Gid, Pid, Uid};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
 use crate::net::names::{self, Patience};
 
+use children::{CHILDREN, Nobody, Running};
 pub use running::running;
 
-/// The environment's only variable beside those that are asked for.
 /// How long a user is looked for.
 const LOOKED_UP: Duration = Duration::from_secs(5);
+/// The environment's only variable beside those that are asked for.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How much of what it writes is kept; the rest is read and forgotten.
 const KEPT: usize = 512;
@@ -63,6 +65,16 @@ pub enum ProcessError {
         /// What went wrong.
         why: String,
     },
+    /// It is to run as another user, and this process may not become one.
+    #[error(
+        "this daemon may not run {program} as `{user}`, for it is not root (set `user` to the one that the daemon runs as)"
+    )]
+    NotAs {
+        /// Its path.
+        program: String,
+        /// As whom.
+        user: String,
+    },
     /// It does not start.
     #[error("cannot start {program}: {source}")]
     NotStarted {
@@ -83,9 +95,10 @@ pub enum ProcessError {
 
 /// Runs a program to its end.
 ///
-/// It gets a process group of its own, `PATH` and `environment`, and nothing to read. When it ends, and when this future
-/// is dropped, the whole group is killed: what it leaves behind would pile up. There is no time limit here: who wants one
-/// drops the future.
+/// It gets a process group of its own, `PATH` and `environment`, and nothing to read; of groups the user's own one, or
+/// those of this process where that is the user's already; of this process's ambient capabilities none. When it ends, and
+/// when this future is dropped, the whole group is killed: what it leaves behind would pile up. There is no time limit
+/// here: who wants one drops the future.
 ///
 /// # Errors
 /// [`ProcessError`], where it could not be run at all.
@@ -94,7 +107,7 @@ pub async fn run<'e, K: AsRef<OsStr>>(
     user: &str,
     environment: impl IntoIterator<Item = (K, &'e str)>,
 ) -> Result<Ended, ProcessError> {
-    let (user, group) = look_up(user.to_owned()).await?;
+    let (uid, gid) = look_up(user.to_owned()).await?;
     let program = argv.first().map(String::as_str).unwrap_or_default();
     let mut command = std::process::Command::new(program);
     command
@@ -107,16 +120,22 @@ pub async fn run<'e, K: AsRef<OsStr>>(
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .process_group(0);
-    if nix::unistd::geteuid() != user {
-        command.uid(user.as_raw()).gid(group.as_raw());
+    let own = nix::unistd::geteuid();
+    if own != uid {
+        command.uid(uid.as_raw()).gid(gid.as_raw());
     }
-    let mut child = Command::from(command)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|source| ProcessError::NotStarted {
-            program: program.to_owned(),
-            source,
-        })?;
+    without_ambient_capabilities(&mut command);
+    let started = Command::from(command).kill_on_drop(true).spawn();
+    let mut child = started.map_err(|source| {
+        let program = program.to_owned();
+        match source.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EPERM) if own != uid && !own.is_root() => ProcessError::NotAs {
+                program,
+                user: user.to_owned(),
+            },
+            _ => ProcessError::NotStarted { program, source },
+        }
+    })?;
     let _group = Group::of(child.id());
     let mut output = child.stdout.take();
     let mut said = Vec::new();
@@ -137,6 +156,23 @@ pub async fn run<'e, K: AsRef<OsStr>>(
         let _ = tokio::time::timeout(REST, listen(output, &mut said)).await;
     }
     Ok(Ended { status, said })
+}
+
+/// What this process has of them is for its own work (`conf/systemd`); every program that it starts would inherit them.
+#[allow(unsafe_code, reason = "nothing else can be done between fork and exec")]
+fn without_ambient_capabilities(command: &mut std::process::Command) {
+    let clear = || {
+        let (all, unused) = (libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong, 0 as libc::c_ulong);
+        // SAFETY: a system call that takes numbers and nothing else.
+        let done = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, all, unused, unused, unused) };
+        match Errno::result(done) {
+            // Before Linux 4.3 there are none.
+            Ok(_) | Err(Errno::EINVAL) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    };
+    // SAFETY: it makes one system call and allocates nothing, as the child of a process with threads has to.
+    unsafe { command.pre_exec(clear) };
 }
 
 /// Reads to the end, and keeps the beginning.
@@ -179,39 +215,26 @@ pub async fn consult(program: &Path, arguments: &[&Path]) -> Result<Said, Proces
     })
 }
 
-/// The leaders of the groups that run.
-static GROUPS: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
-
-fn groups() -> std::sync::MutexGuard<'static, BTreeSet<Pid>> {
-    // Nothing that holds it can panic half way.
-    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Kills all that runs at once, for this process to become another program that knows of none of it.
-pub fn end_all() {
-    for leader in groups().iter() {
-        if killpg(*leader, Signal::SIGKILL).is_ok() {
-            // It ends at once, and nobody else will ever ask how.
-            let _ = waitpid(*leader, None);
-        }
-    }
+/// Kills all that runs at once, for this process to become another program that knows of none of it. Nobody starts before
+/// the answer goes out of scope, which may not wait for the end of anything that was started here.
+pub fn end_all() -> Nobody<'static> {
+    CHILDREN.end_all()
 }
 
 /// Kills a process group when it goes out of scope.
-struct Group(Option<Pid>);
+struct Group(Option<Running<'static>>);
 
 impl Group {
     fn of(leader: Option<u32>) -> Self {
-        let leader = leader.and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-        groups().extend(leader);
-        Self(leader)
+        Self(leader.map(|number| CHILDREN.take_leader(Pid::from_raw(number.cast_signed()))))
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(leader) = self.0 {
-            groups().remove(&leader);
+        if let Some(running) = self.0.take() {
+            let leader = running.number();
+            drop(running);
             // Mostly there is nobody left.
             let _ = killpg(leader, Signal::SIGKILL);
         }

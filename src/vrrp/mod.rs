@@ -15,6 +15,7 @@
 //! | `socket` | raw sockets |
 //! | `addresses` | the addresses, routes, rules and devices of the master, and what this host's interfaces say |
 //! | `task` | the thread |
+//! | `turns` | whether the threads still live |
 
 mod addresses;
 mod complaints;
@@ -25,6 +26,7 @@ mod socket;
 mod sync_group;
 pub mod task;
 pub mod tracking;
+pub mod turns;
 
 pub use fsm::Instance;
 pub use routers::Routers;

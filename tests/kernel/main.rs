@@ -37,6 +37,7 @@ mod vagrant;
 mod vrrp;
 mod vrrp_accept;
 mod vrrp_addresses;
+mod vrrp_hanging;
 mod vrrp_obstacles;
 mod vrrp_partition;
 mod vrrp_roles;

@@ -1,15 +1,18 @@
 //! Who is told of what happens: commands, keepalived's FIFO, a webhook and mail over TLS.
 
 use std::fs::{self, OpenOptions, Permissions};
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, TcpStream};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
-use ipvsd_lab::{Segment, wait_until};
+use ipvsd_lab::{Forwarding, Segment, wait_until};
 use nix::sys::signal::Signal;
 
-use crate::probes::servers::{Authority, start};
+use crate::probes::servers::{Authority, Odd, start};
 use crate::routers::{Own, Routers, SOON};
+use crate::site::{Daemon, Family, IPVSD, Site};
 
 /// A web server that has no time at first, and a mail server that wants TLS and a password: both put down what they get.
 const TOLD: &str = r#"
@@ -92,13 +95,24 @@ fn everybody_is_told_of_virtual_routers_and_servers_until_the_end() {
     // Whoever runs them may write here and nowhere else.
     let ran = tempfile::tempdir().expect("a directory");
     fs::set_permissions(ran.path(), Permissions::from_mode(0o777)).expect("a directory");
-    let ran = ran.path().join("ran");
+    let (ran, bad) = (ran.path().join("ran"), ran.path().join("bad"));
     let command = |what: &str| {
         let script = format!("echo {what} \"$@\" $IPVSD_EVENT $(id -un) >>{}", ran.display());
         format!("{{ argv = [\"/bin/sh\", \"-c\", '{script}', \"sh\"] }}")
     };
-    let commands = format!("notify_master = {}\nnotify = {}\n", command("master"), command("any"));
-    let more = format!("advert_int = \"500ms\"\n{commands}notify_stop = {}", command("stop"));
+    let commands = format!(
+        "notify_master = {}\nnotify_backup = {}\nnotify_fault = {}\nnotify = {}\n",
+        command("master"),
+        command("backup"),
+        command("fault"),
+        command("any")
+    );
+    let tracks = format!(
+        "track_script = {{ argv = [\"/bin/sh\", \"-c\", \"test ! -e {}\"], interval = \"500ms\", timeout = \"10s\" }}",
+        bad.display()
+    );
+    let stop = command("stop");
+    let more = format!("advert_int = \"500ms\"\n{tracks}\n{commands}notify_stop = {stop}");
     let ca = authority.path("ca.pem");
     let text = format!(
         "[notify]\nfifo = \"{}\"\n[[notify.webhook]]\nurl = \"https://{address}/hook\"\nca_file = \"{ca}\"\n\
@@ -128,6 +142,15 @@ fn everybody_is_told_of_virtual_routers_and_servers_until_the_end() {
         .expect("the FIFO");
     let mut daemon = routers.start(0, &text, &[]);
     wait_until("it is master", SOON, || routers.has(0, routers.vip(0))).expect("in time");
+    let has_run = |what: &str, times: usize| {
+        wait_until(what, SOON, || read(&ran).matches(what).count() == times)
+            .unwrap_or_else(|problem| panic!("{problem}: {}\n{}", read(&ran), daemon.process.log()));
+    };
+    has_run("any GROUP VG_1 MASTER", 1);
+    fs::write(&bad, "").expect("a file");
+    has_run("any GROUP VG_1 FAULT", 1);
+    fs::remove_file(&bad).expect("no file");
+    has_run("any GROUP VG_1 MASTER", 2);
     nginx.stop().expect("nginx ends");
     wait_until("mail tells of the server", SOON, || read(&mails).contains("is down")).unwrap_or_else(|problem| {
         panic!(
@@ -149,6 +172,9 @@ fn everybody_is_told_of_virtual_routers_and_servers_until_the_end() {
         [
             "any INSTANCE VI_1 BACKUP 150 vrrp_backup nobody",
             "any INSTANCE VI_1 MASTER 150 vrrp_master nobody",
+            "any INSTANCE VI_1 FAULT 150 vrrp_fault nobody",
+            "any INSTANCE VI_1 BACKUP 150 vrrp_backup nobody",
+            "any INSTANCE VI_1 MASTER 150 vrrp_master nobody",
             "any INSTANCE VI_1 STOP 150 vrrp_stop nobody",
         ],
         "{ran}\n{log}"
@@ -158,12 +184,23 @@ fn everybody_is_told_of_virtual_routers_and_servers_until_the_end() {
         [
             "any GROUP VG_1 BACKUP 0 vrrp_backup nobody",
             "any GROUP VG_1 MASTER 0 vrrp_master nobody",
+            "any GROUP VG_1 FAULT 0 vrrp_fault nobody",
+            "any GROUP VG_1 BACKUP 0 vrrp_backup nobody",
+            "any GROUP VG_1 MASTER 0 vrrp_master nobody",
             "any GROUP VG_1 STOP 0 vrrp_stop nobody",
         ],
         "{ran}\n{log}"
     );
-    assert_eq!(ran.matches("master vrrp_master nobody").count(), 2, "{ran}");
-    assert_eq!(ran.matches("stop vrrp_stop nobody").count(), 1, "{ran}");
+    for (command, times) in [
+        ("backup vrrp_backup", 4),
+        ("master vrrp_master", 4),
+        ("fault vrrp_fault", 2),
+        ("stop vrrp_stop", 1),
+    ] {
+        let command = format!("{command} nobody");
+        let found = ran.lines().filter(|line| *line == command);
+        assert_eq!(found.count(), times, "{command}: {ran}");
+    }
 
     // The first one was refused for the moment, and came again.
     let posts = read(&posts);
@@ -212,4 +249,86 @@ fn check_lines(routers: &Routers, mut pipe: impl Read) {
     ] {
         assert!(lines.contains(&wanted), "{wanted} in {lines}");
     }
+}
+
+/// Takes mail in clear text.
+fn take_mail(mut stream: TcpStream, taken: &Mutex<String>) {
+    let Ok(lines) = stream.try_clone().map(|stream| BufReader::new(stream).lines()) else {
+        return;
+    };
+    let mut say = |text: &str| stream.write_all(format!("{text}\r\n").as_bytes()).expect("a word");
+    let mut inside = false;
+    say("220 mail");
+    for line in lines.map_while(Result::ok) {
+        match line.as_str() {
+            "." => {
+                inside = false;
+                say("250 taken");
+            }
+            _ if inside => *taken.lock().unwrap() += &format!("{line}\n"),
+            "DATA" => {
+                inside = true;
+                say("354 go");
+            }
+            "QUIT" => return,
+            _ => say("250 yes"),
+        }
+    }
+}
+
+#[test]
+fn an_upgrade_tells_what_waits_and_says_what_it_could_not_tell_and_leaves_no_process_behind() {
+    let site = Site::build("notify-upgrade", Forwarding::Nat, Family::V4, 1, 1);
+    let (director, told) = (site.director(), site.lab.client(0));
+    let address = IpAddr::from(told.address4(Segment::Client));
+    let mails = Arc::new(Mutex::new(String::new()));
+    let taken = Arc::clone(&mails);
+    let _mail = Odd::start(told, 25, move |stream| take_mail(stream, &taken));
+    let _hook = Odd::silent(told, 80);
+    // The one that is asked where the second webhook is does not know for long.
+    let getent = director.directory().join("getent");
+    fs::write(&getent, "#!/bin/sh\nexec sleep 4321\n").expect("a program");
+    fs::set_permissions(&getent, Permissions::from_mode(0o755)).expect("a mode");
+    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", director.directory().display());
+    let text = format!(
+        "[notify.mail]\nserver = \"{address}\"\ntls = \"off\"\nfrom = \"ipvsd@example.com\"\n\
+         to = \"ops@example.com\"\ngather = \"1h\"\ntimeout = \"10s\"\n\
+         [[notify.webhook]]\nurl = \"http://{address}/hook\"\ntimeout = \"1m\"\n\
+         [[notify.webhook]]\nurl = \"http://told.example/hook\"\ntimeout = \"1m\"\n\
+         {}check = [{{ type = \"tcp\", interval = \"300ms\", timeout = \"2s\", fall = 1 }}]\n",
+        site.virtual_server("web", &format!("address = \"{}:80\"", site.vip(0)), "", &[(0, 1)])
+    );
+    let file = site.configure(&text).display().to_string();
+    let command = [IPVSD, "run", "-c", &file];
+    let mut daemon = Daemon {
+        process: director.spawn_with(&command, &[("PATH", &path)]).expect("ipvsd starts"),
+    };
+    daemon.wait_for("ready:");
+    let pid = daemon.process.id().to_string();
+    let children = || {
+        let found = director.exec(&["ps", "-o", "stat=,args=", "--ppid", &pid]).expect("ps");
+        found.stdout
+    };
+    wait_until("the second webhook is looked for", SOON, || {
+        children().contains("sleep 4321")
+    })
+    .unwrap_or_else(|problem| panic!("{problem}: {}\n{}", children(), daemon.process.log()));
+    assert_eq!(*mails.lock().unwrap(), "");
+
+    let upgraded = site.ipvsd(&["upgrade"]);
+    let log = daemon.process.log();
+    assert_eq!(upgraded.code(), 0, "{}\n{log}", upgraded.stderr);
+    let mails = mails.lock().unwrap().clone();
+    assert!(
+        mails.contains("Subject: [ipvsd ") && mails.contains("is down"),
+        "{mails}\n{log}"
+    );
+    for webhook in [format!("http://{address}:80"), "http://told.example:80".to_owned()] {
+        let said = log
+            .lines()
+            .filter(|line| line.contains("not told in 4 s") && line.ends_with(&format!(" for webhook {webhook}")));
+        assert_eq!(said.count(), 1, "{webhook}: {log}");
+    }
+    assert!(!log.contains("by way of"), "{log}");
+    assert_eq!(children(), "", "{log}");
 }

@@ -458,3 +458,69 @@ fn what_the_systemd_unit_leaves_the_daemon_is_enough_for_scripts_commands_and_th
     let left = site.director().exec(&["pgrep", "-cf", "^sleep 73"]).expect("pgrep");
     assert!(matches!(left.stdout.trim(), "0" | "1"), "{} are left", left.stdout);
 }
+
+#[test]
+fn programs_of_a_daemon_that_is_not_root_have_none_of_its_capabilities_and_no_other_user() {
+    const NOBODY: u32 = 65534;
+    let site = Site::build("pol-user", Forwarding::Nat, Family::V4, 2, 1);
+    let directory = site.director().directory();
+    let (run, told) = (directory.join("run"), directory.join("told"));
+    std::fs::create_dir(&run).expect("a run directory");
+    std::fs::write(&told, "").expect("a file");
+    for path in [&run, &told] {
+        std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).expect("an owner");
+    }
+    let check = |user: &str, script: &str| {
+        format!(
+            "check = [{{ type = \"script\", interval = \"300ms\", timeout = \"5s\", user = \"{user}\", \
+             argv = [\"/bin/sh\", \"-c\", \"{script}\"] }}]"
+        )
+    };
+    let address = format!("address = \"{}\"", vip_of(&site));
+    let mut text = site.virtual_server("web", &address, "device = \"eth0\"", &[(0, 1)]);
+    text += &check("nobody", &format!("grep ^Cap /proc/self/status >{}", told.display()));
+    text += &format!(
+        "\n[[virtual_server.real_server]]\naddress = \"{}\"\n{}\n",
+        site.server_address(1),
+        check("daemon", "exit 0")
+    );
+    let (file, run) = (site.configure(&text).display().to_string(), run.display().to_string());
+    let user = NOBODY.to_string();
+    // As the service manager does it with `User=` and `AmbientCapabilities=`.
+    let command = [
+        "setpriv",
+        "--reuid",
+        &user,
+        "--regid",
+        &user,
+        "--clear-groups",
+        "--inh-caps",
+        "-all,+net_admin,+net_raw",
+        "--ambient-caps",
+        "-all,+net_admin,+net_raw",
+        "--no-new-privs",
+        "--",
+        IPVSD,
+        "run",
+        "-c",
+        &file,
+        "--run-dir",
+        &run,
+    ];
+    let mut daemon = Daemon {
+        process: site.director().spawn(&command).expect("setpriv"),
+    };
+    daemon.wait_for("may not run /bin/sh as `daemon`, for it is not root");
+    let service = vip_of(&site).to_string();
+    wait_until("the kernel has the service", SOON, || {
+        table(site.director(), &["-t", &service]).is_some()
+    })
+    .unwrap_or_else(|error| panic!("{error}: {}", daemon.process.log()));
+    let lines = || std::fs::read_to_string(&told).unwrap_or_default();
+    wait_until("the script has run", SOON, || lines().contains("CapAmb"))
+        .unwrap_or_else(|error| panic!("{error}: {}", daemon.process.log()));
+    let none = "0".repeat(16);
+    for set in ["CapPrm", "CapEff", "CapAmb"] {
+        assert!(lines().contains(&format!("{set}:\t{none}\n")), "{}", lines());
+    }
+}

@@ -46,6 +46,9 @@ impl Shell {
                 "commands and news that are still under way after {} s are ended",
                 LIMIT.as_secs()
             );
+            for untold in self.notifier.untold() {
+                warn!("not told: {untold}");
+            }
         }
     }
 

@@ -20,6 +20,9 @@ use crate::process;
 /// How long what is under way may take: a batch of changes, the user's commands, a reload.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long whoever is told of what happens may take for what he has not been told by then.
+const NEWS: Duration = Duration::from_secs(4);
+
 /// How often it is looked whether that has ended.
 const AGAIN: Duration = Duration::from_millis(20);
 
@@ -30,6 +33,8 @@ pub(super) struct Upgrade {
     /// The other program's version, once it was found good.
     version: Option<String>,
     since: Instant,
+    /// Since when everybody is told what was still to be told.
+    telling: Option<Instant>,
 }
 
 impl Shell {
@@ -49,6 +54,7 @@ impl Shell {
             connection,
             version: None,
             since: self.now(),
+            telling: None,
         });
         let (config, sender) = (self.options.config.clone(), self.sender.clone());
         tokio::spawn(async move {
@@ -100,6 +106,9 @@ impl Shell {
             }
             return;
         }
+        if !self.has_told_enough() {
+            return;
+        }
         let has_wishes = self.wishlist.wishes().next().is_some() || !self.peer.words.is_empty();
         let kept = match has_wishes {
             true => self.save_wishes(),
@@ -116,7 +125,14 @@ impl Shell {
             Ok(at) => notify(&[NotifyState::Reloading, at]),
             Err(_) => notify(&[NotifyState::Reloading]),
         }
-        process::end_all();
+        for untold in self.notifier.untold() {
+            let limit = NEWS.as_secs();
+            warn!("not told in {limit} s, and not known to the new program: {untold}");
+        }
+        let nobody = process::end_all();
+        if nobody.left > 0 {
+            warn!("programs that were killed and have not ended: {}", nobody.left);
+        }
         self.keep_spoken();
         let connection = self.upgrade.as_ref().and_then(|upgrade| upgrade.connection.as_ref());
         let problem = handover::exec(
@@ -127,6 +143,7 @@ impl Shell {
                 caller: connection.map(AsFd::as_fd),
             },
         );
+        drop(nobody);
         if self.ready {
             notify(&[NotifyState::Ready]);
         }
@@ -134,8 +151,20 @@ impl Shell {
         self.give_up_upgrading(Refused::new(Trouble::BadProgram, message));
     }
 
+    /// Has everybody told what is still to be told; whether that is done, or has had its time.
+    fn has_told_enough(&mut self) -> bool {
+        let now = self.now();
+        let Some(upgrade) = &mut self.upgrade else { return true };
+        let since = *upgrade.telling.get_or_insert_with(|| {
+            self.notifier.call_the_last();
+            now
+        });
+        now.since(since) >= NEWS || self.notifier.untold().is_empty()
+    }
+
     fn give_up_upgrading(&mut self, refused: Refused) {
         let Some(upgrade) = self.upgrade.take() else { return };
+        self.notifier.take_back_the_call();
         error!("no upgrade: {}", refused.message);
         let text = format!("no upgrade: {}", refused.message);
         self.note(EventKind::Configuration, Level::Error, text);

@@ -22,6 +22,7 @@ use crate::model::{
     VrrpReason, VrrpRecord, VrrpServing, VrrpState, VrrpTracked,
 };
 use crate::vrrp::task::{self, Handle, Ledger, News, Spoken};
+use crate::vrrp::turns::{Stuck, Turns};
 
 /// Where it is kept when each master has spoken last, beside the record.
 const FILE: &str = "vrrp.json";
@@ -41,8 +42,8 @@ pub(super) struct Routers {
     ledger: PathBuf,
     /// The addresses on that record.
     held: BTreeSet<IpAddr>,
-    /// How often each of the threads had looked around, and since when that has not changed.
-    turns: Option<[(u64, Instant); 2]>,
+    /// How often each of the threads had looked around.
+    turns: Turns,
     /// Since when each is what it is.
     since: BTreeMap<String, UnixTime>,
     /// What is looked at for them.
@@ -59,7 +60,7 @@ impl Routers {
     pub(super) fn beside(record: &Record) -> Self {
         Self {
             thread: None,
-            turns: None,
+            turns: Turns::default(),
             spoken: record.beside(FILE),
             ledger: record.beside(LEDGER),
             held: BTreeSet::new(),
@@ -71,22 +72,10 @@ impl Routers {
         }
     }
 
-    /// For how long one of their threads has not moved; nothing where there is none. To be asked every few seconds.
-    pub(super) fn busy_for(&mut self, now: Instant) -> Duration {
-        let Some(thread) = &self.thread else {
-            return Duration::ZERO;
-        };
-        let (of_thread, of_addresses) = thread.turns();
-        let seen = self.turns.get_or_insert([(of_thread, now), (of_addresses, now)]);
-        for (known, turns) in seen.iter_mut().zip([of_thread, of_addresses]) {
-            if known.0 != turns {
-                *known = (turns, now);
-            }
-        }
-        seen.iter()
-            .map(|(_, since)| now.since(*since))
-            .max()
-            .unwrap_or_default()
+    /// One of their threads that hangs; none where there is none. To be asked every few seconds.
+    pub(super) fn stuck(&mut self, now: Instant) -> Option<Stuck> {
+        let turns = self.thread.as_ref()?.turns();
+        self.turns.stuck(turns, now)
     }
 
     /// What a process before this one has put on this host: addresses, routes, rules. An address that a virtual server

@@ -142,7 +142,7 @@ impl Handle {
     }
 
     /// How often the thread has looked around, and the one that keeps the addresses, which they do once more for every
-    /// question: one that is answered alike for a minute has no thread behind it that lives.
+    /// question; what that says of them is in [`crate::vrrp::turns`].
     pub fn turns(&self) -> (u64, u64) {
         let _ = self.wake.write(1);
         // Nobody is there who takes it, and that will be seen.

@@ -1,0 +1,84 @@
+//! A thread of the virtual routers that hangs: the service manager's watchdog is left hungry while it does, and no longer.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::time::{Duration, Instant};
+
+use ipvsd_lab::wait_until;
+
+use crate::routers::{Routers, SOON, own};
+use crate::site::{Daemon, IPVSD, configure};
+
+/// Holds one thread, by ptrace(2), until a file is there.
+const HOLD: &str = r#"
+import ctypes, os, sys, time
+libc, thread = ctypes.CDLL(None, use_errno=True), int(sys.argv[1])
+libc.ptrace.argtypes = [ctypes.c_long] * 4
+SEIZE, INTERRUPT, DETACH, WALL = 0x4206, 0x4207, 17, 0x40000000
+for request in SEIZE, INTERRUPT:
+    if libc.ptrace(request, thread, 0, 0): sys.exit(os.strerror(ctypes.get_errno()))
+os.waitpid(thread, WALL)
+print('held', flush=True)
+while not os.path.exists(sys.argv[2]): time.sleep(0.05)
+libc.ptrace(DETACH, thread, 0, 0)
+"#;
+
+/// How often the watchdog was fed within this time.
+fn fed(listener: &UnixDatagram, time: Duration) -> usize {
+    let (began, mut buffer, mut count) = (Instant::now(), [0; 4096], 0);
+    while began.elapsed() < time {
+        if let Ok(read) = listener.recv(&mut buffer) {
+            count += String::from_utf8_lossy(&buffer[..read]).matches("WATCHDOG=1").count();
+        }
+    }
+    count
+}
+
+#[test]
+fn the_watchdog_is_not_fed_while_the_thread_that_speaks_hangs() {
+    let routers = Routers::build("vrrp-hangs");
+    let director = routers.director(0);
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("notify");
+    let listener = UnixDatagram::bind(&socket).expect("a socket");
+    listener
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .expect("a time limit");
+    let path = socket.display().to_string();
+    let file = configure(director, &routers.instance(0, own(150)))
+        .display()
+        .to_string();
+    let environment = [("NOTIFY_SOCKET", path.as_str()), ("WATCHDOG_USEC", "3000000")];
+    let command = [IPVSD, "run", "-c", &file];
+    let daemon = Daemon {
+        process: director.spawn_with(&command, &environment).expect("ipvsd starts"),
+    };
+    wait_until("it is master", SOON, || routers.has(0, routers.vip(0))).expect("in time");
+    assert!(fed(&listener, Duration::from_secs(4)) > 0, "{}", daemon.process.log());
+
+    let pid = daemon.process.id();
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("threads");
+    let speaks = threads
+        .filter_map(|thread| thread.ok())
+        .find(|thread| fs::read_to_string(thread.path().join("comm")).is_ok_and(|name| name == "vrrp\n"))
+        .expect("the thread that speaks");
+    let speaks = speaks.file_name().into_string().expect("a number");
+    let release = folder.path().join("release");
+    let mut holder = director
+        .spawn(&["python3", "-c", HOLD, &speaks, &release.display().to_string()])
+        .expect("python");
+    holder.wait_for_log("held", SOON).expect("the thread is held");
+    let said = "the thread of the virtual routers has not moved for 10 s, so the watchdog is no longer fed";
+    let began = Instant::now();
+    while !daemon.process.log().contains(said) {
+        assert!(began.elapsed() < SOON, "{}", daemon.process.log());
+        fed(&listener, Duration::from_millis(100));
+    }
+    assert_eq!(fed(&listener, Duration::from_secs(4)), 0, "{}", daemon.process.log());
+    fs::write(&release, "").expect("a file");
+    wait_until("the watchdog is fed again", SOON, || {
+        fed(&listener, Duration::from_secs(1)) > 0
+    })
+    .unwrap_or_else(|problem| panic!("{problem}: {}", daemon.process.log()));
+    assert_eq!(daemon.process.log().matches("no longer fed").count(), 1);
+}
