@@ -433,6 +433,8 @@ fn whoever_was_master_just_before_is_it_again() {
     };
     assert_eq!(begin(1_000, 1_900), VrrpState::Master);
     assert_eq!(begin(1_000, 4_000), VrrpState::Backup);
+    assert_eq!(begin(1_000, 1_000), VrrpState::Master);
+    assert_eq!(begin(1_001, 1_000), VrrpState::Backup, "nobody has spoken in the future");
 }
 
 #[test]
