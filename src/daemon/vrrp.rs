@@ -233,7 +233,10 @@ mod tests {
                 assert!(ours.left(writer).is_empty());
             }
             assert_eq!(ours.recall(Writer::Unknown), Spoken::new());
-            assert!(!folder.path().join(SPOKEN).exists(), "it means nothing to anybody any more");
+            assert!(
+                !folder.path().join(SPOKEN).exists(),
+                "it means nothing to anybody any more"
+            );
         }
     }
 

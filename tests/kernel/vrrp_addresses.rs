@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipvsd_lab::{Client, Prober, wait_until};
 use nix::sys::signal::Signal;
@@ -87,6 +87,40 @@ fn an_address_that_a_virtual_router_takes_over_by_a_reload_is_there_all_the_time
         daemon.process.wait(SOON).expect("it ends");
         assert_eq!(entries(&routers), [""; 0], "a clean end leaves nothing");
     }
+}
+
+#[test]
+fn a_quick_restart_keeps_the_role_also_where_commands_take_their_time_at_the_end() {
+    let routers = Routers::build("vrrp-slow-end");
+    let _server = routers.serve();
+    let vip = routers.vip(0);
+    let slow = |priority| Own {
+        priority,
+        more: "advert_int = \"1s\"",
+    };
+    let command = "forward = \"dr\"\nnotify_on_stop = true\nnotify_down = { argv = [\"/bin/sleep\", \"3.5\"] }";
+    let text = routers.instance(0, slow(150)).replace("forward = \"dr\"", command);
+    let mut first = routers.start(0, &text, &["--keep"]);
+    routers.wait_for_master("the only one has it", 0, vip);
+    let second = routers.start(1, &routers.instance(1, slow(100)), &[]);
+    Client::new(routers.lab.client(0))
+        .wait_for_answer(SocketAddr::new(vip, 80), "behind", SOON)
+        .expect("an answer");
+    let asked = Instant::now();
+    first.process.signal(Signal::SIGTERM).expect("a signal");
+    first.process.wait(SOON).expect("it ends");
+    let took = asked.elapsed();
+    let mut again = routers.start(0, &text, &["--keep"]);
+    assert!(
+        took > Duration::from_secs(3),
+        "the command has run: {took:?}\n{}",
+        first.process.log()
+    );
+    again.wait_for("the process before this one was master until just now");
+    sleep(Duration::from_secs(5));
+    routers.wait_for_master("it has it still", 0, vip);
+    let log = second.process.log();
+    assert!(!log.contains("is master, was"), "{log}");
 }
 
 #[test]

@@ -341,7 +341,8 @@ impl Shell {
         }
     }
 
-    /// Hands all virtual routers over, or leaves them as they are for a quick restart.
+    /// Hands all virtual routers over, or leaves them as they are for a quick restart: then they speak until the process
+    /// ends.
     pub(super) async fn stop_routers(&mut self, receiver: &mut UnboundedReceiver<Message>) {
         let Some(thread) = self.routers.thread.clone() else {
             return self.stop_refusing().await;
@@ -350,7 +351,7 @@ impl Shell {
             info!(
                 "the addresses of virtual routers stay as they are; another director takes over if this one stays away"
             );
-            return self.keep_spoken();
+            return;
         }
         info!("virtual routers are handed over");
         let end = tokio::time::Instant::now() + LIMIT;
