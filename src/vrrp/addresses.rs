@@ -4,12 +4,14 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `announcing` | telling neighbours where addresses are |
 //! | `facts` | what instances have to know of this host |
 //! | `ledger` | what an instance has, and the record of what is there |
 //! | `routes` | routes and rules |
 //! | `said` | what is said once |
 //! | `vmac` | the devices with a virtual MAC |
 
+mod announcing;
 mod facts;
 mod ledger;
 mod routes;
@@ -28,13 +30,13 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use self::announcing::Announcements;
 pub(super) use self::facts::{Facts, Report};
 pub(super) use self::ledger::Belongings;
 pub use self::ledger::Ledger;
 use self::said::Said;
 use self::vmac::Devices;
 use crate::model::{HostAddress, VirtualAddress, VrrpAddress, VrrpEntry, VrrpSpec};
-use crate::net::neighbour::{self, Burst};
 use crate::net::{AddOptions, Change, HostNetwork, NetError, links};
 
 /// What has stirred is looked at after this long, once for many.
@@ -88,6 +90,7 @@ pub(super) async fn keep(
         told: BTreeMap::new(),
         held: BTreeMap::new(),
         left: BTreeMap::new(),
+        announcements: Announcements::default(),
         ledger,
         said: Said::default(),
         orphaned: false,
@@ -137,6 +140,7 @@ struct Keeper {
     held: BTreeMap<Arc<str>, Belongings>,
     /// What could not be taken off, by its instance, and what was said of that.
     left: BTreeMap<Arc<str>, Left>,
+    announcements: Announcements,
     ledger: Ledger,
     said: Said,
     /// What belongs to nobody any more could not all be taken off.
@@ -177,11 +181,9 @@ impl Keeper {
                 still.gone.extend([before].into_iter().chain(left));
                 still.order = number;
                 self.hold_or_try_again(name, still, &wanted, tell).await;
+                self.announce_what_is_here().await;
             }
-            Order::Announce(name, repeat) => {
-                let held = self.held.get(&name).cloned().unwrap_or_default();
-                announce(&held.addresses, repeat).await;
-            }
+            Order::Announce(name, repeat) => self.announce(&name, repeat).await,
             Order::Turn => {}
             Order::Done(done) => {
                 // Whoever asked has gone.
@@ -336,6 +338,9 @@ impl Keeper {
             let mut own = device.iter().filter(|_| !raised);
             own.any(|device| device.name == address.device)
         };
+        for address in wanted {
+            self.announcements.saw(address, is_here(address));
+        }
         for address in wanted.iter().filter(|address| !is_here(address) && !waits(address)) {
             let options = AddOptions {
                 scope: address.scope,
@@ -347,6 +352,11 @@ impl Keeper {
                 ..AddOptions::director()
             };
             let result = network.add_address(&vip(address), &options).await;
+            self.announcements.saw(address, result.is_ok());
+            // Somebody has taken it off, and neighbours may have asked meanwhile.
+            if before.contains(address) && matches!(result, Ok(Change::Made)) {
+                self.announcements.owe(address, 1);
+            }
             self.note(address, result, "virtual address put on its device");
         }
         let (mut gone, mut all_gone) = (Vec::new(), true);
@@ -375,33 +385,6 @@ impl Keeper {
         gone.extend(absent.map(VrrpAddress::entry));
         self.forget(&gone);
         Ok(all_gone)
-    }
-}
-
-async fn announce(addresses: &[VrrpAddress], repeat: u32) {
-    let burst = Burst {
-        count: repeat,
-        interval: Duration::ZERO,
-    };
-    let mut stuck = BTreeSet::new();
-    for address in addresses {
-        if stuck.contains(&address.device) {
-            continue;
-        }
-        let announcing = neighbour::announce(&address.device, address.address, burst);
-        match tokio::time::timeout(ANNOUNCING, announcing).await {
-            // Nobody is behind it.
-            Ok(Ok(()) | Err(NetError::NotEthernet { .. })) => {}
-            Ok(Err(problem)) => warn!("{problem}"),
-            Err(_elapsed) => {
-                let limit = ANNOUNCING.as_secs();
-                warn!(
-                    device = address.device,
-                    "an announcement has not gone out in {limit} s; neighbours there may not know"
-                );
-                stuck.insert(&address.device);
-            }
-        }
     }
 }
 

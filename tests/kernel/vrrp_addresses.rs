@@ -90,6 +90,50 @@ fn an_address_that_a_virtual_router_takes_over_by_a_reload_is_there_all_the_time
 }
 
 #[test]
+fn an_address_without_its_device_is_told_of_once_and_the_others_are_not_announced_for_it() {
+    let routers = Routers::build("vrrp-lost");
+    let (director, client) = (routers.director(0), routers.lab.client(0));
+    let [vip, lost] = [0, 1].map(|index| routers.vip(index));
+    let device = || {
+        let lines = [
+            "link add other0 type veth peer name other1",
+            "link set other0 up",
+            "link set other1 up",
+        ];
+        director.ip(&lines).expect("ip");
+    };
+    device();
+    let more =
+        format!("garp_master_delay = \"0s\"\nvirtual_address = [{{ address = \"{lost}/32\", device = \"other0\" }}]");
+    let mut daemon = routers.start(0, &with_instance(&routers, &more), &[]);
+    wait_until("both are there", SOON, || routers.has(0, vip) && routers.has(0, lost)).expect("in time");
+    sleep(Duration::from_secs(1));
+    let filter = format!("arp and ether src {}", routers.mac(0));
+    let seen = client.tcpdump(&["-l", "-n", "-i", "eth0", &filter]).expect("tcpdump");
+    let announced = || seen.log().matches(&format!("Request who-has {vip} ")).count();
+    director.ip(&["link del other0"]).expect("ip");
+    sleep(Duration::from_secs(6));
+    let log = daemon.process.log();
+    assert_eq!(announced(), 0, "{}\n{log}", seen.log());
+    let complaints = log
+        .lines()
+        .filter(|line| line.contains("WARN") || line.contains("ERROR"));
+    let complaints = complaints.filter(|line| line.contains("other0")).count();
+    assert_eq!(complaints, 1, "{log}");
+    assert!(routers.has(0, vip));
+
+    device();
+    wait_until("it is back", SOON, || routers.has(0, lost)).expect("in time");
+    sleep(Duration::from_secs(1));
+    assert_eq!(announced(), 0, "nothing has happened to this one: {}", seen.log());
+    director.ip(&[&format!("address del {vip}/32 dev eth0")]).expect("ip");
+    wait_until("what is put back is announced", SOON, || announced() == 1)
+        .unwrap_or_else(|problem| panic!("{problem}: {}\n{}", seen.log(), daemon.process.log()));
+    daemon.process.signal(Signal::SIGTERM).expect("a signal");
+    daemon.process.wait(SOON).expect("it ends");
+}
+
+#[test]
 fn a_quick_restart_keeps_the_role_also_where_commands_take_their_time_at_the_end() {
     let routers = Routers::build("vrrp-slow-end");
     let _server = routers.serve();
