@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use ipvsd_lab::{Client, Prober, wait_until};
+use ipvsd_lab::{Client, Prober, Process, wait_until};
 use nix::sys::signal::Signal;
 
 use crate::routers::{ADVERTS, Own, Routers, SOON, measured, own};
@@ -87,6 +87,121 @@ fn an_address_that_a_virtual_router_takes_over_by_a_reload_is_there_all_the_time
         daemon.process.wait(SOON).expect("it ends");
         assert_eq!(entries(&routers), [""; 0], "a clean end leaves nothing");
     }
+}
+
+/// Entries of an address that were taken off since this was started.
+fn taken_off(monitor: &Process, address: impl std::fmt::Display, prefix: &str) -> usize {
+    let entry = format!(" {address}/{prefix} ");
+    let log = monitor.log();
+    let gone = log.lines().filter(|line| line.starts_with("Deleted"));
+    gone.filter(|line| line.contains(&entry)).count()
+}
+
+/// Notes every change of the director's addresses.
+fn monitor(routers: &Routers) -> Process {
+    let director = routers.director(0);
+    let mut monitor = director.spawn(&["ip", "-o", "-4", "monitor", "address"]).expect("ip");
+    let probe = || {
+        director
+            .ip(&["address add 203.0.113.1/32 dev lo", "address del 203.0.113.1/32 dev lo"])
+            .expect("ip");
+        taken_off(&monitor, "203.0.113.1", "32") > 0
+    };
+    wait_until("changes are noted", SOON, probe).expect("in time");
+    assert!(monitor.is_running());
+    monitor
+}
+
+#[test]
+fn an_address_that_a_virtual_server_takes_over_by_a_reload_stays() {
+    let routers = Routers::build("vrrp-cede");
+    let _server = routers.serve();
+    let (vip, director) = (routers.vip(0), routers.director(0));
+    let address = SocketAddr::new(vip, 80);
+    let elsewhere = format!("virtual_address = [\"{}/24\"]", routers.vip(1));
+    let instance = format!(
+        "[[vrrp_instance]]\nname = \"VI_1\"\ninterface = \"{}\"\nvirtual_router_id = 51\npriority = 150\n{ADVERTS}\n\
+         {elsewhere}\n",
+        routers.device(0)
+    );
+    // Without its instance, which takes its time to leave, and beside it.
+    for (more, prefix, stays) in [
+        (String::new(), "32", String::new()),
+        (format!("virtual_address = [\"{vip}/24\"]"), "24", String::new()),
+        (elsewhere.clone(), "32", instance),
+    ] {
+        let mut daemon = routers.start(0, &with_instance(&routers, &more), &[]);
+        daemon.wait_for("virtual router VI_1 is master");
+        let client = Client::new(routers.lab.client(0));
+        client.wait_for_answer(address, "behind", SOON).expect("an answer");
+        assert_eq!(entries(&routers), [prefix]);
+        let monitor = monitor(&routers);
+        let (every, timeout) = (Duration::from_millis(20), Duration::from_millis(500));
+        let prober =
+            Prober::start(routers.lab.client(0), address, every, timeout, Duration::from_secs(60)).expect("a prober");
+        sleep(Duration::from_millis(500));
+        reload(&routers, &format!("{stays}{}", with_device(&routers)));
+        daemon.wait_for("virtual address left to a virtual server");
+        sleep(Duration::from_secs(2));
+        let report = prober.stop().expect("a report");
+        let (gap, failures) = (report.longest_gap(), report.failures().len());
+        measured(format_args!(
+            "an address /{prefix} that a virtual server takes over: longest gap {gap:?}, {failures} of {} failed",
+            report.attempts.len()
+        ));
+        let log = daemon.process.log();
+        assert!(gap < Duration::from_millis(700), "{gap:?}: {report}\n{log}");
+        assert_eq!(taken_off(&monitor, vip, "32"), 0, "{}\n{log}", monitor.log());
+        assert_eq!(entries(&routers), ["32"], "{log}");
+
+        // It is the virtual server's: without that it goes.
+        configure(director, "virtual_server = []");
+        let reloaded = ipvsd(director, &["reload", "--force"]);
+        assert_eq!(reloaded.code(), 0, "{}", reloaded.stderr);
+        wait_until("it has gone", SOON, || entries(&routers).is_empty())
+            .unwrap_or_else(|problem| panic!("{problem}: {:?}\n{}", entries(&routers), daemon.process.log()));
+        daemon.process.signal(Signal::SIGTERM).expect("a signal");
+        daemon.process.wait(SOON).expect("it ends");
+    }
+}
+
+#[test]
+fn an_address_that_passes_from_one_instance_to_another_by_a_reload_stays() {
+    let routers = Routers::build("vrrp-pass");
+    let vip = routers.vip(0);
+    let text = |owner: &str| {
+        let first = with_instance(&routers, &format!("virtual_address = [\"{}/24\"]", routers.vip(1)));
+        let first = first.replace("vrrp_instance = \"VI_1\"", &format!("vrrp_instance = \"{owner}\""));
+        format!(
+            "[[vrrp_instance]]\nname = \"VI_2\"\ninterface = \"{}\"\nvirtual_router_id = 52\n{ADVERTS}\n\
+             virtual_address = [\"{}/24\"]\n{first}",
+            routers.device(0),
+            routers.vip(2)
+        )
+    };
+    let mut daemon = routers.start(0, &text("VI_1"), &[]);
+    daemon.wait_for("virtual router VI_1 is master");
+    daemon.wait_for("virtual router VI_2 is master");
+    wait_until("the address is there", SOON, || routers.has(0, vip)).expect("in time");
+    let monitor = monitor(&routers);
+    // Who gives it up is told first, and then who gets it.
+    for owner in ["VI_2", "VI_1", "VI_2"] {
+        reload(&routers, &text(owner));
+        sleep(Duration::from_secs(2));
+        assert_eq!(entries(&routers), ["32"], "{owner} has it");
+        assert_eq!(
+            taken_off(&monitor, vip, "32"),
+            0,
+            "{owner}: {}\n{}",
+            monitor.log(),
+            daemon.process.log()
+        );
+    }
+    // It is on record still.
+    daemon.process.signal_alone(Signal::SIGKILL).expect("a signal");
+    drop(daemon);
+    let _daemon = routers.start(0, "virtual_server = []", &[]);
+    wait_until("it goes with the last of them", SOON, || !routers.has(0, vip)).expect("in time");
 }
 
 #[test]

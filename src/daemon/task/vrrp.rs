@@ -17,8 +17,8 @@ use crate::daemon::sync_daemons;
 use crate::daemon::vrrp::{VrrpFiles, Writer};
 use crate::model::control::{EventKind, EventRecord, Level, Refused, Trouble, VrrpStatus};
 use crate::model::{
-    Config, Event, Instant, UnixTime, VirtualAddress, VrrpChange, VrrpDevice, VrrpEntry, VrrpFinding, VrrpNotify,
-    VrrpReason, VrrpRecord, VrrpServing, VrrpState, VrrpTracked,
+    Config, Event, Instant, UnixTime, VirtualServer, VrrpChange, VrrpDevice, VrrpFinding, VrrpNotify, VrrpReason,
+    VrrpRecord, VrrpServing, VrrpState, VrrpTracked,
 };
 use crate::vrrp::task::{self, Handle, Ledger, News, Spoken};
 
@@ -81,22 +81,6 @@ impl Routers {
             .max()
             .unwrap_or_default()
     }
-
-    /// What a process before this one has put on this host: addresses, routes, rules. An address that a virtual server
-    /// keeps on a device for good now is not among them.
-    fn left(&self, config: &Config, writer: Writer) -> VrrpRecord {
-        let mut left = self.files.left(writer);
-        let stays: BTreeSet<_> = config
-            .virtual_servers
-            .iter()
-            .flat_map(|server| server.virtual_addresses())
-            .collect();
-        left.addresses.retain(|entry| {
-            let VrrpEntry { device, address, .. } = entry.clone();
-            !stays.contains(&VirtualAddress { device, address })
-        });
-        left
-    }
 }
 
 fn addresses(record: &VrrpRecord) -> BTreeSet<IpAddr> {
@@ -113,7 +97,7 @@ impl Shell {
         };
         let left = match self.routers.thread {
             Some(_) => VrrpRecord::default(),
-            None => self.routers.left(config, writer),
+            None => self.routers.files.left(writer),
         };
         let nothing = specs.is_empty() && left.is_empty() && self.routers.thread.is_none();
         if self.options.observe || nothing {
@@ -158,7 +142,9 @@ impl Shell {
             });
             self.routers.notify.extend(config.vrrp_notify.clone());
             self.routers.watched.watch(&specs, &thread);
-            thread.configure(specs, groups, spoken);
+            let servers = config.virtual_servers.iter();
+            let served = servers.flat_map(VirtualServer::virtual_addresses).collect();
+            thread.configure(specs, groups, spoken, served);
             if !self.routers.programs.0 {
                 // Who tracks it only now was not told.
                 thread.tracked(VrrpTracked::Program, VrrpFinding::Works(false));
