@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use ipvsd::daemon::vrrp::{self, Writer};
 use ipvsd::net::namespace::NamespaceId;
 use libfuzzer_sys::fuzz_target;
 
@@ -15,6 +16,14 @@ fuzz_target!(|text: &[u8]| {
     };
     if let Err(error) = ipvsd::daemon::record::parse(text, &namespace) {
         assert!(!error.to_string().is_empty());
+    }
+    for writer in [Writer::Unknown, Writer::ThisProcess] {
+        if let Err(error) = vrrp::parse_ledger(text, &namespace, writer) {
+            assert!(!error.to_string().is_empty());
+        }
+        if let Err(error) = vrrp::parse_spoken(text, &namespace, writer) {
+            assert!(!error.to_string().is_empty());
+        }
     }
     if let Err(error) = ipvsd::realserver::state::parse(text, Path::new("realserver.json"), &namespace) {
         assert!(error.to_string().contains("realserver.json"));

@@ -18,7 +18,8 @@
 //! | `record` | what ipvsd owns, under the run directory |
 //! | `wishes` | what operators want of servers, beside the record |
 //! | `state` | what is known of servers and pools, beside the record |
-//! | `kept` | files that outlive the process, for all three |
+//! | `vrrp` | what virtual routers leave for the next process, beside the record |
+//! | `kept` | files that outlive the process, for all four |
 //! | `service_manager` | telling it of readiness and of being alive |
 //! | `sync_daemons` | the kernel's sync daemons, as the role wants them |
 //! | `watch` | whether the configuration's files change |
@@ -47,6 +48,7 @@ pub mod state;
 mod sync_daemons;
 mod task;
 mod upgrade;
+pub mod vrrp;
 mod watch;
 pub mod wishes;
 

@@ -177,9 +177,9 @@ impl fmt::Display for VrrpRule {
 
 /// What virtual routers have put on this host, for the process after this one.
 ///
-/// Where there are addresses only it is written as a list of them, as it always was.
+/// A list of addresses is read as well: so it was written once where there was nothing else.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "RecordForm", into = "RecordForm")]
+#[serde(from = "RecordForm")]
 pub struct VrrpRecord {
     /// Addresses.
     pub addresses: BTreeSet<VrrpEntry>,
@@ -188,8 +188,10 @@ pub struct VrrpRecord {
     /// Rules.
     pub rules: BTreeSet<VrrpRule>,
     /// Devices with a virtual MAC.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub devices: BTreeSet<VrrpDevice>,
     /// Kernel settings of the interfaces below them.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub settings: BTreeSet<VrrpSetting>,
 }
 
@@ -201,7 +203,7 @@ impl VrrpRecord {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(untagged)]
 enum RecordForm {
     Addresses(BTreeSet<VrrpEntry>),
@@ -212,9 +214,9 @@ enum RecordForm {
         routes: BTreeSet<VrrpRoute>,
         #[serde(default)]
         rules: BTreeSet<VrrpRule>,
-        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        #[serde(default)]
         devices: BTreeSet<VrrpDevice>,
-        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        #[serde(default)]
         settings: BTreeSet<VrrpSetting>,
     },
 }
@@ -233,28 +235,6 @@ impl From<RecordForm> for VrrpRecord {
                 devices,
                 settings,
             } => Self {
-                addresses,
-                routes,
-                rules,
-                devices,
-                settings,
-            },
-        }
-    }
-}
-
-impl From<VrrpRecord> for RecordForm {
-    fn from(record: VrrpRecord) -> Self {
-        let VrrpRecord {
-            addresses,
-            routes,
-            rules,
-            devices,
-            settings,
-        } = record;
-        match routes.is_empty() && rules.is_empty() && devices.is_empty() && settings.is_empty() {
-            true => Self::Addresses(addresses),
-            false => Self::All {
                 addresses,
                 routes,
                 rules,
@@ -379,11 +359,12 @@ mod tests {
     }
 
     #[test]
-    fn the_record_is_read_in_its_old_form_and_keeps_it_where_nothing_is_new() {
+    fn the_record_is_read_in_its_old_form_and_has_place_for_more() {
         let old = r#"[{"device":"eth0","address":"192.0.2.100","prefix":24}]"#;
         let mut record: VrrpRecord = serde_json::from_str(old).expect("an old record");
         assert_eq!(record.addresses.len(), 1);
-        assert_eq!(serde_json::to_string(&record).expect("text"), old);
+        let text = serde_json::to_string(&record).expect("text");
+        assert_eq!(text, format!(r#"{{"addresses":{old},"routes":[],"rules":[]}}"#));
         record.routes.insert(route());
         record.rules.insert(rule());
         let text = serde_json::to_string(&record).expect("text");

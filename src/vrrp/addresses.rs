@@ -4,14 +4,18 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `announcing` | telling neighbours where addresses are |
 //! | `facts` | what instances have to know of this host |
 //! | `ledger` | what an instance has, and the record of what is there |
+//! | `owners` | who else has an address that an instance gives up |
 //! | `routes` | routes and rules |
 //! | `said` | what is said once |
 //! | `vmac` | the devices with a virtual MAC |
 
+mod announcing;
 mod facts;
 mod ledger;
+mod owners;
 mod routes;
 mod said;
 mod vmac;
@@ -28,13 +32,14 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use self::announcing::Announcements;
 pub(super) use self::facts::{Facts, Report};
 pub(super) use self::ledger::Belongings;
 pub use self::ledger::Ledger;
+use self::owners::{Owners, Parting, are_one};
 use self::said::Said;
 use self::vmac::Devices;
 use crate::model::{HostAddress, VirtualAddress, VrrpAddress, VrrpEntry, VrrpSpec};
-use crate::net::neighbour::{self, Burst};
 use crate::net::{AddOptions, Change, HostNetwork, NetError, links};
 
 /// What has stirred is looked at after this long, once for many.
@@ -47,6 +52,10 @@ const ANNOUNCING: Duration = Duration::from_secs(2);
 /// What is to be done.
 #[derive(Debug)]
 pub(super) enum Order {
+    /// Virtual servers keep these on their devices, and no others.
+    Serve(BTreeSet<VirtualAddress>),
+    /// These instances are about to be told to hold this: what passes from one to another stays.
+    Expect(BTreeMap<Arc<str>, Belongings>),
     /// These are the instances.
     Watch(Vec<Arc<VrrpSpec>>),
     /// Exactly these addresses of an instance have to be on their devices, these routes and rules in their tables. Where
@@ -88,6 +97,8 @@ pub(super) async fn keep(
         told: BTreeMap::new(),
         held: BTreeMap::new(),
         left: BTreeMap::new(),
+        owners: Owners::default(),
+        announcements: Announcements::default(),
         ledger,
         said: Said::default(),
         orphaned: false,
@@ -137,6 +148,8 @@ struct Keeper {
     held: BTreeMap<Arc<str>, Belongings>,
     /// What could not be taken off, by its instance, and what was said of that.
     left: BTreeMap<Arc<str>, Left>,
+    owners: Owners,
+    announcements: Announcements,
     ledger: Ledger,
     said: Said,
     /// What belongs to nobody any more could not all be taken off.
@@ -157,6 +170,8 @@ struct Left {
 impl Keeper {
     async fn carry_out(&mut self, order: Order, tell: &impl Fn(&str, Report)) {
         match order {
+            Order::Serve(addresses) => self.owners.serve(addresses),
+            Order::Expect(next) => self.owners.expect(next),
             Order::Watch(specs) => {
                 self.specs = specs;
                 self.told.clear();
@@ -169,6 +184,7 @@ impl Keeper {
                 self.take_off_orphans().await;
             }
             Order::Hold(name, wanted, number) => {
+                self.owners.was_told(&name);
                 let before = self.held.insert(Arc::clone(&name), wanted.clone()).unwrap_or_default();
                 // Of an instance that holds nothing, what a process before this one has left goes as well.
                 let known = self.specs.iter().find(|spec| *spec.name == *name);
@@ -177,11 +193,9 @@ impl Keeper {
                 still.gone.extend([before].into_iter().chain(left));
                 still.order = number;
                 self.hold_or_try_again(name, still, &wanted, tell).await;
+                self.announce_what_is_here().await;
             }
-            Order::Announce(name, repeat) => {
-                let held = self.held.get(&name).cloned().unwrap_or_default();
-                announce(&held.addresses, repeat).await;
-            }
+            Order::Announce(name, repeat) => self.announce(&name, repeat).await,
             Order::Turn => {}
             Order::Done(done) => {
                 // Whoever asked has gone.
@@ -259,10 +273,14 @@ impl Keeper {
                 device: device.clone(),
                 address: *address,
             };
-            match network.remove_address_of(&on, *prefix).await {
+            let (result, done) = match self.owners.has(&on) {
+                true => (self.hand_over(&network, &on, *prefix).await, "left to a virtual server"),
+                false => (network.remove_address_of(&on, *prefix).await, "taken off"),
+            };
+            match result {
                 Ok(change) => {
                     if change == Change::Made {
-                        info!(%address, device, "address of a former virtual router taken off");
+                        info!(%address, device, "address of a former virtual router {done}");
                     }
                     self.said.orphans.is_over(&entry);
                     gone.push(entry);
@@ -298,13 +316,14 @@ impl Keeper {
         let network = HostNetwork::connect().await?;
         self.ledger.add(wanted);
         let others = self.held.iter().filter(|(other, _)| &***other != name);
-        let kept: Vec<_> = others.map(|(_, held)| held).chain([wanted]).cloned().collect();
+        let others = others.map(|(_, held)| held).chain(self.owners.expected());
+        let kept: Vec<_> = others.chain([wanted]).cloned().collect();
         // Without a route the address can still go, and an address is needed before a route.
         let taken = self.take_out(&network, gone, &kept).await;
         let raised = self.raise(&network, name, wanted, tell).await;
         let before: BTreeSet<_> = gone.iter().flat_map(|gone| gone.addresses.iter().cloned()).collect();
         let all_gone = self
-            .hold_addresses(&network, &before, wanted, matches!(raised, Ok(true)))
+            .hold_addresses(&network, &before, wanted, &kept, matches!(raised, Ok(true)))
             .await?;
         if all_gone {
             released();
@@ -327,6 +346,7 @@ impl Keeper {
             device,
             ..
         }: &Belongings,
+        kept: &[Belongings],
         raised: bool,
     ) -> Result<bool, NetError> {
         let present = network.addresses().await?;
@@ -336,6 +356,9 @@ impl Keeper {
             let mut own = device.iter().filter(|_| !raised);
             own.any(|device| device.name == address.device)
         };
+        for address in wanted {
+            self.announcements.saw(address, is_here(address));
+        }
         for address in wanted.iter().filter(|address| !is_here(address) && !waits(address)) {
             let options = AddOptions {
                 scope: address.scope,
@@ -347,10 +370,23 @@ impl Keeper {
                 ..AddOptions::director()
             };
             let result = network.add_address(&vip(address), &options).await;
+            self.announcements.saw(address, result.is_ok());
+            // Somebody has taken it off, and neighbours may have asked meanwhile.
+            if before.contains(address) && matches!(result, Ok(Change::Made)) {
+                self.announcements.owe(address, 1);
+            }
             self.note(address, result, "virtual address put on its device");
         }
         let (mut gone, mut all_gone) = (Vec::new(), true);
         for address in before.iter().chain(wanted) {
+            let is_own = wanted.iter().any(|wanted| are_one(wanted, address));
+            let parting = match is_own {
+                true => Parting::Goes,
+                false => self.owners.parting(address, kept),
+            };
+            if parting == Parting::Stays {
+                continue;
+            }
             // The same address with another prefix is from another time: of a `device`, or of another configuration.
             for held in present.iter().filter(|held| is_at(held, address)) {
                 let stale = VrrpAddress {
@@ -360,48 +396,29 @@ impl Keeper {
                 if wanted.iter().any(|wanted| is(held, wanted)) || gone.contains(&stale.entry()) {
                     continue;
                 }
-                let result = network.remove_address_of(&vip(&stale), stale.prefix).await;
+                let (result, done) = match parting {
+                    Parting::IsHandedOver => (
+                        self.hand_over(network, &vip(&stale), stale.prefix).await,
+                        "virtual address left to a virtual server",
+                    ),
+                    Parting::Goes | Parting::Stays => (
+                        network.remove_address_of(&vip(&stale), stale.prefix).await,
+                        "virtual address taken off",
+                    ),
+                };
                 match &result {
                     Ok(_) => gone.push(stale.entry()),
                     Err(_) => all_gone = false,
                 }
-                self.note(&stale, result, "virtual address taken off");
+                self.note(&stale, result, done);
             }
         }
         // What somebody else has taken off is not ours any more, either.
-        let absent = before
-            .iter()
-            .filter(|address| !wanted.contains(address) && !is_here(address));
+        let is_kept = |address: &VrrpAddress| kept.iter().any(|kept| kept.addresses.contains(address));
+        let absent = before.iter().filter(|address| !is_kept(address) && !is_here(address));
         gone.extend(absent.map(VrrpAddress::entry));
         self.forget(&gone);
         Ok(all_gone)
-    }
-}
-
-async fn announce(addresses: &[VrrpAddress], repeat: u32) {
-    let burst = Burst {
-        count: repeat,
-        interval: Duration::ZERO,
-    };
-    let mut stuck = BTreeSet::new();
-    for address in addresses {
-        if stuck.contains(&address.device) {
-            continue;
-        }
-        let announcing = neighbour::announce(&address.device, address.address, burst);
-        match tokio::time::timeout(ANNOUNCING, announcing).await {
-            // Nobody is behind it.
-            Ok(Ok(()) | Err(NetError::NotEthernet { .. })) => {}
-            Ok(Err(problem)) => warn!("{problem}"),
-            Err(_elapsed) => {
-                let limit = ANNOUNCING.as_secs();
-                warn!(
-                    device = address.device,
-                    "an announcement has not gone out in {limit} s; neighbours there may not know"
-                );
-                stuck.insert(&address.device);
-            }
-        }
     }
 }
 

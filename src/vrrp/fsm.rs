@@ -312,7 +312,8 @@ impl Instance {
         if addresses_found {
             self.linger(now);
         }
-        let resumes = spoke.is_some_and(|spoke| now.since(spoke) < self.patience());
+        // One from the future was told by another boot's clock.
+        let resumes = spoke.is_some_and(|spoke| spoke <= now && now.since(spoke) < self.patience());
         if self.is_faulty() || self.group_fault {
             self.fault(self.fault_reason(), now, out);
         } else if resumes {

@@ -311,6 +311,8 @@ impl Task {
                 voice.spec = voice.spec.is_some().then(|| Arc::clone(instance.spec()));
             }
         }
+        let next = self.about_to_hold(&outcome.wanted);
+        let _ = self.addresses.send(Order::Expect(next));
         self.act(outcome.wanted);
         let _ = self.addresses.send(Order::Watch(self.specs()));
         // Also those that wait for another one's end: what they track is told once.
@@ -320,6 +322,16 @@ impl Task {
         self.track_all();
         self.open_all();
         self.show();
+    }
+
+    /// What the instances that are to hold something are told to.
+    fn about_to_hold(&self, wanted: &[Wanted]) -> BTreeMap<Arc<str>, Belongings> {
+        let told = wanted.iter().filter(|(_, action)| *action == VrrpAction::AddAddresses);
+        told.filter_map(|(name, _)| {
+            let instance = self.routers.get(name)?;
+            Some((Arc::clone(name), Belongings::of(instance.spec())))
+        })
+        .collect()
     }
 
     /// All that are there, also those that still end.

@@ -3,9 +3,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ipvsd_lab::{Client, Prober, wait_until};
+use ipvsd_lab::{Client, Prober, Process, wait_until};
 use nix::sys::signal::Signal;
 
 use crate::routers::{ADVERTS, Own, Routers, SOON, measured, own};
@@ -87,6 +87,199 @@ fn an_address_that_a_virtual_router_takes_over_by_a_reload_is_there_all_the_time
         daemon.process.wait(SOON).expect("it ends");
         assert_eq!(entries(&routers), [""; 0], "a clean end leaves nothing");
     }
+}
+
+/// Entries of an address that were taken off since this was started.
+fn taken_off(monitor: &Process, address: impl std::fmt::Display, prefix: &str) -> usize {
+    let entry = format!(" {address}/{prefix} ");
+    let log = monitor.log();
+    let gone = log.lines().filter(|line| line.starts_with("Deleted"));
+    gone.filter(|line| line.contains(&entry)).count()
+}
+
+/// Notes every change of the director's addresses.
+fn monitor(routers: &Routers) -> Process {
+    let director = routers.director(0);
+    let mut monitor = director.spawn(&["ip", "-o", "-4", "monitor", "address"]).expect("ip");
+    let probe = || {
+        director
+            .ip(&["address add 203.0.113.1/32 dev lo", "address del 203.0.113.1/32 dev lo"])
+            .expect("ip");
+        taken_off(&monitor, "203.0.113.1", "32") > 0
+    };
+    wait_until("changes are noted", SOON, probe).expect("in time");
+    assert!(monitor.is_running());
+    monitor
+}
+
+#[test]
+fn an_address_that_a_virtual_server_takes_over_by_a_reload_stays() {
+    let routers = Routers::build("vrrp-cede");
+    let _server = routers.serve();
+    let (vip, director) = (routers.vip(0), routers.director(0));
+    let address = SocketAddr::new(vip, 80);
+    let elsewhere = format!("virtual_address = [\"{}/24\"]", routers.vip(1));
+    let instance = format!(
+        "[[vrrp_instance]]\nname = \"VI_1\"\ninterface = \"{}\"\nvirtual_router_id = 51\npriority = 150\n{ADVERTS}\n\
+         {elsewhere}\n",
+        routers.device(0)
+    );
+    // Without its instance, which takes its time to leave, and beside it.
+    for (more, prefix, stays) in [
+        (String::new(), "32", String::new()),
+        (format!("virtual_address = [\"{vip}/24\"]"), "24", String::new()),
+        (elsewhere.clone(), "32", instance),
+    ] {
+        let mut daemon = routers.start(0, &with_instance(&routers, &more), &[]);
+        daemon.wait_for("virtual router VI_1 is master");
+        let client = Client::new(routers.lab.client(0));
+        client.wait_for_answer(address, "behind", SOON).expect("an answer");
+        assert_eq!(entries(&routers), [prefix]);
+        let monitor = monitor(&routers);
+        let (every, timeout) = (Duration::from_millis(20), Duration::from_millis(500));
+        let prober =
+            Prober::start(routers.lab.client(0), address, every, timeout, Duration::from_secs(60)).expect("a prober");
+        sleep(Duration::from_millis(500));
+        reload(&routers, &format!("{stays}{}", with_device(&routers)));
+        daemon.wait_for("virtual address left to a virtual server");
+        sleep(Duration::from_secs(2));
+        let report = prober.stop().expect("a report");
+        let (gap, failures) = (report.longest_gap(), report.failures().len());
+        measured(format_args!(
+            "an address /{prefix} that a virtual server takes over: longest gap {gap:?}, {failures} of {} failed",
+            report.attempts.len()
+        ));
+        let log = daemon.process.log();
+        assert!(gap < Duration::from_millis(700), "{gap:?}: {report}\n{log}");
+        assert_eq!(taken_off(&monitor, vip, "32"), 0, "{}\n{log}", monitor.log());
+        assert_eq!(entries(&routers), ["32"], "{log}");
+
+        // It is the virtual server's: without that it goes.
+        configure(director, "virtual_server = []");
+        let reloaded = ipvsd(director, &["reload", "--force"]);
+        assert_eq!(reloaded.code(), 0, "{}", reloaded.stderr);
+        wait_until("it has gone", SOON, || entries(&routers).is_empty())
+            .unwrap_or_else(|problem| panic!("{problem}: {:?}\n{}", entries(&routers), daemon.process.log()));
+        daemon.process.signal(Signal::SIGTERM).expect("a signal");
+        daemon.process.wait(SOON).expect("it ends");
+    }
+}
+
+#[test]
+fn an_address_that_passes_from_one_instance_to_another_by_a_reload_stays() {
+    let routers = Routers::build("vrrp-pass");
+    let vip = routers.vip(0);
+    let text = |owner: &str| {
+        let first = with_instance(&routers, &format!("virtual_address = [\"{}/24\"]", routers.vip(1)));
+        let first = first.replace("vrrp_instance = \"VI_1\"", &format!("vrrp_instance = \"{owner}\""));
+        format!(
+            "[[vrrp_instance]]\nname = \"VI_2\"\ninterface = \"{}\"\nvirtual_router_id = 52\n{ADVERTS}\n\
+             virtual_address = [\"{}/24\"]\n{first}",
+            routers.device(0),
+            routers.vip(2)
+        )
+    };
+    let mut daemon = routers.start(0, &text("VI_1"), &[]);
+    daemon.wait_for("virtual router VI_1 is master");
+    daemon.wait_for("virtual router VI_2 is master");
+    wait_until("the address is there", SOON, || routers.has(0, vip)).expect("in time");
+    let monitor = monitor(&routers);
+    // Who gives it up is told first, and then who gets it.
+    for owner in ["VI_2", "VI_1", "VI_2"] {
+        reload(&routers, &text(owner));
+        sleep(Duration::from_secs(2));
+        assert_eq!(entries(&routers), ["32"], "{owner} has it");
+        assert_eq!(
+            taken_off(&monitor, vip, "32"),
+            0,
+            "{owner}: {}\n{}",
+            monitor.log(),
+            daemon.process.log()
+        );
+    }
+    // It is on record still.
+    daemon.process.signal_alone(Signal::SIGKILL).expect("a signal");
+    drop(daemon);
+    let _daemon = routers.start(0, "virtual_server = []", &[]);
+    wait_until("it goes with the last of them", SOON, || !routers.has(0, vip)).expect("in time");
+}
+
+#[test]
+fn an_address_without_its_device_is_told_of_once_and_the_others_are_not_announced_for_it() {
+    let routers = Routers::build("vrrp-lost");
+    let (director, client) = (routers.director(0), routers.lab.client(0));
+    let [vip, lost] = [0, 1].map(|index| routers.vip(index));
+    let device = || {
+        let lines = [
+            "link add other0 type veth peer name other1",
+            "link set other0 up",
+            "link set other1 up",
+        ];
+        director.ip(&lines).expect("ip");
+    };
+    device();
+    let more =
+        format!("garp_master_delay = \"0s\"\nvirtual_address = [{{ address = \"{lost}/32\", device = \"other0\" }}]");
+    let mut daemon = routers.start(0, &with_instance(&routers, &more), &[]);
+    wait_until("both are there", SOON, || routers.has(0, vip) && routers.has(0, lost)).expect("in time");
+    sleep(Duration::from_secs(1));
+    let filter = format!("arp and ether src {}", routers.mac(0));
+    let seen = client.tcpdump(&["-l", "-n", "-i", "eth0", &filter]).expect("tcpdump");
+    let announced = || seen.log().matches(&format!("Request who-has {vip} ")).count();
+    director.ip(&["link del other0"]).expect("ip");
+    sleep(Duration::from_secs(6));
+    let log = daemon.process.log();
+    assert_eq!(announced(), 0, "{}\n{log}", seen.log());
+    let complaints = log
+        .lines()
+        .filter(|line| line.contains("WARN") || line.contains("ERROR"));
+    let complaints = complaints.filter(|line| line.contains("other0")).count();
+    assert_eq!(complaints, 1, "{log}");
+    assert!(routers.has(0, vip));
+
+    device();
+    wait_until("it is back", SOON, || routers.has(0, lost)).expect("in time");
+    sleep(Duration::from_secs(1));
+    assert_eq!(announced(), 0, "nothing has happened to this one: {}", seen.log());
+    director.ip(&[&format!("address del {vip}/32 dev eth0")]).expect("ip");
+    wait_until("what is put back is announced", SOON, || announced() == 1)
+        .unwrap_or_else(|problem| panic!("{problem}: {}\n{}", seen.log(), daemon.process.log()));
+    daemon.process.signal(Signal::SIGTERM).expect("a signal");
+    daemon.process.wait(SOON).expect("it ends");
+}
+
+#[test]
+fn a_quick_restart_keeps_the_role_also_where_commands_take_their_time_at_the_end() {
+    let routers = Routers::build("vrrp-slow-end");
+    let _server = routers.serve();
+    let vip = routers.vip(0);
+    let slow = |priority| Own {
+        priority,
+        more: "advert_int = \"1s\"",
+    };
+    let command = "forward = \"dr\"\nnotify_on_stop = true\nnotify_down = { argv = [\"/bin/sleep\", \"3.5\"] }";
+    let text = routers.instance(0, slow(150)).replace("forward = \"dr\"", command);
+    let mut first = routers.start(0, &text, &["--keep"]);
+    routers.wait_for_master("the only one has it", 0, vip);
+    let second = routers.start(1, &routers.instance(1, slow(100)), &[]);
+    Client::new(routers.lab.client(0))
+        .wait_for_answer(SocketAddr::new(vip, 80), "behind", SOON)
+        .expect("an answer");
+    let asked = Instant::now();
+    first.process.signal(Signal::SIGTERM).expect("a signal");
+    first.process.wait(SOON).expect("it ends");
+    let took = asked.elapsed();
+    let mut again = routers.start(0, &text, &["--keep"]);
+    assert!(
+        took > Duration::from_secs(3),
+        "the command has run: {took:?}\n{}",
+        first.process.log()
+    );
+    again.wait_for("the process before this one was master until just now");
+    sleep(Duration::from_secs(5));
+    routers.wait_for_master("it has it still", 0, vip);
+    let log = second.process.log();
+    assert!(!log.contains("is master, was"), "{log}");
 }
 
 #[test]

@@ -50,6 +50,10 @@ impl Shell {
                 warn!("not told: {untold}");
             }
         }
+        if self.options.keep {
+            // Last of all: masters have spoken until now, and whoever finds it too old listens first.
+            self.keep_spoken();
+        }
     }
 
     /// Takes out what is ours and nothing else: addresses first, so that nobody who still sends is told that nobody is

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -12,23 +11,19 @@ use tracing::{error, info, warn};
 
 use super::tracks::Watched;
 use super::{Message, Shell};
-use crate::daemon::kept;
 use crate::daemon::packet_filter;
 use crate::daemon::record::Record;
 use crate::daemon::sync_daemons;
+use crate::daemon::vrrp::{VrrpFiles, Writer};
 use crate::model::control::{EventKind, EventRecord, Level, Refused, Trouble, VrrpStatus};
 use crate::model::{
-    Config, Event, Instant, UnixTime, VirtualAddress, VrrpChange, VrrpDevice, VrrpEntry, VrrpFinding, VrrpNotify,
-    VrrpReason, VrrpRecord, VrrpServing, VrrpState, VrrpTracked,
+    Config, Event, Instant, UnixTime, VirtualServer, VrrpChange, VrrpDevice, VrrpFinding, VrrpNotify, VrrpReason,
+    VrrpRecord, VrrpServing, VrrpState, VrrpTracked,
 };
 use crate::vrrp::task::{self, Handle, Ledger, News, Spoken};
 use crate::vrrp::turns::{Stuck, Turns};
 
-/// Where it is kept when each master has spoken last, beside the record.
-const FILE: &str = "vrrp.json";
-/// Where the addresses, routes and rules are on record that virtual routers have put on this host, beside the record.
-const LEDGER: &str = "vrrp-addresses.json";
-/// How long the thread may take to say so.
+/// How long the thread may take to say when each master has spoken last.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// How long a clean end may take in all where nobody takes over: three adverts of the slowest kind that is usual, and
 /// some. The service manager waits for half as long again (`conf/systemd`).
@@ -37,10 +32,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// What the loop knows of virtual routers.
 pub(super) struct Routers {
     pub(super) thread: Option<Handle>,
-    spoken: PathBuf,
-    /// Where the addresses are on record that they have put on devices.
-    ledger: PathBuf,
-    /// The addresses on that record.
+    /// What they leave for the next process.
+    files: VrrpFiles,
+    /// The addresses that they have put on devices.
     held: BTreeSet<IpAddr>,
     /// How often each of the threads had looked around.
     turns: Turns,
@@ -61,8 +55,7 @@ impl Routers {
         Self {
             thread: None,
             turns: Turns::default(),
-            spoken: record.beside(FILE),
-            ledger: record.beside(LEDGER),
+            files: VrrpFiles::beside(record),
             held: BTreeSet::new(),
             since: BTreeMap::new(),
             watched: Watched::default(),
@@ -77,66 +70,23 @@ impl Routers {
         let turns = self.thread.as_ref()?.turns();
         self.turns.stuck(turns, now)
     }
-
-    /// What a process before this one has put on this host: addresses, routes, rules. An address that a virtual server
-    /// keeps on a device for good now is not among them.
-    fn left(&self, config: &Config) -> VrrpRecord {
-        let found = kept::read(&self.ledger).and_then(|text| {
-            let text = text.unwrap_or_else(|| b"[]".to_vec());
-            Ok(serde_json::from_slice(&text)?)
-        });
-        let mut left: VrrpRecord = found.unwrap_or_else(|problem: anyhow::Error| {
-            let file = self.ledger.display();
-            warn!("{file} is passed over, addresses of former virtual routers may be left: {problem:#}");
-            VrrpRecord::default()
-        });
-        let stays: BTreeSet<_> = config
-            .virtual_servers
-            .iter()
-            .flat_map(|server| server.virtual_addresses())
-            .collect();
-        left.addresses.retain(|entry| {
-            let VrrpEntry { device, address, .. } = entry.clone();
-            !stays.contains(&VirtualAddress { device, address })
-        });
-        left
-    }
-
-    /// What the process before this one has left, once.
-    fn recall(&self) -> Spoken {
-        let found = kept::read(&self.spoken).and_then(|text| {
-            let text = text.unwrap_or_else(|| b"{}".to_vec());
-            Ok(serde_json::from_slice(&text)?)
-        });
-        // Where it cannot be removed, it is too old to mean anything soon.
-        let _ = std::fs::remove_file(&self.spoken);
-        found.unwrap_or_else(|problem: anyhow::Error| {
-            warn!("{} is passed over: {problem:#}", self.spoken.display());
-            Spoken::new()
-        })
-    }
 }
 
 fn addresses(record: &VrrpRecord) -> BTreeSet<IpAddr> {
     record.addresses.iter().map(|entry| entry.address).collect()
 }
 
-fn put_down(file: &Path, record: &VrrpRecord) {
-    let written = serde_json::to_vec(record)
-        .map_err(anyhow::Error::from)
-        .and_then(|text| kept::write(file, &text));
-    if let Err(problem) = written {
-        error!("{problem:#}; addresses of virtual routers may be left if the daemon dies now");
-    }
-}
-
 impl Shell {
     /// Tells the virtual routers of a configuration.
     pub(super) fn configure_routers(&mut self, config: &Config) {
         let (specs, groups) = (config.vrrp_instances.clone(), config.vrrp_sync_groups.clone());
+        let writer = match self.upgraded {
+            Some(_) => Writer::ThisProcess,
+            None => Writer::Unknown,
+        };
         let left = match self.routers.thread {
             Some(_) => VrrpRecord::default(),
-            None => self.routers.left(config),
+            None => self.routers.files.left(writer),
         };
         let nothing = specs.is_empty() && left.is_empty() && self.routers.thread.is_none();
         if self.options.observe || nothing {
@@ -144,13 +94,13 @@ impl Shell {
         }
         let mut spoken = Spoken::new();
         if self.routers.thread.is_none() {
-            let file = self.routers.ledger.clone();
+            let files = self.routers.files.clone();
             self.routers.held = addresses(&left);
             let held = self.sender.clone();
             let ledger = Ledger {
                 record: left,
                 write: Box::new(move |record| {
-                    put_down(&file, record);
+                    files.put_down(record);
                     let _ = held.send(Message::RoutersHold(addresses(record)));
                 }),
             };
@@ -166,7 +116,7 @@ impl Shell {
                     return;
                 }
             }
-            spoken = self.routers.recall();
+            spoken = self.routers.files.recall(writer);
         }
         self.routers
             .since
@@ -181,7 +131,9 @@ impl Shell {
             });
             self.routers.notify.extend(config.vrrp_notify.clone());
             self.routers.watched.watch(&specs, &thread);
-            thread.configure(specs, groups, spoken);
+            let servers = config.virtual_servers.iter();
+            let served = servers.flat_map(VirtualServer::virtual_addresses).collect();
+            thread.configure(specs, groups, spoken, served);
             if !self.routers.programs.0 {
                 // Who tracks it only now was not told.
                 thread.tracked(VrrpTracked::Program, VrrpFinding::Works(false));
@@ -317,13 +269,7 @@ impl Shell {
     /// Has each master speak once more and puts down when that was, for the process that takes this one's place.
     pub(super) fn keep_spoken(&self) {
         let Some(thread) = &self.routers.thread else { return };
-        let spoken = thread.last_advert(PATIENCE);
-        let written = serde_json::to_vec(&spoken)
-            .map_err(anyhow::Error::from)
-            .and_then(|text| kept::write(&self.routers.spoken, &text));
-        if let Err(problem) = written {
-            warn!("virtual routers have to be elected anew: {problem:#}");
-        }
+        self.routers.files.keep_spoken(&thread.last_advert(PATIENCE));
     }
 
     /// Lets the sync daemons run as the configuration and the role want it. Without a word in the configuration they are
@@ -370,7 +316,8 @@ impl Shell {
         }
     }
 
-    /// Hands all virtual routers over, or leaves them as they are for a quick restart.
+    /// Hands all virtual routers over, or leaves them as they are for a quick restart: then they speak until the process
+    /// ends.
     pub(super) async fn stop_routers(&mut self, receiver: &mut UnboundedReceiver<Message>) {
         let Some(thread) = self.routers.thread.clone() else {
             return self.stop_refusing().await;
@@ -379,7 +326,7 @@ impl Shell {
             info!(
                 "the addresses of virtual routers stay as they are; another director takes over if this one stays away"
             );
-            return self.keep_spoken();
+            return;
         }
         info!("virtual routers are handed over");
         let end = tokio::time::Instant::now() + LIMIT;

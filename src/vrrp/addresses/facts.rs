@@ -70,6 +70,9 @@ impl Keeper {
             let is_here = |address: &VrrpAddress| addresses.iter().any(|held| is(held, address));
             let held = self.held.get(&*spec.name);
             let held = held.map(|held| &*held.addresses).unwrap_or_default();
+            for address in held {
+                self.announcements.saw(address, is_here(address));
+            }
             let found = |address: &VrrpAddress| addresses.iter().any(|held| is_at(held, address));
             let facts = Facts {
                 source,
@@ -100,6 +103,7 @@ impl Keeper {
                 self.told.insert(spec.name.clone(), facts);
             }
         }
+        self.announce_what_is_here().await;
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::Keeper;
 use crate::model::{VrrpAddress, VrrpEntry};
@@ -39,6 +39,8 @@ impl<K: Ord> Once<K> {
 pub(super) struct Said {
     /// Of an address that could not be put on, or taken off.
     pub(super) addresses: Once<VrrpAddress>,
+    /// Of an address that could not be announced.
+    announcements: Once<VrrpAddress>,
     /// Of an address that belongs to nobody any more.
     pub(super) orphans: Once<VrrpEntry>,
     /// Of a route or rule that could not be put in, or taken out.
@@ -77,6 +79,22 @@ impl Keeper {
                 let problem = problem.to_string();
                 if self.said.addresses.is_news(address.clone(), &problem) {
                     error!(address = %address.address, device = address.device, "{problem}");
+                }
+            }
+        }
+    }
+
+    /// Says why an address could not be announced, or that it was at last.
+    pub(super) fn note_announced(&mut self, address: &VrrpAddress, problem: Option<String>) {
+        match problem {
+            None => {
+                if self.said.announcements.is_over(address) {
+                    info!(address = %address.address, device = address.device, "virtual address announced at last");
+                }
+            }
+            Some(problem) => {
+                if self.said.announcements.is_news(address.clone(), &problem) {
+                    warn!(address = %address.address, device = address.device, "{problem}");
                 }
             }
         }

@@ -63,7 +63,7 @@ impl Instance {
         }
     }
 
-    /// Puts addresses back that somebody has taken away.
+    /// Puts addresses back that somebody has taken away; whoever does so announces those and no others.
     pub(super) fn repair(&mut self, now: Instant, out: &mut Vec<VrrpAction>) {
         let Phase::Master(speaking) = &mut self.phase else {
             return;
@@ -74,7 +74,6 @@ impl Instance {
                 speaking.repaired = Some(now);
                 speaking.repair = None;
                 self.hold(out);
-                out.push(VrrpAction::Announce { repeat: 1 });
             }
         }
     }

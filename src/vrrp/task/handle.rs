@@ -1,6 +1,6 @@
 //! What the rest of the process has of the thread: what it may tell and ask, and what it is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -11,7 +11,9 @@ use nix::sys::eventfd::EventFd;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use crate::model::{VrrpChange, VrrpFinding, VrrpServing, VrrpSpec, VrrpState, VrrpSyncGroup, VrrpTracked};
+use crate::model::{
+    VirtualAddress, VrrpChange, VrrpFinding, VrrpServing, VrrpSpec, VrrpState, VrrpSyncGroup, VrrpTracked,
+};
 use crate::vrrp::addresses::{Order, Report};
 
 /// What is told of virtual routers.
@@ -96,8 +98,17 @@ pub(super) enum Command {
 
 impl Handle {
     /// Takes over instances and groups; those that stay as they are are not disturbed. `spoken`: what the process before
-    /// this one knows of its masterships.
-    pub fn configure(&self, specs: Vec<Arc<VrrpSpec>>, groups: Vec<VrrpSyncGroup>, spoken: Spoken) {
+    /// this one knows of its masterships; `served`: the addresses that virtual servers keep on devices, of which none is
+    /// taken off.
+    pub fn configure(
+        &self,
+        specs: Vec<Arc<VrrpSpec>>,
+        groups: Vec<VrrpSyncGroup>,
+        spoken: Spoken,
+        served: BTreeSet<VirtualAddress>,
+    ) {
+        // Before anything that follows from the others; nobody is there who takes it, and that will be seen.
+        let _ = self.addresses.send(Order::Serve(served));
         self.send(Command::Configure(specs, groups, spoken));
     }
 
