@@ -250,6 +250,8 @@ impl Task {
             self.voices.insert(name, Voice::default());
         }
         self.act(outcome.wanted);
+        // A group may be gone while its instances stay as they are.
+        self.tell_groups();
         let _ = self.addresses.send(Order::Watch(self.specs()));
         // Also those that wait for another one's end: what they track is told once.
         let (specs, wanted) = (self.specs(), self.wanted.0.clone());
@@ -379,19 +381,20 @@ impl Task {
                 }
             }
         }
-        let groups = if stirred {
-            self.routers.group_changes()
-        } else {
-            Vec::new()
-        };
-        for (name, from, to) in groups {
-            (self.tell)(News::GroupChanged { name, from, to });
+        if stirred {
+            self.tell_groups();
         }
         if ended {
             // Somebody may have waited for it.
             self.reconfigure();
         } else if stirred {
             self.show();
+        }
+    }
+
+    fn tell_groups(&mut self) {
+        for (group, from, to) in self.routers.group_changes() {
+            (self.tell)(News::GroupChanged { group, from, to });
         }
     }
 
