@@ -6,12 +6,14 @@
 //! |---|---|
 //! | `facts` | what instances have to know of this host |
 //! | `ledger` | what an instance has, and the record of what is there |
+//! | `others` | who else answers for an address |
 //! | `routes` | routes and rules |
 //! | `said` | what is said once |
 //! | `vmac` | the devices with a virtual MAC |
 
 mod facts;
 mod ledger;
+mod others;
 mod routes;
 mod said;
 mod vmac;
@@ -23,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -31,6 +33,7 @@ use tracing::{error, info, warn};
 pub(super) use self::facts::{Facts, Report};
 pub(super) use self::ledger::Belongings;
 pub use self::ledger::Ledger;
+use self::others::Other;
 use self::said::Said;
 use self::vmac::Devices;
 use crate::model::{HostAddress, VirtualAddress, VrrpAddress, VrrpEntry, VrrpSpec};
@@ -54,6 +57,8 @@ pub(super) enum Order {
     Hold(Arc<str>, Belongings, u64),
     /// Each address of an instance is announced so many times.
     Announce(Arc<str>, u32),
+    /// An instance has taken over from a master that fell silent: it is looked whether another host still has its addresses.
+    LookForOthers(Arc<str>),
     /// Everything before this has been done.
     Done(oneshot::Sender<()>),
     /// Somebody wants to know that this thread lives.
@@ -79,7 +84,9 @@ pub(super) async fn keep(
             stirs.notify_one();
         }
     });
+    let (others, mut found) = unbounded_channel();
     let mut keeper = Keeper {
+        others,
         stirred: Arc::clone(&stirred),
         watches_routes: false,
         repaired: None,
@@ -105,6 +112,10 @@ pub(super) async fn keep(
                 }
                 None => return,
             },
+            Some(other) = found.recv() => {
+                keeper.meet_other(other, &tell).await;
+                continue;
+            }
             () = stirred.notified() => tokio::time::sleep(GATHER).await,
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
         }
@@ -126,6 +137,8 @@ impl Retry {
 }
 
 struct Keeper {
+    /// Where addresses are told of that were found elsewhere.
+    others: UnboundedSender<Other>,
     stirred: Arc<Notify>,
     /// Somebody tells of routes that are taken out; begins with the first of them.
     watches_routes: bool,
@@ -182,6 +195,7 @@ impl Keeper {
                 let held = self.held.get(&name).cloned().unwrap_or_default();
                 announce(&held.addresses, repeat).await;
             }
+            Order::LookForOthers(name) => self.look_for_others(name),
             Order::Turn => {}
             Order::Done(done) => {
                 // Whoever asked has gone.
