@@ -43,6 +43,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("peer/catching_up", Kind::Thinking),
     ("peer/choice", Kind::Thinking),
     ("peer/clocks", Kind::Thinking),
+    ("peer/outages", Kind::Thinking),
     ("peer/differences", Kind::Thinking),
     ("peer/message", Kind::Words),
     ("peer/picture", Kind::Thinking),

@@ -10,5 +10,11 @@ fuzz_target!(|text: &[u8]| {
     let services = proc::destinations(text);
     let destinations: usize = services.iter().map(|(_, destinations)| destinations.len()).sum();
     assert!(services.len() + destinations <= lines);
+    let of_known: u64 = services
+        .iter()
+        .flat_map(|(_, destinations)| destinations)
+        .map(|found| u64::from(found.active_connections) + u64::from(found.inactive_connections))
+        .sum();
+    assert!(proc::connection_count(text) >= of_known);
     assert!(proc::connections(text).len() <= lines);
 });

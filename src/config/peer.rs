@@ -36,7 +36,7 @@ pub(super) fn read(reader: &mut Reader, seen: &mut SettingsSeen, item: &Item<'_>
         (
             peer_key,
             "peer_key",
-            "the public key of the other director, as `ipvsd peer key` has printed it there",
+            "the public key of the other director, as `ipvsd peer key --show FILE` prints it there",
         ),
     ] {
         if item.is_none() {
@@ -98,7 +98,7 @@ fn read_key(reader: &mut Reader, item: &Item<'_>) -> Option<PublicKey> {
         reader.error(
             item.span().start,
             "`peer_key` is no Ed25519 public key in base64",
-            "what `ipvsd peer key` prints on the other director: \"MCowBQYDK2VwAyEA...\"",
+            "what `ipvsd peer key --show FILE` prints on the other director: \"MCowBQYDK2VwAyEA...\"",
         );
     }
     key

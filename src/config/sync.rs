@@ -15,6 +15,8 @@ use crate::model::{Config, Family, Protocol, Scheduler, ServiceKey, SyncSettings
 
 /// The longest datagram of UDP over IPv4.
 const LONGEST: u32 = 65_507;
+/// And over IPv6, as the kernel counts it for its sync daemons.
+const LONGEST_V6: u32 = 65_487;
 
 /// The longest wait for connections.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -102,8 +104,15 @@ pub(super) fn read(
     let instance_at = instance.map_or(at, |item| item.span().start);
     let instance = instance.and_then(|item| reader.string(item, "vrrp_instance").map(str::to_owned));
     let id = optional(sync_id, |item| reader.number(item, "sync_id", 0..=255));
+    let maxlen_at = maxlen.map_or(at, |item| item.span().start);
     let maxlen = optional(maxlen, |item| reader.number(item, "maxlen", 1..=LONGEST));
     let group = optional(group, |item| read_group(reader, item));
+    if let (Some(Some(length)), Some(Some(IpAddr::V6(_)))) = (maxlen, group)
+        && length > LONGEST_V6
+    {
+        let text = format!("`maxlen` {length} is {LONGEST_V6} to the kernel, for the group is one of IPv6");
+        reader.warning(maxlen_at, text, format!("write maxlen = {LONGEST_V6}"));
+    }
     let port = optional(port, |item| reader.port(item, "port"));
     let ttl = optional(ttl, |item| reader.number(item, "ttl", 1..=255));
     sync.daemon = Some(reader.place(at));

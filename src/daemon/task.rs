@@ -446,8 +446,7 @@ impl Shell {
         match self.wishes.load(now.time) {
             Ok(remembered) => {
                 self.wishlist = Wishlist::restored(remembered.wishes, now);
-                self.peer.words = Words::restored(remembered.words, now.time);
-                self.peer.words.adopt(&self.wishlist);
+                self.peer.words = Words::restored(remembered.words, &self.wishlist, now.time);
             }
             Err(problem) => {
                 warn!("{problem:#}");

@@ -38,9 +38,10 @@ struct File {
     /// When a daemon last stood for it.
     saved: UnixTime,
     wishes: Vec<Wish>,
-    /// What was said for good on this director and the other one.
+    /// What was said for good on this director and the other one. A version that knew of no other director has put none
+    /// down.
     #[serde(default)]
-    words: Vec<PeerWord>,
+    words: Option<Vec<PeerWord>>,
 }
 
 /// What operators wanted of an earlier process.
@@ -48,8 +49,8 @@ struct File {
 pub struct Remembered {
     /// What holds.
     pub wishes: Vec<Wish>,
-    /// What was said on this director and the other one.
-    pub words: Vec<PeerWord>,
+    /// What was said on this director and the other one; `None` where the file was written by a version that put none down.
+    pub words: Option<Vec<PeerWord>>,
 }
 
 #[derive(Serialize)]
@@ -58,7 +59,7 @@ struct Draft<'a> {
     namespace: &'a NamespaceId,
     saved: UnixTime,
     wishes: Vec<&'a Wish>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// Also where there are none: that is not the same as a file of a version that knew of none.
     words: Vec<&'a PeerWord>,
 }
 
@@ -231,8 +232,7 @@ mod tests {
     fn what_a_later_version_has_put_down_beside_is_passed_over() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = file(&folder);
-        let mut words = Words::default();
-        words.adopt(&list());
+        let words = Words::restored(None, &list(), at(0).time);
         file.save(&list(), &words, at(0).time).expect("writable");
         let text = fs::read(&file.path).expect("readable");
         let mut document: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
@@ -244,7 +244,26 @@ mod tests {
         fs::write(&file.path, serde_json::to_vec(&document).expect("JSON")).expect("writable");
         let remembered = file.load(at(0).time).expect("readable");
         assert_eq!(remembered.wishes, list().wishes().cloned().collect::<Vec<_>>());
-        assert_eq!(remembered.words, words.all().cloned().collect::<Vec<_>>());
+        assert_eq!(remembered.words, Some(words.all().cloned().collect()));
+    }
+
+    #[test]
+    fn what_was_wanted_without_a_word_is_not_told_after_a_restart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = file(&folder);
+        let restarted = || {
+            let remembered = file.load(at(0).time).expect("readable");
+            let list = Wishlist::restored(remembered.wishes, at(0));
+            (Words::restored(remembered.words, &list, at(0).time), list)
+        };
+        // A server was removed, and put back with a weight: that is for this director alone.
+        file.save(&list(), &Words::default(), at(0).time).expect("writable");
+        let (words, wanted) = restarted();
+        assert_eq!((words.all().count(), wanted.orders().len()), (0, 2));
+        // A version that put no words down told nobody of anything yet.
+        let text = fs::read_to_string(&file.path).expect("readable");
+        fs::write(&file.path, text.replace(",\"words\":[]", "")).expect("writable");
+        assert_eq!(restarted().0.all().count(), 2);
     }
 
     #[test]
@@ -270,12 +289,12 @@ mod tests {
     fn an_old_file_without_wishes_is_no_trouble() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = file(&folder);
-        let mut words = Words::default();
-        words.adopt(&list());
+        let words = Words::restored(None, &list(), at(0).time);
         file.save(&Wishlist::default(), &words, at(0).time).expect("writable");
-        assert!(!file.load(at(7).time).expect("readable").words.is_empty());
+        let kept = file.load(at(7).time).expect("readable").words;
+        assert_eq!(kept.map(|words| words.len()), Some(2));
         let remembered = file.load(at(8).time).expect("no trouble");
-        assert!(remembered.wishes.is_empty() && remembered.words.is_empty());
+        assert!(remembered.wishes.is_empty() && remembered.words.is_none());
         file.save(&list(), &Words::default(), at(8).time).expect("writable");
         assert!(!file.aside.exists());
     }

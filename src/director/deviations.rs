@@ -46,6 +46,17 @@ pub fn deviate(files: &Arc<Config>, wishes: &Wishlist) -> (Arc<Config>, Vec<Stri
     (Arc::new(config), problems)
 }
 
+/// Whether the files have a server.
+pub fn have(files: &Config, server: &ServerId) -> bool {
+    let mut pools = files.virtual_servers.iter();
+    let pool = pools.find(|pool| pool.name == server.virtual_server);
+    pool.is_some_and(|pool| {
+        pool.real_servers
+            .iter()
+            .any(|real| pools::name_of(pool, real) == *server)
+    })
+}
+
 /// The name that a server would have in a pool, and everything else about it.
 ///
 /// # Errors

@@ -93,7 +93,7 @@ use schedule::Schedule;
 use snapshot::Recalled;
 use trouble::Troubles;
 
-pub use deviations::{candidate, deviate};
+pub use deviations::{candidate, deviate, have};
 pub use events::{RESUMED, drift, event_of, paused, quarrel};
 pub use foreign::{OurDestinations, keep_foreign, our_destinations};
 pub use history::{EVENTS, EventRing};

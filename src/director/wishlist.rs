@@ -351,15 +351,15 @@ impl Wishlist {
     }
 
     /// Somebody has removed a server from its pool; of one that was added nothing is left, unless it comes back with the
-    /// next reload.
-    pub fn remove(&mut self, server: &ServerId, lasting: Lasting, by: &str, now: Now) {
+    /// next reload. One that was added and that the files have by now is theirs (`in_files`): it stays out.
+    pub fn remove(&mut self, server: &ServerId, in_files: bool, lasting: Lasting, by: &str, now: Now) {
         self.deadlines.remove(server);
         let is_added = |presence: &Presence| matches!(presence, Presence::Added { .. });
         let (added, added_for_good) = match self.wishes.get(server) {
             Some(wish) => (is_added(wish.presence()), is_added(&wish.presence)),
             None => (false, false),
         };
-        if added && !(added_for_good && lasting == Lasting::UntilReload) {
+        if added && !in_files && !(added_for_good && lasting == Lasting::UntilReload) {
             self.wishes.remove(server);
             return;
         }

@@ -65,24 +65,21 @@ pub struct Heard {
 }
 
 impl Words {
-    /// The words of an earlier process.
-    pub fn restored(words: Vec<PeerWord>, now: UnixTime) -> Self {
+    /// The words of an earlier process, which wanted this. `None`: it was one that put no words down, and what it wanted
+    /// for good was said for good. A process that did has a word for whatever the other director is to hear; what is wanted
+    /// beside that, as the weight with which a server was put back, holds here alone.
+    pub fn restored(words: Option<Vec<PeerWord>>, wanted: &Wishlist, now: UnixTime) -> Self {
         let mut restored = Self::default();
-        restored.hear(words, now, None);
-        restored.revision = 1;
-        restored
-    }
-
-    /// Takes over what operators wanted and of which there is no word.
-    pub fn adopt(&mut self, wishlist: &Wishlist) {
-        for word in wishlist.words() {
-            let word = measured(word);
-            let key = key(&word);
-            if let std::collections::btree_map::Entry::Vacant(vacant) = self.words.entry(key) {
-                vacant.insert(Kept { word, is_there: false });
-                self.revision += 1;
+        match words {
+            Some(words) => drop(restored.hear(words, now, None)),
+            None => {
+                let words = wanted.words().map(measured);
+                let kept = words.map(|word| (key(&word), Kept { word, is_there: false }));
+                restored.words = kept.collect();
             }
         }
+        restored.revision = 1;
+        restored
     }
 
     /// An operator of this director has said something; once more is later than before.

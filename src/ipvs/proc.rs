@@ -47,6 +47,18 @@ pub fn destinations(text: &[u8]) -> Vec<(ServiceKey, Vec<ListedDestination>)> {
     services
 }
 
+/// How many connections, active or not, all destinations in the text have together, whatever service they stand under:
+/// those of firewall marks as well as those of addresses.
+pub fn connection_count(text: &[u8]) -> u64 {
+    let of_destination = |line: &[u8]| {
+        // The address, how it is forwarded to, the weight. The line of titles begins alike and has no numbers.
+        let mut words = words(line.strip_prefix(b"  -> ")?).skip(3);
+        let (active, inactive) = (decimal(words.next()?)?, decimal(words.next()?)?);
+        Some(u64::from(active) + u64::from(inactive))
+    };
+    lines(text).filter_map(of_destination).sum()
+}
+
 /// Whether two texts of the file tell of the same table. How many connections there are may differ, but of a destination
 /// of weight 0 not whether there are any.
 pub fn is_same_table(one: &[u8], other: &[u8]) -> bool {
@@ -300,14 +312,39 @@ mod tests {
         assert!(!is_same_table(&table(&[one, six]), &table(&[six])));
     }
 
+    #[test]
+    fn connections_count_whatever_service_they_belong_to() {
+        let head = "IP Virtual Server version 1.2.1 (size=4096)\nProt LocalAddress:Port Scheduler Flags\n  \
+                    -> RemoteAddress:Port Forward Weight ActiveConn InActConn\n";
+        let address = "TCP  C000020A:0050 rr \n  -> C0000214:0050      Masq    1      3          40        \n";
+        let mark = "FWM  00000007 wlc persistent 360 FFFFFFFF\n  \
+                    -> C0000214:0000      Route   1      500        6000      \n  \
+                    -> [2001:0db8:0000:0000:0000:0000:0000:0014]:0000      Tunnel  0      0          70000     \n";
+        let cases: [(&[&str], u64); 5] = [
+            (&[], 0),
+            (&["FWM  00000007 wlc \n"], 0),
+            (&[address], 43),
+            (&[mark], 76_500),
+            (&[mark, address, "\n"], 76_543),
+        ];
+        for (services, count) in cases {
+            let text = format!("{head}{}", services.concat());
+            assert_eq!(connection_count(text.as_bytes()), count, "{text}");
+        }
+        let most = "  -> C0000214:0050      Masq    1      4294967295 4294967295\n".repeat(3);
+        assert_eq!(connection_count(most.as_bytes()), 6 * u64::from(u32::MAX));
+    }
+
     proptest! {
         #[test]
         fn no_text_upsets_the_parser(mut text in proptest::collection::vec(any::<u8>(), 0..300), place in 0..TEXT.len()) {
             connections(&text);
+            connection_count(&text);
             let mut broken = TEXT[..place].to_vec();
             broken.append(&mut text);
             broken.extend_from_slice(&TEXT[place..]);
             connections(&broken);
+            connection_count(&broken);
         }
     }
 }

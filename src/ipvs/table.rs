@@ -212,10 +212,7 @@ pub fn read_plain_listing() -> Result<(KernelInfo, Vec<ListedService>), IpvsErro
 /// # Errors
 /// The file cannot be read.
 pub fn count_connections() -> Result<u64, IpvsError> {
-    let services = proc::destinations(&read_proc(PROC_TABLE)?);
-    let destinations = services.iter().flat_map(|(_, destinations)| destinations);
-    let counts = destinations.map(|found| u64::from(found.active_connections) + u64::from(found.inactive_connections));
-    Ok(counts.sum())
+    Ok(proc::connection_count(&read_proc(PROC_TABLE)?))
 }
 
 /// The connection table of the calling thread's network namespace, in the kernel's order.

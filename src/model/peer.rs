@@ -73,7 +73,7 @@ impl fmt::Debug for PublicKey {
 
 /// A text that is no public key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("it is no Ed25519 public key in base64 (`ipvsd peer key FILE` prints one)")]
+#[error("it is no Ed25519 public key in base64 (`ipvsd peer key --show FILE` prints one)")]
 pub struct ParsePublicKeyError;
 
 impl FromStr for PublicKey {

@@ -1,12 +1,12 @@
 //! Watches this host's interfaces: told is when one starts to work or ceases to.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, TryStreamExt};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use rtnetlink::MulticastGroup;
 use rtnetlink::packet_core::NetlinkPayload;
+use rtnetlink::{Handle, MulticastGroup};
 
 use super::NetError;
 use super::host::Connection;
@@ -24,24 +24,26 @@ pub async fn watch(mut tell: impl FnMut(String, bool)) -> Result<(), NetError> {
     let (connection, handle, mut messages) =
         rtnetlink::new_multicast_connection(&[MulticastGroup::Link]).map_err(problem)?;
     let connection = Connection::of(connection);
-    let mut links = HashMap::new();
-    let mut found = handle.link().get().execute();
-    while let Ok(Some(message)) = found.try_next().await {
-        links.insert(message.header.index, works(&message));
-    }
+    let mut links = Links::default();
+    // Where they cannot be listed they become known by what is told of them.
+    let found = listed(&handle).await.unwrap_or_default();
+    let _ = links.are(&found);
     while let Some((message, _)) = messages.next().await {
-        let (message, works) = match message.payload {
+        let changes = match message.payload {
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => {
-                let works = works(&message);
-                (message, works)
+                links.is(&message).into_iter().collect()
             }
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(message)) => (message, false),
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(message)) => {
+                links.is_gone(message.header.index).into_iter().collect()
+            }
+            // What is told may have got lost.
+            NetlinkPayload::Overrun(_) | NetlinkPayload::Error(_) => match listed(&handle).await {
+                Ok(found) => links.are(&found),
+                Err(error) => return Err(problem(std::io::Error::other(error))),
+            },
             _ => continue,
         };
-        let before = links.insert(message.header.index, works).unwrap_or(false);
-        if before != works
-            && let Some(name) = name_of(&message)
-        {
+        for (name, works) in changes {
             tell(name, works);
         }
     }
@@ -60,7 +62,7 @@ pub async fn working() -> Result<BTreeSet<String>, NetError> {
     };
     let (connection, handle, _) = rtnetlink::new_connection().map_err(problem)?;
     let connection = Connection::of(connection);
-    let found = handle.link().get().execute().try_collect::<Vec<_>>().await;
+    let found = listed(&handle).await;
     drop(connection);
     let found = found.map_err(|error| problem(std::io::Error::other(error)))?;
     Ok(found
@@ -94,6 +96,50 @@ pub async fn watch_addresses(mut tell: impl FnMut()) -> Result<(), NetError> {
     Err(problem(std::io::ErrorKind::ConnectionAborted.into()))
 }
 
+async fn listed(handle: &Handle) -> Result<Vec<LinkMessage>, rtnetlink::Error> {
+    handle.link().get().execute().try_collect().await
+}
+
+/// The interfaces as they were last told of, by their numbers: the name, and whether it works.
+#[derive(Debug, Default)]
+struct Links(BTreeMap<u32, (String, bool)>);
+
+/// An interface that works, or does not any more.
+type Turn = (String, bool);
+
+impl Links {
+    /// One was told of.
+    fn is(&mut self, message: &LinkMessage) -> Option<Turn> {
+        let (name, works) = (name_of(message)?, works(message));
+        let before = self.0.insert(message.header.index, (name.clone(), works));
+        let worked = before.is_some_and(|(_, worked)| worked);
+        (worked != works).then_some((name, works))
+    }
+
+    /// One is no more.
+    fn is_gone(&mut self, index: u32) -> Option<Turn> {
+        let (name, worked) = self.0.remove(&index)?;
+        worked.then_some((name, false))
+    }
+
+    /// These are all.
+    fn are(&mut self, found: &[LinkMessage]) -> Vec<Turn> {
+        let present: BTreeSet<u32> = found.iter().map(|message| message.header.index).collect();
+        let gone: Vec<u32> = self
+            .0
+            .keys()
+            .copied()
+            .filter(|index| !present.contains(index))
+            .collect();
+        // Another one may have the name of one that is gone.
+        let ended: Vec<_> = gone.into_iter().filter_map(|index| self.is_gone(index)).collect();
+        ended
+            .into_iter()
+            .chain(found.iter().filter_map(|message| self.is(message)))
+            .collect()
+    }
+}
+
 /// Up, and with a carrier or whatever stands for one.
 fn works(message: &LinkMessage) -> bool {
     message.header.flags.contains(LinkFlags::Up | LinkFlags::Running)
@@ -104,4 +150,62 @@ fn name_of(message: &LinkMessage) -> Option<String> {
         LinkAttribute::IfName(name) => Some(name.clone()),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(index: u32, name: &str, works: bool) -> LinkMessage {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        if works {
+            message.header.flags = LinkFlags::Up | LinkFlags::Running;
+        }
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        message
+    }
+
+    fn turn(name: &str, works: bool) -> Turn {
+        (name.to_owned(), works)
+    }
+
+    #[test]
+    fn what_turns_is_told_once_and_what_is_gone_is_forgotten() {
+        let mut links = Links::default();
+        assert_eq!(
+            links.are(&[link(1, "lo", true), link(2, "eth0", false)]),
+            [turn("lo", true)]
+        );
+        assert_eq!(links.is(&link(2, "eth0", false)), None);
+        assert_eq!(links.is(&link(2, "eth0", true)), Some(turn("eth0", true)));
+        assert_eq!(links.is(&link(2, "eth0", true)), None);
+        for number in 3..100 {
+            assert_eq!(links.is(&link(number, "veth", true)), Some(turn("veth", true)));
+            assert_eq!(links.is_gone(number), Some(turn("veth", false)));
+        }
+        assert_eq!(links.is_gone(99), None);
+        assert_eq!(links.0.len(), 2);
+    }
+
+    #[test]
+    fn what_was_missed_is_told_after_all() {
+        let mut links = Links::default();
+        let _ = links.are(&[
+            link(1, "lo", true),
+            link(2, "eth0", true),
+            link(3, "eth1", false),
+            link(4, "tap", true),
+        ]);
+        // One has gone, one has come up, and one was made anew under its name.
+        let found = [link(1, "lo", true), link(3, "eth1", true), link(5, "tap", true)];
+        let turns = [
+            turn("eth0", false),
+            turn("tap", false),
+            turn("eth1", true),
+            turn("tap", true),
+        ];
+        assert_eq!(links.are(&found), turns);
+        assert_eq!(links.are(&found), []);
+    }
 }

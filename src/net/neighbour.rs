@@ -4,7 +4,7 @@
 //! packet socket, so that an address can be probed for before it is on the host; it takes `CAP_NET_RAW`.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -66,6 +66,36 @@ impl Burst {
 /// [`NetError::NoSuchDevice`], [`NetError::DeviceDown`], [`NetError::NotEthernet`], [`NetError::NotPermitted`],
 /// [`NetError::Kernel`].
 pub async fn probe(device: &str, address: IpAddr, timing: ProbeTiming) -> Result<Option<Mac>, NetError> {
+    ask(device, address, None, timing).await
+}
+
+/// Asks the hosts behind `device` whether one of them has `address` although this host has it, and says which hardware
+/// address answers first.
+///
+/// Nobody learns anything from it. For IPv6 this is no probe: its answer goes to all hosts, which would take it for a move
+/// of the address to whoever answers. The question comes from `asker`, an address of this host alone; without one nobody
+/// is asked for an IPv6 address.
+///
+/// # Errors
+/// As [`probe`].
+pub async fn other_holder(
+    device: &str,
+    address: IpAddr,
+    asker: Option<Ipv6Addr>,
+    timing: ProbeTiming,
+) -> Result<Option<Mac>, NetError> {
+    match (address, asker) {
+        (IpAddr::V6(_), None) => Ok(None),
+        (IpAddr::V4(_) | IpAddr::V6(_), _) => ask(device, address, asker, timing).await,
+    }
+}
+
+async fn ask(
+    device: &str,
+    address: IpAddr,
+    asker: Option<Ipv6Addr>,
+    timing: ProbeTiming,
+) -> Result<Option<Mac>, NetError> {
     let action = || format!("probe for {address} on {device}");
     let explain = |error| NetError::from_io(error, action(), device, CAPABILITY);
     let (kind, filter) = match address {
@@ -76,7 +106,10 @@ pub async fn probe(device: &str, address: IpAddr, timing: ProbeTiming) -> Result
     let own = socket.mac;
     let question = match address {
         IpAddr::V4(address) => Arp::probe(own, address).broadcast_frame(),
-        IpAddr::V6(address) => NeighbourFrame::probe(own, address).frame(),
+        IpAddr::V6(address) => match asker {
+            Some(asker) => NeighbourFrame::question(own, asker, address).frame(),
+            None => NeighbourFrame::probe(own, address).frame(),
+        },
     };
     let holder = |frame: &[u8]| match address {
         IpAddr::V4(address) => {

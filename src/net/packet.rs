@@ -174,6 +174,18 @@ impl NeighbourFrame {
         }
     }
 
+    /// Asks who has `address`, in the name of `source`, which is at `mac` (RFC 4861, 7.2.2).
+    pub fn question(mac: Mac, source: Ipv6Addr, address: Ipv6Addr) -> Self {
+        Self {
+            source,
+            message: Neighbour::Solicitation {
+                target: address,
+                source_link: Some(mac),
+            },
+            ..Self::probe(mac, address)
+        }
+    }
+
     /// Tells everybody that `address` is at `mac` (RFC 4861, 7.2.6).
     pub fn unsolicited(mac: Mac, address: Ipv6Addr, router: bool) -> Self {
         Self {

@@ -28,7 +28,12 @@ const LONGEST: u64 = 16 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// It is there already.
-    #[error("{} is there already and is left as it is (move it away for another key)", .0.display())]
+    #[error(
+        "{} is there already and is left as it is (`ipvsd peer key --show {}` prints its public key; with another key the \
+         link ends until the other director has that as its `peer_key`)",
+        .0.display(),
+        .0.display()
+    )]
     Exists(PathBuf),
     /// It cannot be written.
     #[error("cannot write {}: {}", path.display(), source)]
@@ -166,7 +171,9 @@ mod tests {
         assert!(matches!(load(&path), Err(KeyError::Unreadable { .. })));
         let made = make(&path).expect("a key");
         assert_eq!(load(&path).expect("the same").public, made);
-        assert!(matches!(make(&path), Err(KeyError::Exists(_))));
+        let error = make(&path).expect_err("it is there").to_string();
+        let remedy = format!("`ipvsd peer key --show {}`", path.display());
+        assert!(error.contains("is there already") && error.contains(&remedy), "{error}");
         assert_eq!(load(&path).expect("still the same").public, made);
         let mode = fs::metadata(&path).expect("it is there").mode() & 0o777;
         assert_eq!(mode, 0o600);

@@ -11,6 +11,7 @@
 //! | `picture` | a configuration, as far as two directors have to have the same |
 //! | `differences` | where two pictures differ, and when that is worth a word |
 //! | `clocks` | how far apart the two clocks are, and when that is worth a word |
+//! | `outages` | when it is worth a word that the link is up or down |
 //! | `catching_up` | whether enough connections are known to take over |
 //! | `key`, `tls` | the keys, and TLS that takes nobody else's |
 //! | `link` | one connection, from its handshake to its end |
@@ -25,6 +26,7 @@ mod differences;
 pub mod key;
 mod link;
 pub mod message;
+mod outages;
 mod picture;
 mod task;
 mod tls;
@@ -32,6 +34,7 @@ mod tls;
 pub use catching_up::{caught_up, settle as settle_count};
 pub use clocks::{Clocks, Turn};
 pub use differences::{Differences, Spoken, compare};
+pub use outages::Outages;
 pub use picture::picture;
 pub use task::{Connected, Handle, Incomparable, MOST_VERDICTS, News, Part, Shown, Told, start};
 

@@ -217,20 +217,31 @@ async fn shout(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     heard
 }
 
+/// What a client says that speaks no TLS 1.3, whole; and with these extensions beside the usual ones.
+fn hello_of_tls_1_2(more: &[u8]) -> Vec<u8> {
+    let with_length = |kind: &[u8], bytes: &[u8], wide: bool| {
+        let length = u16::try_from(bytes.len()).expect("short").to_be_bytes();
+        [kind, if wide { &[0][..] } else { &[] }, &length, bytes].concat()
+    };
+    // Groups, point formats, signature algorithms (RFC 8422, RFC 5246).
+    let groups = [0, 10, 0, 4, 0, 2, 0, 29];
+    let points = [0, 11, 0, 2, 1, 0];
+    let signatures = [0, 13, 0, 8, 0, 6, 4, 3, 8, 4, 8, 7];
+    let extensions = with_length(&[], &[&groups[..], &points, &signatures, more].concat(), false);
+    // No session; two suites of TLS 1.2; no compression.
+    let head = [&[3, 3][..], &[7; 32], &[0], &[0, 4, 0xc0, 0x2b, 0xc0, 0x2f], &[1, 0]].concat();
+    let hello = with_length(&[1], &[head, extensions].concat(), true);
+    with_length(&[22, 3, 1], &hello, false)
+}
+
 #[tokio::test]
-async fn noise_and_silence_and_old_tls_are_turned_away() {
+async fn noise_and_silence_are_turned_away() {
     let lab = Lab::new();
     let mut first = lab.start(0);
     let address = first.settings.listen;
     shout(address, b"GET / HTTP/1.1\r\n\r\n").await;
     first.trouble("no TLS").await;
     shout(address, &[0xff; 70_000]).await;
-    // A hello of TLS 1.2: what openssl would send, without the extensions that make it 1.3.
-    let body = [&[3, 3][..], &[7; 32], &[0, 0, 2, 0xc0, 0x2f, 1, 0]].concat();
-    let length = u8::try_from(body.len()).expect("short");
-    let hello = [&[0x16, 3, 1, 0, length + 4, 1, 0, 0, length][..], &body].concat();
-    shout(address, &hello).await;
-    first.trouble("127.0.0.1").await;
     // Somebody who says nothing.
     shout(address, b"").await;
     first.trouble("has not said who it is").await;
@@ -238,6 +249,21 @@ async fn noise_and_silence_and_old_tls_are_turned_away() {
     let mut second = lab.start(1);
     second.connected().await;
     first.connected().await;
+}
+
+#[tokio::test]
+async fn tls_1_2_is_turned_away_by_its_name() {
+    // Without a word of other versions, and with the 1.2 and 1.1 that it has.
+    for versions in [&[][..], &[0, 43, 0, 5, 4, 3, 3, 3, 2]] {
+        let lab = Lab::new();
+        let mut first = lab.start(0);
+        let answer = shout(first.settings.listen, &hello_of_tls_1_2(versions)).await;
+        // An alert that ends it: protocol_version.
+        assert!(answer.ends_with(&[2, 70]), "{versions:?}: {answer:?}");
+        first
+            .trouble("it speaks TLS 1.2 or older, and here it has to be 1.3")
+            .await;
+    }
 }
 
 #[test]

@@ -73,9 +73,12 @@ impl Identity {
             ),
             Some(Error::InvalidMessage(_)) => "what it says is no TLS (is another program there?)".to_owned(),
             Some(Error::NoCertificatesPresented) => "it shows no key (is it an ipvsd?)".to_owned(),
-            Some(Error::PeerIncompatible(PeerIncompatible::Tls12NotOfferedOrEnabled)) => {
-                "it speaks TLS 1.2 or older, and here it has to be 1.3 (is it an ipvsd?)".to_owned()
-            }
+            // The last one is what a plain hello of TLS 1.2 comes to.
+            Some(Error::PeerIncompatible(
+                PeerIncompatible::Tls12NotOfferedOrEnabled
+                | PeerIncompatible::Tls12NotOffered
+                | PeerIncompatible::SupportedVersionsExtensionRequired,
+            )) => "it speaks TLS 1.2 or older, and here it has to be 1.3 (is it an ipvsd?)".to_owned(),
             Some(Error::PeerIncompatible(why)) => {
                 format!("it does not speak TLS 1.3 with raw public keys ({why:?}; is it an ipvsd?)")
             }

@@ -9,6 +9,12 @@ const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 81));
 const PORT: u16 = 8848;
 const TTL: u8 = 1;
 
+/// The shortest datagram that the kernel keeps room for on the side that takes (`ip_vs_sync.c`: `start_sync_thread`).
+const SHORTEST_TAKEN: u16 = 1024;
+/// The headers of a datagram, IP and UDP.
+const HEADERS: u16 = 20 + 8;
+const HEADERS_V6: u16 = 40 + 8;
+
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SyncStep {
@@ -41,10 +47,23 @@ fn is_same(wanted: &SyncDaemon, running: &SyncDaemon) -> bool {
     let or = |value: u16, usual: u16| if value == 0 { usual } else { value };
     wanted.interface == running.interface
         && wanted.sync_id == running.sync_id
-        && (wanted.max_length == 0 || wanted.max_length == running.max_length)
+        && (wanted.max_length == 0 || kept_length(wanted) == running.max_length)
         && wanted.group.unwrap_or(GROUP) == running.group.unwrap_or(GROUP)
         && or(wanted.port, PORT) == or(running.port, PORT)
         && or(wanted.ttl.into(), TTL.into()) == or(running.ttl.into(), TTL.into())
+}
+
+/// What the kernel makes of the longest datagram that it was given, and tells from then on.
+fn kept_length(wanted: &SyncDaemon) -> u16 {
+    let shortest = match wanted.role {
+        SyncRole::Master => 1,
+        SyncRole::Backup => SHORTEST_TAKEN,
+    };
+    let headers = match wanted.group.unwrap_or(GROUP) {
+        IpAddr::V4(_) => HEADERS,
+        IpAddr::V6(_) => HEADERS_V6,
+    };
+    wanted.max_length.clamp(shortest, u16::MAX - headers)
 }
 
 #[cfg(test)]
@@ -129,5 +148,49 @@ mod tests {
         assert!(!wanted(|daemon| daemon.ttl = 2));
         assert!(!wanted(|daemon| daemon.interface = "eth1".to_owned()));
         assert!(!wanted(|daemon| daemon.group = Some(Ipv4Addr::new(239, 0, 0, 1).into())));
+    }
+
+    #[test]
+    fn a_length_that_the_kernel_does_not_keep_starts_nothing_again() {
+        use SyncRole::{Backup, Master};
+        let (v4, v6) = (None, Some(IpAddr::from([0xff02, 0, 0, 0, 0, 0, 0, 0x81])));
+        // Role, group, what is wanted, what the kernel makes of it.
+        let cases = [
+            (Backup, v4, 512, 1024),
+            (Backup, v4, 1023, 1024),
+            (Backup, v4, 1024, 1024),
+            (Backup, v6, 1, 1024),
+            (Backup, v4, 1400, 1400),
+            (Master, v4, 512, 512),
+            (Master, v6, 1, 1),
+            (Backup, v4, 65_507, 65_507),
+            (Master, v4, 65_507, 65_507),
+            (Master, v6, 65_507, 65_487),
+            (Backup, v6, 65_500, 65_487),
+            (Backup, v6, 65_487, 65_487),
+        ];
+        for (role, group, length, kept) in cases {
+            let with = |length, group| SyncDaemon {
+                max_length: length,
+                group,
+                ..daemon(role, 1)
+            };
+            let wanted = with(length, group);
+            let found = with(kept, Some(group.unwrap_or(GROUP)));
+            assert_eq!(
+                sync_steps(std::slice::from_ref(&wanted), &[found]),
+                [],
+                "{role:?} {length}"
+            );
+            for other in [kept - 1, kept + 1] {
+                let found = with(other, Some(group.unwrap_or(GROUP)));
+                let steps = sync_steps(std::slice::from_ref(&wanted), &[found]);
+                assert_eq!(
+                    steps,
+                    [SyncStep::Stop(role), SyncStep::Start(wanted.clone())],
+                    "{other}"
+                );
+            }
+        }
     }
 }

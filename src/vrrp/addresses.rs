@@ -7,6 +7,7 @@
 //! | `announcing` | telling neighbours where addresses are |
 //! | `facts` | what instances have to know of this host |
 //! | `ledger` | what an instance has, and the record of what is there |
+//! | `others` | who else answers for an address |
 //! | `owners` | who else has an address that an instance gives up |
 //! | `routes` | routes and rules |
 //! | `said` | what is said once |
@@ -15,6 +16,7 @@
 mod announcing;
 mod facts;
 mod ledger;
+mod others;
 mod owners;
 mod routes;
 mod said;
@@ -27,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -36,6 +38,7 @@ use self::announcing::Announcements;
 pub(super) use self::facts::{Facts, Report};
 pub(super) use self::ledger::Belongings;
 pub use self::ledger::Ledger;
+use self::others::Other;
 use self::owners::{Owners, Parting, are_one};
 use self::said::Said;
 use self::vmac::Devices;
@@ -63,6 +66,8 @@ pub(super) enum Order {
     Hold(Arc<str>, Belongings, u64),
     /// Each address of an instance is announced so many times.
     Announce(Arc<str>, u32),
+    /// An instance has taken over from a master that fell silent: it is looked whether another host still has its addresses.
+    LookForOthers(Arc<str>),
     /// Everything before this has been done.
     Done(oneshot::Sender<()>),
     /// Somebody wants to know that this thread lives.
@@ -88,7 +93,9 @@ pub(super) async fn keep(
             stirs.notify_one();
         }
     });
+    let (others, mut found) = unbounded_channel();
     let mut keeper = Keeper {
+        others,
         stirred: Arc::clone(&stirred),
         watches_routes: false,
         repaired: None,
@@ -116,6 +123,10 @@ pub(super) async fn keep(
                 }
                 None => return,
             },
+            Some(other) = found.recv() => {
+                keeper.meet_other(other, &tell).await;
+                continue;
+            }
             () = stirred.notified() => tokio::time::sleep(GATHER).await,
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
         }
@@ -137,6 +148,8 @@ impl Retry {
 }
 
 struct Keeper {
+    /// Where addresses are told of that were found elsewhere.
+    others: UnboundedSender<Other>,
     stirred: Arc<Notify>,
     /// Somebody tells of routes that are taken out; begins with the first of them.
     watches_routes: bool,
@@ -196,6 +209,7 @@ impl Keeper {
                 self.announce_what_is_here().await;
             }
             Order::Announce(name, repeat) => self.announce(&name, repeat).await,
+            Order::LookForOthers(name) => self.look_for_others(name),
             Order::Turn => {}
             Order::Done(done) => {
                 // Whoever asked has gone.

@@ -20,6 +20,8 @@ pub struct Routers {
     /// When each wants to be told of the time, the first one first.
     wakes: BTreeSet<(Instant, Arc<str>)>,
     groups: Vec<VrrpSyncGroup>,
+    /// Those that have left the configuration and of whose end nobody was told yet.
+    former_groups: Vec<VrrpSyncGroup>,
     /// What each group was told to be last.
     group_states: BTreeMap<String, VrrpState>,
     /// Those that are over as soon as they have ended.
@@ -70,7 +72,11 @@ impl Routers {
     pub fn reconfigure(&mut self, specs: &[Arc<VrrpSpec>], groups: &[VrrpSyncGroup], now: Instant) -> Reconfigured {
         let mut outcome = Reconfigured::default();
         let mut told = Vec::new();
-        self.groups = groups.to_vec();
+        let before = std::mem::replace(&mut self.groups, groups.to_vec());
+        self.former_groups.extend(before);
+        // One that is back is what it was.
+        self.former_groups
+            .retain(|former| groups.iter().all(|group| group.name != former.name));
         let slowest = |name: &str| {
             let group = groups
                 .iter()
@@ -159,17 +165,32 @@ impl Routers {
         wanted
     }
 
-    /// The groups that are something else than when this was asked last: their names, what they were and what they are.
-    pub fn group_changes(&mut self) -> Vec<(String, VrrpState, VrrpState)> {
+    /// The groups that are something else than when this was asked last, what they were and what they are. One that has
+    /// left the configuration is nothing any more once those of its instances have ended that have left with it.
+    pub fn group_changes(&mut self) -> Vec<(VrrpSyncGroup, VrrpState, VrrpState)> {
         let mut changes = Vec::new();
         let mut states = BTreeMap::new();
+        let still_ends = |group: &VrrpSyncGroup| group.instances.iter().any(|name| self.ending.contains(&**name));
+        let former = std::mem::take(&mut self.former_groups);
+        let (leaving, gone): (Vec<_>, Vec<_>) = former.into_iter().partition(still_ends);
+        for group in gone {
+            match self.group_states.get(&group.name) {
+                None | Some(VrrpState::Initialize) => {}
+                Some(before) => changes.push((group, *before, VrrpState::Initialize)),
+            }
+        }
+        for group in &leaving {
+            let known = self.group_states.get(&group.name);
+            states.extend(known.map(|before| (group.name.clone(), *before)));
+        }
+        self.former_groups = leaving;
         for group in &self.groups {
             let members = group.instances.iter().map(|name| self.member(name).state);
             let state = sync_group::state(members);
             let before = self.group_states.get(&group.name).copied();
             let before = before.unwrap_or(VrrpState::Initialize);
             if before != state {
-                changes.push((group.name.clone(), before, state));
+                changes.push((group.clone(), before, state));
             }
             states.insert(group.name.clone(), state);
         }

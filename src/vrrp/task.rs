@@ -12,6 +12,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -37,8 +38,8 @@ use super::routers::Wanted;
 use super::socket::{Listener, Speaker, Speakers};
 use super::{Instance, Routers};
 use crate::model::{
-    Family, Instant, VrrpAction, VrrpEvent, VrrpFinding, VrrpServing, VrrpSpec, VrrpSyncGroup, VrrpTracked,
-    VrrpTracking,
+    Family, Instant, Mac, VrrpAction, VrrpEvent, VrrpFinding, VrrpReason, VrrpServing, VrrpSpec, VrrpState,
+    VrrpSyncGroup, VrrpTracked, VrrpTracking,
 };
 
 /// A socket that could not be opened is tried again this often.
@@ -260,6 +261,9 @@ impl Task {
                     self.tell_serving(&name);
                 }
             }
+            Command::Report(name, Report::Elsewhere { addresses, device, mac }) => {
+                self.untold.push(News::Warning(two_answer(&name, &addresses, &device, mac)));
+            }
             Command::StepDown(name) => {
                 for name in self.routers.together_with(&name) {
                     self.happen(&name, VrrpEvent::StepDown);
@@ -314,6 +318,8 @@ impl Task {
         let next = self.about_to_hold(&outcome.wanted);
         let _ = self.addresses.send(Order::Expect(next));
         self.act(outcome.wanted);
+        // A group may be gone while its instances stay as they are.
+        self.tell_groups();
         let _ = self.addresses.send(Order::Watch(self.specs()));
         // Also those that wait for another one's end: what they track is told once.
         let (specs, wanted) = (self.specs(), self.wanted.0.clone());
@@ -435,6 +441,10 @@ impl Task {
                 VrrpAction::Changed(change) => {
                     stirred = true;
                     let priority = self.routers.get(&name).map_or(0, Instance::priority);
+                    if (change.to, change.reason) == (VrrpState::Master, VrrpReason::MasterSilent) {
+                        // The addresses were ordered on and announced before.
+                        let _ = self.addresses.send(Order::LookForOthers(Arc::clone(&name)));
+                    }
                     self.untold.push(News::Changed {
                         name: name.to_string(),
                         change,
@@ -455,19 +465,20 @@ impl Task {
                 }
             }
         }
-        let groups = if stirred {
-            self.routers.group_changes()
-        } else {
-            Vec::new()
-        };
-        for (name, from, to) in groups {
-            self.untold.push(News::GroupChanged { name, from, to });
+        if stirred {
+            self.tell_groups();
         }
         if ended {
             // Somebody may have waited for it.
             self.reconfigure();
         } else if stirred {
             self.show();
+        }
+    }
+
+    fn tell_groups(&mut self) {
+        for (group, from, to) in self.routers.group_changes() {
+            self.untold.push(News::GroupChanged { group, from, to });
         }
     }
 
@@ -503,4 +514,48 @@ impl Task {
 fn now() -> Instant {
     let since = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
     Instant::after_start(since)
+}
+
+/// How many addresses a line names.
+const NAMED: usize = 3;
+
+/// That another host answers for addresses of an instance.
+fn two_answer(name: &str, addresses: &[IpAddr], device: &str, mac: Mac) -> String {
+    let named = addresses.iter().take(NAMED).map(ToString::to_string);
+    let mut named = named.collect::<Vec<_>>().join(", ");
+    let more = addresses.len().saturating_sub(NAMED);
+    if more > 0 {
+        named.push_str(&format!(" and {more} more"));
+    }
+    let it = if addresses.len() == 1 { "it" } else { "them" };
+    format!(
+        "virtual router {name} has taken {named} over on {device}, and another host there still answers for {it}, {mac}: \
+         neighbours that ask may be sent to either (start ipvsd on that host again, which lets go of {it}, or take {it} \
+         off there)"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_about_two_hosts_names_the_addresses_the_interface_and_the_other_one() {
+        let addresses: Vec<_> = (1..=5).map(|last| IpAddr::from([192, 0, 2, last])).collect();
+        let mac = Mac([2, 0, 0, 0, 0, 9]);
+        let one = two_answer("VI_1", &addresses[..1], "eth0", mac);
+        assert!(
+            one.starts_with("virtual router VI_1 has taken 192.0.2.1 over on eth0, and another host there still answers for it, 02:00:00:00:00:09: "),
+            "{one}"
+        );
+        let five = two_answer("VI_1", &addresses, "eth0", mac);
+        assert!(
+            five.contains("192.0.2.1, 192.0.2.2, 192.0.2.3 and 2 more over on eth0"),
+            "{five}"
+        );
+        assert!(
+            five.contains("answers for them, 02:") && five.contains("lets go of them"),
+            "{five}"
+        );
+    }
 }

@@ -14,6 +14,7 @@ use ipvsd::model::{
     ServiceFlags, ServiceKey, ServiceSpec, Statistics, Step, SyncDaemon, SyncRole, Table, Timeouts, Tunnel,
     TunnelChecksum, TunnelKind,
 };
+use ipvsd::plan;
 use ipvsd_lab::{Host, Lab, Segment, Topology, require_kernel, wait_until};
 
 use crate::site::ipvsd;
@@ -865,6 +866,31 @@ fn a_sync_daemon_with_the_kernels_own_choices_runs_on_port_8848() {
         assert_eq!(found.group, Some(IpAddr::from([224, 0, 0, 81])));
         assert!(found.max_length > 0);
         client.stop_sync_daemon(SyncRole::Master).unwrap();
+    });
+}
+
+#[test]
+fn a_sync_daemon_whose_length_the_kernel_does_not_keep_is_not_started_again() {
+    let lab = directors("ipvs-sync-length", 1);
+    let v6 = Some("ff02::81".parse().unwrap());
+    with_client(lab.director(0), |client| {
+        for (role, group, length, kept) in [
+            (SyncRole::Backup, None, 512, 1024),
+            (SyncRole::Master, None, 512, 512),
+            (SyncRole::Backup, v6, 65_507, 65_487),
+            (SyncRole::Master, v6, 65_507, 65_487),
+            (SyncRole::Backup, None, 65_507, 65_507),
+        ] {
+            let wanted = SyncDaemon {
+                max_length: length,
+                ..daemon(role, group)
+            };
+            client.start_sync_daemon(&wanted).unwrap();
+            let found = client.sync_daemons().unwrap();
+            assert_eq!(found[0].max_length, kept, "{role:?} {group:?} {length}");
+            assert_eq!(plan::sync_steps(&[wanted], &found), [], "{role:?} {group:?} {length}");
+            client.stop_sync_daemon(role).unwrap();
+        }
     });
 }
 

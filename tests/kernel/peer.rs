@@ -207,15 +207,15 @@ fn another_key_is_refused_and_said_and_the_right_one_taken() {
     assert_eq!(pair.status(0)["connected"], false);
     let said = pair.says(1, &["peer", "status"]);
     assert!(said.contains("not connected") && said.contains(&pair.keys[2]), "{said}");
-    // A key that others may read is none.
-    let open = ipvsd(
+    // One that is there is never written over.
+    let again = ipvsd(
         pair.routers.director(1),
         &["peer", "key", &pair.key_file(1).display().to_string()],
     );
     assert!(
-        open.code() == 1 && open.stderr.contains("is there already"),
+        again.code() == 1 && again.stderr.contains("is there already") && again.stderr.contains("peer key --show"),
         "{}",
-        open.stderr
+        again.stderr
     );
     configure(pair.routers.director(1), &format!("{}{text}", pair.peer(1)));
     pair.says(1, &["reload"]);

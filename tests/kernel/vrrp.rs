@@ -18,7 +18,7 @@ fn the_higher_priority_has_the_address_and_gets_it_back_after_a_kill() {
     let texts = [150, 100].map(own);
     let text = |index: usize| routers.instance(index, texts[index]);
     let first = routers.start(0, &text(0), &[]);
-    let _second = routers.start(1, &text(1), &[]);
+    let mut second = routers.start(1, &text(1), &[]);
     routers.wait_for_master("the higher one has it", 0, vip);
     let client = ipvsd_lab::Client::new(routers.lab.client(0));
     client
@@ -34,6 +34,15 @@ fn the_higher_priority_has_the_address_and_gets_it_back_after_a_kill() {
     })
     .expect("in time");
     assert!(routers.has(0, vip), "a killed daemon takes nothing with it");
+    // Both have it now, and that is said.
+    let (device, mac) = (routers.device(1), routers.mac(0));
+    second.wait_for(&format!(
+        "virtual router VI_1 has taken {vip} over on {device}, and another host there still answers for it, {mac}"
+    ));
+    wait_until("neighbours still go there", SOON, || {
+        routers.learnt(vip) == Some(routers.mac(1))
+    })
+    .expect("in time");
 
     // The daemon that returns hears the other one and lets go of what was left, then takes it back.
     let returned = routers.start(0, &text(0), &[]);
@@ -49,6 +58,45 @@ fn the_higher_priority_has_the_address_and_gets_it_back_after_a_kill() {
     assert!(events.contains("is master with priority 150"), "{events}");
     let status = ipvsd(routers.director(1), &["status"]).stdout;
     assert!(status.contains("VI_1") && status.contains("backup"), "{status}");
+}
+
+#[test]
+fn an_ipv6_address_that_a_killed_daemon_has_left_is_named_and_one_that_has_gone_is_not() {
+    let routers = Routers::build("vrrp-kill-6");
+    let vip = routers.vip6(0);
+    let text = |index: usize| {
+        format!(
+            "virtual_server = []\n[[vrrp_instance]]\nname = \"VI_1\"\ninterface = \"{}\"\nvirtual_router_id = 7\n\
+             priority = {}\n{ADVERTS}\nvirtual_address = [\"{vip}/64\"]\n",
+            routers.device(index),
+            [150, 100][index],
+        )
+    };
+    let first = routers.start(0, &text(0), &[]);
+    let mut second = routers.start(1, &text(1), &[]);
+    routers.wait_for_master("the higher one has it", 0, vip);
+    first.process.signal_alone(Signal::SIGKILL).expect("a signal");
+    let (device, mac) = (routers.device(1), routers.mac(0));
+    second.wait_for(&format!(
+        "has taken {vip} over on {device}, and another host there still answers for it, {mac}"
+    ));
+    let events = ipvsd(routers.director(1), &["events"]).stdout;
+    assert!(events.contains("still answers for it"), "{events}");
+    assert!(routers.has(1, vip), "the question does it no harm");
+
+    // A host that is away as a whole answers for nothing.
+    second.process.signal(Signal::SIGTERM).expect("a signal");
+    second.process.wait(SOON).expect("it ends");
+    let first = routers.start(0, &text(0), &[]);
+    let second = routers.start(1, &text(1), &[]);
+    routers.wait_for_master("the higher one has it", 0, vip);
+    let left = routers.director(0);
+    first.process.signal_alone(Signal::SIGKILL).expect("a signal");
+    left.link_down(Segment::Client).expect("the cable");
+    wait_until("the lower one takes over", SOON, || routers.has(1, vip)).expect("in time");
+    sleep(Duration::from_secs(3));
+    let log = second.process.log();
+    assert!(!log.contains("still answers for it"), "{log}");
 }
 
 #[test]

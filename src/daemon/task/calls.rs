@@ -259,6 +259,7 @@ impl Shell {
         match before.is_some_and(Wish::is_removed) {
             true => {
                 self.wishlist.put_back(&server, lasting, &by, now);
+                // As all that comes with adding it, that is for this director alone.
                 if let Some(weight) = weight {
                     let weight = Some(WeightAdvice::Absolute(weight));
                     self.wishlist.set_weight(&server, weight, lasting, &by, now);
@@ -283,7 +284,8 @@ impl Shell {
         };
         let (by, now) = (control::name_of(caller), self.both_nows());
         for server in &servers {
-            self.wishlist.remove(server, lasting, &by, now);
+            let in_files = director::have(&self.reloads.config, server);
+            self.wishlist.remove(server, in_files, lasting, &by, now);
             if self.wishlist.of(&server.virtual_server, &server.server).is_none() {
                 self.peer.words.withdraw(server, &by, now.time);
             }

@@ -9,7 +9,7 @@ use super::Shell;
 use crate::daemon::control;
 use crate::director;
 use crate::model::control::{EventKind, EventRecord};
-use crate::model::{Command, ServerState, Subject, Transition, VrrpNotify, VrrpState, notified_state};
+use crate::model::{Command, ServerState, Subject, Transition, VrrpNotify, VrrpState, VrrpSyncGroup, notified_state};
 use crate::notify::lines;
 
 impl Shell {
@@ -52,19 +52,12 @@ impl Shell {
         }
     }
 
-    /// A sync group is something else.
-    pub(super) fn announce_group(&self, name: &str, state: VrrpState) {
+    /// A sync group is something else. It brings its commands: it may have left the configuration already.
+    pub(super) fn announce_group(&self, group: &VrrpSyncGroup, state: VrrpState) {
+        let name = &group.name;
         self.notifier.tell_lines(|| [lines::group(name, state)]);
-        let group = self
-            .reloads
-            .config
-            .vrrp_sync_groups
-            .iter()
-            .find(|group| group.name == name);
-        if let Some(group) = group {
-            let subject = Subject::SyncGroup(name.to_owned());
-            self.run_commands(&group.notify, subject, "GROUP", name, (state, 0), None);
-        }
+        let subject = Subject::SyncGroup(name.clone());
+        self.run_commands(&group.notify, subject, "GROUP", name, (state, 0), None);
     }
 
     fn run_commands(

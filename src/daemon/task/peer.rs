@@ -15,7 +15,9 @@ use crate::model::control::{EventKind, Level, PeerStatus, Refused, Reply, SCHEMA
 use crate::model::{Config, Event, Instant, PEER_REFRESH, PeerSettings, Picture, PublicKey};
 use crate::peer::key::{self, KeyError};
 use crate::peer::message::LONGEST;
-use crate::peer::{self, Clocks, Connected, Differences, Handle, Incomparable, MOST_VERDICTS, News, Part, Shown, Turn};
+use crate::peer::{
+    self, Clocks, Connected, Differences, Handle, Incomparable, MOST_VERDICTS, News, Outages, Part, Shown, Turn,
+};
 
 mod comparing;
 mod connections;
@@ -58,11 +60,8 @@ pub(super) struct Peer {
     said_passed_over: Option<String>,
     /// The version of the other one.
     program: String,
-    /// When it was connected, and when it was said that it is gone.
-    since: Instant,
-    said_lost: Option<Instant>,
-    /// It comes and goes, and nothing is said of it for a while.
-    quiet: bool,
+    /// What is said of its coming and going.
+    outages: Outages,
     /// Virtual routers that wait until enough of its connections are known here, and how often in a row they were.
     waiting: BTreeMap<String, u32>,
     /// Connections are being counted.
@@ -94,9 +93,7 @@ impl Peer {
             passed_over: 0,
             said_passed_over: None,
             program: String::new(),
-            since: Instant::START,
-            said_lost: None,
-            quiet: false,
+            outages: Outages::default(),
             waiting: BTreeMap::new(),
             counting: false,
             counts: (None, None),
@@ -116,6 +113,7 @@ impl Peer {
         self.incomparable = None;
         self.differences = Differences::default();
         self.clocks = Clocks::default();
+        self.outages.renewed();
         self.too_long.clear();
         self.passed_over = 0;
         let (sender, news) = mpsc::channel(WAITING);
@@ -133,6 +131,7 @@ impl Peer {
         self.verdicts_due(revision)
             .into_iter()
             .chain(self.differences.next())
+            .chain(self.outages.next())
             .min()
     }
 
@@ -214,6 +213,11 @@ impl Shell {
         }
         if self.peer.differences.next().is_some_and(|at| at <= now) {
             self.speak_of_differences();
+        }
+        if let Some(why) = self.peer.outages.remind(now) {
+            self.say_lost(&format!(
+                "the link to the other director has come and gone, and is down: {why}"
+            ));
         }
     }
 
@@ -333,21 +337,21 @@ impl Shell {
         self.peer.differences.lost();
         self.peer.clocks.lost();
         self.peer.counts = (None, None);
-        let said_of_late = self.peer.said_lost.is_some_and(|at| now.since(at) < REMINDER);
-        self.peer.quiet = said_of_late && now.since(self.peer.since) < LASTED;
-        if self.peer.quiet {
-            return;
+        if self.peer.outages.lost(why, now) {
+            self.say_lost(&format!("the link to the other director is down: {why}"));
         }
-        self.peer.said_lost = Some(now);
-        let text = format!("the link to the other director is down: {why}");
+    }
+
+    fn say_lost(&self, text: &str) {
         warn!("{text}");
-        self.note(EventKind::Peer, Level::Warning, text);
+        self.note(EventKind::Peer, Level::Warning, text.to_owned());
     }
 
     fn peer_connected(&mut self, connected: Connected) {
-        self.peer.since = self.now();
+        let now = self.now();
         self.peer.passed_over = 0;
-        if !std::mem::replace(&mut self.peer.connected, true) && !self.peer.quiet {
+        let was_down = !std::mem::replace(&mut self.peer.connected, true);
+        if self.peer.outages.connected(was_down, now) {
             let text = format!("linked to the other director, ipvsd {}", connected.program);
             info!("{text}");
             self.note(EventKind::Peer, Level::Info, text);
@@ -399,10 +403,6 @@ impl Shell {
         })
     }
 }
-
-/// A link that has lasted for so long is worth a word when it ends; one that comes and goes is told of once in so long.
-const LASTED: Duration = Duration::from_secs(10);
-const REMINDER: Duration = Duration::from_secs(60);
 
 /// The version of this program.
 const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");

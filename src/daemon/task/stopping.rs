@@ -12,7 +12,8 @@ use tracing::{error, info, warn};
 use super::{Message, Shell};
 use crate::model::{Event, Owned};
 
-/// How long each part may take: the service manager waits for twice that.
+/// How long the commands may take, and then what is taken out: the service manager waits for longer than for both and for
+/// the virtual routers before them (`conf/systemd`).
 const LIMIT: Duration = Duration::from_secs(4);
 
 /// How often it is looked whether the commands have ended.

@@ -191,9 +191,9 @@ impl Shell {
                 self.want_sync_daemons();
                 self.tell(Event::RoleChanged { router: name, serving });
             }
-            News::GroupChanged { name, from, to } => {
-                info!("sync group {name} is {to}, was {from}");
-                self.announce_group(&name, to);
+            News::GroupChanged { group, from, to } => {
+                info!("sync group {} is {to}, was {from}", group.name);
+                self.announce_group(&group, to);
             }
             News::Changed { name, change, priority } => {
                 let VrrpChange { from, to, reason } = change;

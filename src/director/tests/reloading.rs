@@ -93,3 +93,29 @@ fn what_the_peer_has_said_of_a_server_waits_for_the_files_to_have_it() {
     reload(&mut world, &files, &mut wishlist, &mut words);
     assert_eq!(world.shown(), "11=1 12=1 13=0");
 }
+
+#[test]
+fn a_server_that_was_added_and_drained_and_then_came_by_the_files_is_removed_as_theirs() {
+    let mut world = World::new();
+    let server = id(200, 12);
+    let (mut wishlist, mut words) = (Wishlist::default(), Words::default());
+    let kept = Lasting::UntilTakenBack;
+    wishlist.add(&server, "192.0.2.12", 1, kept, "root", now());
+    wishlist.set_state(&server, AdminState::Drain, None, kept, "root", now());
+    words.say(&server, drain(), "root", now().time);
+    let without = config(vec![pool(200, &[11])]);
+    world.start((*deviate(&Arc::new(without.clone()), &wishlist).0).clone());
+    let files = config(vec![pool(200, &[11, 12])]);
+    assert!(!have(&without, &server) && have(&files, &server));
+    reload(&mut world, &files, &mut wishlist, &mut words);
+    assert_eq!(world.shown(), "11=1 12=0");
+    // It is not there any more, and stays away.
+    wishlist.remove(&server, have(&files, &server), kept, "root", now());
+    reload(&mut world, &files, &mut wishlist, &mut words);
+    assert_eq!(world.shown(), "11=1");
+    // What was said of it is known, and holds once it is put back: there is a wish and a word behind it.
+    wishlist.put_back(&server, kept, "root", now());
+    reload(&mut world, &files, &mut wishlist, &mut words);
+    assert_eq!(world.shown(), "11=1 12=0");
+    assert_eq!((wishlist.wishes().count(), words.of(&server).count()), (1, 1));
+}

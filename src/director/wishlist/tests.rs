@@ -121,9 +121,9 @@ fn of_a_server_that_was_added_nothing_is_left_once_it_is_removed() {
         "root",
         now(2),
     );
-    list.remove(&id(1), KEPT, "root", now(3));
+    list.remove(&id(1), false, KEPT, "root", now(3));
     assert!(list.wishes().next().is_none() && list.next_deadline().is_none());
-    list.remove(&id(2), KEPT, "root", now(3));
+    list.remove(&id(2), true, KEPT, "root", now(3));
     assert_eq!(list.of("web", "192.0.2.2:80").map(Wish::is_removed), Some(true));
     assert_eq!(list.orders(), []);
     list.put_back(&id(2), KEPT, "root", now(4));
@@ -134,7 +134,7 @@ fn of_a_server_that_was_added_nothing_is_left_once_it_is_removed() {
 fn who_comes_and_goes_until_the_next_reload_is_as_before_after_it() {
     let until = Lasting::UntilReload;
     let add = |list: &mut Wishlist, lasting| list.add(&id(1), "192.0.2.1", 3, lasting, "root", now(1));
-    let remove = |list: &mut Wishlist, lasting| list.remove(&id(1), lasting, "root", now(2));
+    let remove = |list: &mut Wishlist, lasting| list.remove(&id(1), false, lasting, "root", now(2));
     let put_back = |list: &mut Wishlist, lasting| list.put_back(&id(1), lasting, "root", now(3));
     let shown = |list: &Wishlist| list.wishes().next().map(|wish| wish.deviations().what);
     let added = || Some("added with weight 3".to_owned());
@@ -197,7 +197,7 @@ enum Said {
     Share(u8, u32),
     UntilReload(u8, AdminState),
     Added(u8, Lasting),
-    Removed(u8, Lasting),
+    Removed(u8, bool, Lasting),
     PutBack(u8, Lasting),
     Reload,
     Passes,
@@ -220,7 +220,7 @@ fn said() -> impl Strategy<Value = Said> {
         (0..3_u8, 0..200_u32).prop_map(|(id, percent)| Said::Share(id, percent)),
         (0..3_u8, state()).prop_map(|(id, state)| Said::UntilReload(id, state)),
         (0..3_u8, lasting()).prop_map(|(id, lasting)| Said::Added(id, lasting)),
-        (0..3_u8, lasting()).prop_map(|(id, lasting)| Said::Removed(id, lasting)),
+        (0..3_u8, any::<bool>(), lasting()).prop_map(|(id, in_files, lasting)| Said::Removed(id, in_files, lasting)),
         (0..3_u8, lasting()).prop_map(|(id, lasting)| Said::PutBack(id, lasting)),
         Just(Said::Reload),
         Just(Said::Passes),
@@ -247,7 +247,9 @@ proptest! {
                     list.set_state(&id(number), state, None, Lasting::UntilReload, "root", now);
                 }
                 Said::Added(number, lasting) => list.add(&id(number), "192.0.2.9", 3, lasting, "root", now),
-                Said::Removed(number, lasting) => list.remove(&id(number), lasting, "root", now),
+                Said::Removed(number, in_files, lasting) => {
+                    list.remove(&id(number), in_files, lasting, "root", now);
+                }
                 Said::PutBack(number, lasting) => list.put_back(&id(number), lasting, "root", now),
                 Said::Reload => {
                     list.drop_what_passes();

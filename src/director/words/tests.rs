@@ -33,6 +33,10 @@ fn tell(from: &Words, to: &mut Words, now: UnixTime) -> Heard {
     to.hear_peer(from.all().cloned().collect(), now)
 }
 
+fn restored(words: Vec<PeerWord>, now: UnixTime) -> Words {
+    Words::restored(Some(words), &Wishlist::default(), now)
+}
+
 #[test]
 fn the_later_word_wins_on_both_and_says_whose_it_is() {
     let (mut a, mut b) = (Words::default(), Words::default());
@@ -90,7 +94,7 @@ fn clocks_that_are_years_apart_are_no_reason_not_to_follow() {
     // Both clocks are right again.
     fast.say(&id(1), DRAIN, "root", at(0));
     assert_eq!(tell(&fast, &mut slow, at(0)).won.len(), 1);
-    let mut slow = Words::restored(slow.all().cloned().collect(), past);
+    let mut slow = restored(slow.all().cloned().collect(), past);
     assert_eq!(wishes(&slow), wishes(&fast));
     slow.say(&id(1), READY, "root", at(1));
     assert_eq!(tell(&slow, &mut fast, at(1)).won.len(), 1);
@@ -181,7 +185,7 @@ fn what_took_back_is_remembered_over_a_restart_and_not_without_end() {
     words.forget(at(week));
     assert_eq!(words.all().count(), MOST_UNHEARD + 6);
     words.say(&id(2), READY, "root", at(week));
-    let mut words = Words::restored(words.all().cloned().collect(), at(2 * week));
+    let mut words = restored(words.all().cloned().collect(), at(2 * week));
     words.forget(at(2 * week));
     assert_eq!(words.all().count(), MOST_UNHEARD + 2);
     assert_eq!(words.of(&id(1)).count(), 1);
@@ -284,8 +288,8 @@ proptest! {
         first in prop::collection::vec(some_word(), 0..12),
         second in prop::collection::vec(some_word(), 0..12),
     ) {
-        let mut a = Words::restored(first.clone(), at(10));
-        let mut b = Words::restored(second, at(10));
+        let mut a = restored(first.clone(), at(10));
+        let mut b = restored(second, at(10));
         let before = b.clone();
         tell(&a, &mut b, at(10));
         tell(&before, &mut a, at(10));
@@ -293,7 +297,7 @@ proptest! {
         let revision = a.revision();
         prop_assert_eq!(tell(&b, &mut a, at(10)), Heard::default());
         prop_assert_eq!(a.revision(), revision);
-        let reversed = Words::restored(first.iter().rev().cloned().collect(), at(10));
-        prop_assert_eq!(wishes(&reversed), wishes(&Words::restored(first, at(10))));
+        let reversed = restored(first.iter().rev().cloned().collect(), at(10));
+        prop_assert_eq!(wishes(&reversed), wishes(&restored(first, at(10))));
     }
 }

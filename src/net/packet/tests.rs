@@ -158,6 +158,22 @@ fn only_another_host_contests_an_address() {
 }
 
 #[test]
+fn who_asks_in_a_name_of_his_own_says_where_to_answer_and_contests_nothing() {
+    let address: Ipv6Addr = "2001:db8::200".parse().unwrap();
+    let own: Ipv6Addr = "fe80::1".parse().unwrap();
+    let question = NeighbourFrame::question(OTHER, own, address);
+    let read = NeighbourFrame::parse(&question.frame());
+    assert_eq!(read, Some(question));
+    assert_eq!((question.source, question.destination), (own, solicited_node(address)));
+    let message = Neighbour::Solicitation {
+        target: address,
+        source_link: Some(OTHER),
+    };
+    assert_eq!(question.message, message);
+    assert_eq!(question.contests(address, MAC), None);
+}
+
+#[test]
 fn groups_are_those_of_the_rfcs() {
     let address: Ipv6Addr = "2001:db8::12:3456".parse().unwrap();
     assert_eq!(

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::ledger::Belongings;
 use super::{Keeper, is, is_at, vmac};
-use crate::model::{AddressScope, Family, HostAddress, Link, VrrpAddress, VrrpSpec, VrrpTracked};
+use crate::model::{AddressScope, Family, HostAddress, Link, Mac, VrrpAddress, VrrpSpec, VrrpTracked};
 use crate::net::{HostNetwork, NetError, links};
 
 /// What an instance has to know of this host.
@@ -32,6 +32,15 @@ pub(in crate::vrrp) enum Report {
     Facts(Facts),
     /// No address that an instance was told to let go is here any more, by the number of that order.
     Released(u64),
+    /// Another host answers for addresses that an instance has taken over from it.
+    Elsewhere {
+        /// The addresses.
+        addresses: Vec<IpAddr>,
+        /// The interface behind which that host is.
+        device: String,
+        /// Its Ethernet address.
+        mac: Mac,
+    },
 }
 
 impl Keeper {

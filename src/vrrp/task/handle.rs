@@ -30,8 +30,8 @@ pub enum News {
     },
     /// A group is something else.
     GroupChanged {
-        /// Its name.
-        name: String,
+        /// The group; it may have left the configuration.
+        group: VrrpSyncGroup,
         /// What it was.
         from: VrrpState,
         /// What it is.

@@ -276,3 +276,69 @@ fn who_joins_a_group_of_masters_listens_first_and_takes_nothing_from_them() {
         assert_eq!(states(&routers), wanted, "{heard:?}");
     }
 }
+
+/// The changes of groups since this was asked last, by their names.
+fn changes(routers: &mut Routers) -> Vec<(String, VrrpState, VrrpState)> {
+    let changes = routers.group_changes();
+    changes
+        .into_iter()
+        .map(|(group, from, to)| (group.name, from, to))
+        .collect()
+}
+
+#[test]
+fn a_group_that_a_reload_removes_has_ended_once_its_instances_have() {
+    use VrrpState::{Backup, Initialize, Master};
+    let mut routers = pair();
+    pass(&mut routers, 5_000);
+    assert_eq!(changes(&mut routers), [("VG_1".to_owned(), Initialize, Master)]);
+    // With its instances, which stay until somebody else is master or nobody was heard.
+    routers.reconfigure(&[], &[], at(5_000));
+    let mut told = changes(&mut routers);
+    while let Some(wake) = routers.next_wake().filter(|wake| *wake <= at(60_000)) {
+        assert!(told.is_empty() || states(&routers).is_empty(), "{told:?}");
+        routers.pass_time(wake);
+        told.extend(changes(&mut routers));
+    }
+    assert_eq!(states(&routers), []);
+    assert_eq!(told, [("VG_1".to_owned(), Master, Initialize)]);
+    assert_eq!(changes(&mut routers), []);
+
+    // Without them: they go on alone.
+    let mut routers = pair();
+    let specs = [named("inside", "eth0", 100), named("outside", "eth1", 100)];
+    for second in 1..5 {
+        hear(&mut routers, "inside", second * 1_000, 200);
+        pass(&mut routers, second * 1_000);
+    }
+    assert_eq!(changes(&mut routers), [("VG_1".to_owned(), Initialize, Backup)]);
+    let other = VrrpSyncGroup {
+        name: "VG_2".to_owned(),
+        ..group()
+    };
+    routers.reconfigure(&specs, &[other], at(4_500));
+    let renamed = [
+        ("VG_1".to_owned(), Backup, Initialize),
+        ("VG_2".to_owned(), Initialize, Backup),
+    ];
+    assert_eq!(changes(&mut routers), renamed);
+    // One that never was anything says nothing, and one that is back before its end has none.
+    routers.reconfigure(&[], &[], at(4_600));
+    routers.reconfigure(&specs, &[group()], at(4_600));
+    assert!(
+        !changes(&mut routers)
+            .iter()
+            .any(|(name, _, to)| name == "VG_1" && *to == Initialize)
+    );
+}
+
+#[test]
+fn a_group_that_is_back_before_it_has_ended_is_what_it_was() {
+    let mut routers = pair();
+    pass(&mut routers, 5_000);
+    assert_eq!(changes(&mut routers).len(), 1);
+    let specs = [named("inside", "eth0", 100), named("outside", "eth1", 100)];
+    routers.reconfigure(&specs, &[], at(5_000));
+    routers.reconfigure(&specs, &[group()], at(5_000));
+    assert_eq!(changes(&mut routers), []);
+}
