@@ -7,6 +7,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::thread;
@@ -14,7 +15,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use ipvsd_lab::{Client, Host, Lab, Prober, Responder, Segment, Topology, Wish};
+use nix::net::if_::if_nametoindex;
 use nix::sys::signal::Signal;
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
 use super::lost::{Contestant, Running};
 use super::probes::processor_time;
@@ -33,7 +36,7 @@ const COUNTED: Duration = Duration::from_secs(20);
 enum Blow {
     /// SIGKILL to its processes.
     Killed,
-    /// The same, and its cable in the same instant.
+    /// Its cable is pulled, and the same in that instant.
     Dead,
     /// SIGTERM.
     Stopped,
@@ -100,10 +103,12 @@ impl Bench {
         pair.start(1)?;
         pair.start(0)?;
         let mut stretches = Stretches::default();
-        for _ in 0..self.rounds {
+        for round in 0..self.rounds {
+            // At what time between two adverts it happens counts for as much as an interval: for both alike.
+            let after = advert * u32::try_from(2 * round + 1)? / u32::try_from(2 * self.rounds)?;
             for ((blow, ..), seen) in BLOWS.into_iter().zip(&mut stretches) {
                 pair.settle()?;
-                seen.push(pair.strike(blow)?);
+                seen.push(pair.strike(blow, after)?);
             }
         }
         Ok(stretches)
@@ -184,20 +189,22 @@ impl Pair<'_> {
         Ok(())
     }
 
-    /// Answers with the longest stretch; afterwards the first director is there again.
-    fn strike(&mut self, blow: Blow) -> Result<Duration> {
+    /// Strikes so long after an advert. Answers with the longest stretch; afterwards the first director is there again.
+    fn strike(&mut self, blow: Blow, after: Duration) -> Result<Duration> {
         let most = Duration::from_secs(60);
         let address = SocketAddr::new(self.vip(), 80);
         let prober = Prober::wishing(Wish::Connection, self.lab.client(0), address, EVERY, PATIENCE, most)?;
         thread::sleep(Duration::from_millis(500));
         let daemon = self.daemons[0].take().context("no daemon")?;
         let first = self.lab.director(0);
+        wait_for_advert(self.lab.client(0))?;
+        thread::sleep(after);
         let ends = match blow {
             Blow::Killed => daemon.end(Signal::SIGKILL),
             Blow::Dead => {
-                let ends = daemon.end(Signal::SIGKILL);
+                // In this order: its kernel goes on for as long as it takes to pull the cable.
                 first.link_down(Segment::Client)?;
-                ends
+                daemon.end(Signal::SIGKILL)
             }
             Blow::Stopped => daemon.end(Signal::SIGTERM),
         };
@@ -208,13 +215,32 @@ impl Pair<'_> {
         let report = prober.stop()?;
         if blow == Blow::Dead {
             // It comes back as a host that was started anew.
-            let vip = format!("address delete {}/24 dev {}", self.vip(), first.device(Segment::Client));
-            first.ip(&[&vip])?;
+            // Its daemon may have seen that the cable is gone.
+            if has(first, self.vip()) {
+                let vip = format!("address delete {}/24 dev {}", self.vip(), first.device(Segment::Client));
+                first.ip(&[&vip])?;
+            }
             first.link_up(Segment::Client)?;
         }
         self.start(0)?;
         Ok(report.longest_gap())
     }
+}
+
+/// Returns when the master's next advert comes in.
+fn wait_for_advert(client: &Host) -> Result<()> {
+    let (vrrp, group) = (Protocol::from(112), Ipv4Addr::new(224, 0, 0, 18));
+    client.in_namespace(|| {
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(vrrp)).context("cannot listen for adverts")?;
+        let index = if_nametoindex(client.device(Segment::Client)).context("the client has no interface")?;
+        let joined = socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index));
+        joined.context("cannot listen for adverts")?;
+        socket
+            .set_read_timeout(Some(super::PATIENCE))
+            .context("cannot listen for adverts")?;
+        let heard = socket.recv(&mut [MaybeUninit::uninit(); 128]);
+        heard.context("no advert comes in").map(drop)
+    })?
 }
 
 /// An instance in the words of a contestant.
