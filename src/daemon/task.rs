@@ -200,7 +200,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         sync_keeper: None,
         record,
     };
-    runtime.block_on(shell.run(loaded, receiver, taken))
+    let done = runtime.block_on(shell.run(loaded, receiver, taken));
+    // What still runs beside the loop, a name that is looked up, keeps nobody here: masters go on speaking meanwhile.
+    runtime.shutdown_background();
+    done
 }
 
 struct Shell {

@@ -294,7 +294,7 @@ pub enum VrrpEvent {
         /// What it says.
         advert: VrrpAdvert,
     },
-    /// An advert of it could not be sent.
+    /// An advert of it could be sent to nobody.
     Unsent,
     /// Its adverts are sent again.
     SentAgain,

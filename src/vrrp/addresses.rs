@@ -116,6 +116,8 @@ pub(super) async fn keep(
         turns.fetch_add(1, Ordering::Relaxed);
         let due = retry.due(keeper.troubled, Instant::now());
         tokio::select! {
+            // Each address that is put on stirs: what is ordered is not to wait for a look at all of them each time.
+            biased;
             order = orders.recv() => match order {
                 Some(order) => {
                     keeper.carry_out(order, &tell).await;

@@ -127,8 +127,10 @@ struct Voice {
     speaker: Option<Arc<Speaker>>,
     started: bool,
     trouble: Option<String>,
-    /// Why its last advert could not be sent.
+    /// Why its last advert could not be sent, to one of its peers or to any.
     unsent: Option<String>,
+    /// Nobody could be sent its last advert.
+    is_mute: bool,
     tracking: VrrpTracking,
     failing: Vec<String>,
 }
@@ -157,7 +159,7 @@ struct Task {
     unshown: bool,
     shown: Arc<Mutex<Vec<Shown>>>,
     untold: Vec<News>,
-    /// Whose adverts could not be sent, and whose can again.
+    /// Whose adverts could be sent to nobody, and whose can again.
     sendings: Vec<(Arc<str>, VrrpEvent)>,
     turns: Arc<AtomicU64>,
     tell: Box<dyn Fn(News) + Send>,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::timing::speak;
-use super::{Instance, Phase, UNHEARD};
+use super::{Instance, LAST_WORD, Phase, UNHEARD};
 use crate::model::{
     Instant, VrrpAction, VrrpAdvert, VrrpAuthentication, VrrpReason, VrrpRefusal, VrrpSpec, VrrpVersion,
 };
@@ -40,8 +40,9 @@ impl Instance {
                     true => self.source.is_some_and(|own| source > own),
                     false => advert.priority > priority,
                 };
-                // To tell it off would be in vain: it hears nothing of us.
-                let higher = higher || self.unheard.is_some_and(|since| now.since(since) >= patience);
+                // To tell another master off would be in vain: it hears nothing of us.
+                let unheard = self.unheard.is_some_and(|since| now.since(since) >= patience);
+                let higher = higher || unheard && advert.priority > LAST_WORD;
                 if advert.priority == 0 {
                     // A moment ago is now: nobody makes us speak a thousand times a second.
                     if now.since(speaking.spoke) >= self.spec.advert_interval / 32 {

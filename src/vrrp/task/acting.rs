@@ -95,6 +95,8 @@ impl Task {
                 }
                 VrrpAction::End => {
                     ended = true;
+                    // Another one of that name may begin now.
+                    self.sendings.retain(|(of, _)| *of != name);
                     if self.routers.get(&name).is_none() {
                         self.voices.remove(&name);
                     }

@@ -258,22 +258,23 @@ impl Task {
                 ));
             }
         }
-        let was_unsent = voice.unsent.clone();
+        let (was_unsent, was_mute) = (voice.unsent.clone(), voice.is_mute);
         for (destination, what) in &problems {
             if let Some(count) = self.complaints.take(name, *destination, what, now()) {
                 self.complain(&format!("virtual router {name} {what}"), count);
             }
         }
+        // Whoever is heard by one of them is heard.
+        let is_mute = problems.len() == destinations.len();
         let unsent = problems.pop().map(|(_, what)| what);
-        if unsent != was_unsent
-            && let Some(voice) = self.voices.get_mut(name)
-        {
-            match (&voice.unsent, &unsent) {
-                (None, Some(_)) => self.sendings.push((Arc::clone(name), VrrpEvent::Unsent)),
-                (Some(_), None) => self.sendings.push((Arc::clone(name), VrrpEvent::SentAgain)),
-                (None, None) | (Some(_), Some(_)) => {}
+        let changes = unsent != was_unsent || is_mute != was_mute;
+        if let Some(voice) = self.voices.get_mut(name).filter(|_| changes) {
+            match (was_mute, is_mute) {
+                (false, true) => self.sendings.push((Arc::clone(name), VrrpEvent::Unsent)),
+                (true, false) => self.sendings.push((Arc::clone(name), VrrpEvent::SentAgain)),
+                (false, false) | (true, true) => {}
             }
-            voice.unsent = unsent;
+            (voice.unsent, voice.is_mute) = (unsent, is_mute);
             self.show();
         }
     }

@@ -555,6 +555,8 @@ fn a_master_whose_adverts_do_not_leave_yields_to_whoever_has_missed_it() {
         lone.pass(millis);
         lone.tell(millis, VrrpEvent::Unsent);
     }
+    lone.hear(8_050, 2, 1);
+    assert_eq!(lone.state(), VrrpState::Master, "a last word is of no master");
     lone.hear(8_100, 2, 100);
     assert_eq!(lone.state(), VrrpState::Backup);
     // It has the higher priority and leaves the other one alone all the same.
