@@ -147,6 +147,11 @@ impl Started {
     /// What passes at once is read when all is over, so that nobody reads beside the contestants.
     const ROOM: usize = 256 << 20;
 
+    /// What this host receives, also over its loopback.
+    const IP: u16 = 0x0800;
+    /// What it sends as well.
+    const ALL: u16 = 0x0003;
+
     /// The first packets of connections.
     const PROBES: [SockFilter; 8] = [
         // TCP, at the offset that the header's own length says: SYN without ACK.
@@ -160,18 +165,20 @@ impl Started {
         op(0x06, 0, 0, 40),
     ];
 
-    /// VRRP's adverts.
-    const ADVERTS: [SockFilter; 4] = [
+    /// VRRP's adverts, over IPv4.
+    const ADVERTS: [SockFilter; 7] = [
+        op(0x30, 0, 0, 0),
+        op(0x54, 0, 0, 0xf0),
+        op(0x15, 0, 2, 0x40),
         op(0x30, 0, 0, 9),
         op(0x15, 1, 0, 112),
         op(0x06, 0, 0, 0),
         op(0x06, 0, 0, 40),
     ];
 
-    fn watch(what: &[SockFilter]) -> Result<Self> {
-        const IP: u16 = 0x0800;
+    fn watch(protocol: u16, what: &[SockFilter]) -> Result<Self> {
         let open = || -> std::io::Result<_> {
-            let protocol = i32::from(IP.to_be()).into();
+            let protocol = i32::from(protocol.to_be()).into();
             let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(protocol))?;
             socket.attach_filter(what)?;
             setsockopt(&socket, sockopt::RcvBufForce, &Self::ROOM)?;
@@ -301,7 +308,7 @@ impl Bench {
             let mut client = Client::connect()?;
             wait(|| Ok(client.destinations(&service(SERVICES - 1))?.len() == DESTINATIONS))?;
             thread::sleep(SETTLE);
-            let sent = Started::watch(&Started::ADVERTS)?;
+            let sent = Started::watch(Started::ALL, &Started::ADVERTS)?;
             thread::sleep(ADVERTS);
             processor_time(daemon.id()).context("who sends them")?;
             let times: Vec<_> = sent.all()?.into_iter().map(|(at, _)| at).collect();
@@ -454,7 +461,7 @@ fn observe(servers: &Servers, daemon: &Child, lateness: fn(&[Duration]) -> Vec<D
     let used = processor_time(daemon.id())?.saturating_sub(used);
     let count = u32::try_from(servers.counted() - count).context("too many probes")?;
     ensure!(count > 0, "nobody was probed");
-    let started = Started::watch(&Started::PROBES)?;
+    let started = Started::watch(Started::IP, &Started::PROBES)?;
     thread::sleep(TIMED);
     let probes = started.all()?;
     let memory = largest_resident(daemon.id())?;

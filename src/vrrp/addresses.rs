@@ -365,17 +365,13 @@ impl Keeper {
         kept: &[Belongings],
         raised: bool,
     ) -> Result<bool, NetError> {
-        let present = network.addresses().await?;
-        let is_here = |address: &VrrpAddress| present.iter().any(|held| is(held, address));
         // On a device of ours that is not up, or not as it should be, they would be in nobody's reach.
         let waits = |address: &VrrpAddress| {
             let mut own = device.iter().filter(|_| !raised);
             own.any(|device| device.name == address.device)
         };
-        for address in wanted {
-            self.announcements.saw(address, is_here(address));
-        }
-        for address in wanted.iter().filter(|address| !is_here(address) && !waits(address)) {
+        // Whatever else is to be known can wait: until then nobody answers.
+        for address in wanted.iter().filter(|address| !waits(address)) {
             let options = AddOptions {
                 scope: address.scope,
                 label: address.label.clone(),
@@ -392,6 +388,11 @@ impl Keeper {
                 self.announcements.owe(address, 1);
             }
             self.note(address, result, "virtual address put on its device");
+        }
+        let present = network.addresses().await?;
+        let is_here = |address: &VrrpAddress| present.iter().any(|held| is(held, address));
+        for address in wanted.iter().filter(|address| waits(address)) {
+            self.announcements.saw(address, is_here(address));
         }
         let (mut gone, mut all_gone) = (Vec::new(), true);
         for address in before.iter().chain(wanted) {
