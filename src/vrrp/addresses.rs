@@ -455,6 +455,19 @@ fn is_at(held: &HostAddress, address: &VrrpAddress) -> bool {
     held.address == address.address && held.device == address.device
 }
 
+/// 192.0.2.`last` on a device, for the tests of this room.
+#[cfg(test)]
+fn example(last: u8, device: &str, prefix: u8) -> VrrpAddress {
+    VrrpAddress {
+        address: IpAddr::from([192, 0, 2, last]),
+        prefix,
+        device: device.to_owned(),
+        scope: crate::model::AddressScope::Global,
+        label: None,
+        unadvertised: false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -90,20 +90,11 @@ impl Keeper {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
+    use super::super::example;
     use super::*;
-    use crate::model::AddressScope;
 
     fn address(device: &str) -> VrrpAddress {
-        VrrpAddress {
-            address: IpAddr::from([192, 0, 2, 1]),
-            prefix: 24,
-            device: device.to_owned(),
-            scope: AddressScope::Global,
-            label: None,
-            unadvertised: false,
-        }
+        example(1, device, 24)
     }
 
     #[test]

@@ -86,22 +86,11 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
     use std::sync::{Arc, Mutex};
 
+    use super::super::example as address;
     use super::*;
     use crate::model::{AddressScope, Family, Prefix};
-
-    fn address(last: u8, device: &str, prefix: u8) -> VrrpAddress {
-        VrrpAddress {
-            address: IpAddr::from([192, 0, 2, last]),
-            prefix,
-            device: device.to_owned(),
-            scope: AddressScope::Global,
-            label: None,
-            unadvertised: false,
-        }
-    }
 
     fn addresses(addresses: &[&VrrpAddress]) -> Belongings {
         Belongings {

@@ -105,21 +105,8 @@ impl Keeper {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
+    use super::super::example as address;
     use super::*;
-    use crate::model::AddressScope;
-
-    fn address(last: u8, device: &str, prefix: u8) -> VrrpAddress {
-        VrrpAddress {
-            address: IpAddr::from([192, 0, 2, last]),
-            prefix,
-            device: device.to_owned(),
-            scope: AddressScope::Global,
-            label: None,
-            unadvertised: false,
-        }
-    }
 
     fn holding(addresses: &[VrrpAddress]) -> Belongings {
         Belongings {

@@ -6,6 +6,7 @@
 //! interface below must not tell neighbours of the addresses, with its own MAC: see
 //! [`settings::below`].
 
+mod finding;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use self::finding::{Finding, is_ours, judge, of_same_mac};
 use self::settings::{above, below, hindrances, write};
 use super::ledger::Belongings;
 use super::{AGAIN, Keeper, Report};
@@ -45,62 +47,6 @@ enum Looked {
     Done,
     /// It was so a moment ago, and its turn comes again.
     Later,
-}
-
-/// What is to be done about a device.
-#[derive(Debug, PartialEq, Eq)]
-enum Finding<'a> {
-    /// There is no interface that it could be on.
-    NoInterface,
-    /// It is not there.
-    Missing,
-    /// It is there as it should be.
-    Ours(&'a Link),
-    /// Ours, with another MAC or on another interface.
-    Stale(&'a Link),
-    /// There is somebody else's interface of that name.
-    Foreign,
-    /// Somebody else's interface has the virtual MAC.
-    Taken(&'a Link),
-}
-
-fn judge<'a>(device: &VrrpDevice, layers: &'a [Layer], record: &BTreeSet<VrrpDevice>) -> Finding<'a> {
-    let named = |name: &str| layers.iter().find(|layer| layer.link.name == name);
-    let Some(interface) = named(&device.interface) else {
-        return Finding::NoInterface;
-    };
-    let mut others = of_same_mac(device, interface, layers).filter(|layer| !is_ours(layer, record));
-    if let Some(other) = others.next() {
-        return Finding::Taken(&other.link);
-    }
-    let Some(found) = named(&device.name) else {
-        return Finding::Missing;
-    };
-    if !is_ours(found, record) {
-        return Finding::Foreign;
-    }
-    match found.link.mac == Some(device.mac()) && is_on(found, interface) {
-        true => Finding::Ours(&found.link),
-        false => Finding::Stale(&found.link),
-    }
-}
-
-/// The kernel puts a macvlan on a macvlan beside it.
-fn is_on(layer: &Layer, interface: &Layer) -> bool {
-    layer.below == Some(interface.link.index) || interface.bridges && layer.below == interface.below
-}
-
-/// Other devices that are up with the virtual MAC of this one on the same interface: the kernel lets one be up.
-fn of_same_mac<'a>(device: &VrrpDevice, interface: &Layer, layers: &'a [Layer]) -> impl Iterator<Item = &'a Layer> {
-    let up =
-        move |layer: &&Layer| layer.link.up && layer.link.mac == Some(device.mac()) && layer.link.name != device.name;
-    layers.iter().filter(up).filter(move |layer| is_on(layer, interface))
-}
-
-/// Whether a process of ours has made this one.
-fn is_ours(found: &Layer, record: &BTreeSet<VrrpDevice>) -> bool {
-    let made_it = |made: &VrrpDevice| made.name == found.link.name && Some(made.mac()) == found.link.mac;
-    found.bridges && record.iter().any(made_it)
 }
 
 impl Keeper {
@@ -409,94 +355,4 @@ pub(super) fn voice(spec: &VrrpSpec, links: &[Link]) -> Option<(String, u32)> {
 pub(super) fn is_up(spec: &VrrpSpec, links: &[Link], record: &BTreeSet<VrrpDevice>) -> bool {
     let up = |device: &VrrpDevice| links.iter().any(|link| link.name == device.name && link.up);
     VrrpDevice::of(spec).is_some_and(|device| record.contains(&device) && up(&device))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Mac;
-
-    fn layer(index: u32, name: &str, mac: [u8; 6], below: Option<u32>) -> Layer {
-        Layer {
-            link: Link {
-                index,
-                name: name.to_owned(),
-                up: true,
-                loopback: false,
-                resolves: true,
-                mac: Some(Mac(mac)),
-                mtu: 1500,
-            },
-            below,
-            bridges: below.is_some(),
-        }
-    }
-
-    fn device(name: &str, virtual_router_id: u8) -> VrrpDevice {
-        VrrpDevice {
-            name: name.to_owned(),
-            interface: "eth0".to_owned(),
-            family: Family::Inet,
-            virtual_router_id,
-        }
-    }
-
-    const OWN: [u8; 6] = [2, 0, 0, 0, 0, 1];
-    const MAC_51: [u8; 6] = [0, 0, 0x5e, 0, 1, 51];
-
-    #[test]
-    fn only_what_is_on_record_is_taken_for_ours() {
-        let wanted = device("vrrp.51", 51);
-        let eth0 = || layer(2, "eth0", OWN, None);
-        let word = |layers: &[Layer], record: &[VrrpDevice]| {
-            let record = record.iter().cloned().collect();
-            match judge(&wanted, layers, &record) {
-                Finding::NoInterface => "no interface".to_owned(),
-                Finding::Missing => "missing".to_owned(),
-                Finding::Ours(link) => format!("ours {}", link.index),
-                Finding::Stale(link) => format!("stale {}", link.index),
-                Finding::Foreign => "foreign".to_owned(),
-                Finding::Taken(link) => format!("taken by {}", link.name),
-            }
-        };
-        let right = || layer(7, "vrrp.51", MAC_51, Some(2));
-        let on_record = [wanted.clone()];
-        assert_eq!(word(&[], &on_record), "no interface");
-        assert_eq!(word(&[eth0()], &on_record), "missing");
-        assert_eq!(word(&[eth0(), right()], &on_record), "ours 7");
-        assert_eq!(word(&[eth0(), right()], &[]), "foreign");
-        let plain = Layer {
-            bridges: false,
-            ..right()
-        };
-        assert_eq!(
-            word(&[eth0(), plain], &on_record),
-            "foreign",
-            "it is no macvlan of ours"
-        );
-        let other_mac = layer(7, "vrrp.51", [0, 0, 0x5e, 0, 1, 50], Some(2));
-        assert_eq!(word(&[eth0(), other_mac.clone()], &on_record), "foreign");
-        assert_eq!(word(&[eth0(), other_mac], &[device("vrrp.51", 50)]), "stale 7");
-        let elsewhere = layer(7, "vrrp.51", MAC_51, Some(3));
-        assert_eq!(word(&[eth0(), elsewhere], &on_record), "stale 7");
-        let others = layer(8, "keepalived.51", MAC_51, Some(2));
-        assert_eq!(word(&[eth0(), others.clone()], &on_record), "taken by keepalived.51");
-        let former = [wanted.clone(), device("keepalived.51", 51)];
-        assert_eq!(
-            word(&[eth0(), others.clone()], &former),
-            "missing",
-            "the other one was ours"
-        );
-        let elsewhere = Layer {
-            below: Some(3),
-            ..others
-        };
-        assert_eq!(word(&[eth0(), elsewhere], &on_record), "missing");
-        // A macvlan on a macvlan is on what that one is on.
-        let eth0 = layer(2, "eth0", OWN, Some(1));
-        assert_eq!(
-            word(&[eth0, layer(7, "vrrp.51", MAC_51, Some(1))], &on_record),
-            "ours 7"
-        );
-    }
 }
