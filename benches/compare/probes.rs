@@ -327,7 +327,8 @@ impl Bench {
                 for line in [
                     "link add vr0 type dummy",
                     "address add 192.0.2.1/24 dev vr0",
-                    "link set vr0 up",
+                    // Without multicast keepalived does nothing there.
+                    "link set vr0 multicast on up",
                 ] {
                     run(Command::new("ip").args(line.split(' ')))?;
                 }
@@ -348,7 +349,8 @@ impl Bench {
                         watch(&Keepalived::start_all(&self.file("keepalived.conf", &text)?, &self.work)?.0)
                     }
                 }
-            })?;
+            })
+            .with_context(|| format!("{contestant:?}"))?;
             let in_time = late.partition_point(|late| *late <= ADVERT_IN_TIME);
             let (share, most) = (
                 in_time as f64 / late.len() as f64,
