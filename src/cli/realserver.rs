@@ -269,7 +269,7 @@ async fn take(network: &HostNetwork, steps: &[Step]) -> anyhow::Result<()> {
                     unrouted: false,
                     deprecated: true,
                 };
-                network.add_address(vip, &options).await?;
+                network.add_address(vip, &options)?;
             }
             Step::RemoveAddress { vip } => {
                 network.remove_address(vip).await?;

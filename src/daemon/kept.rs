@@ -39,16 +39,18 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
 /// The folder cannot be written; the text names the file.
 pub(super) fn write(path: &Path, text: &[u8]) -> anyhow::Result<()> {
     let draft = path.with_extension("json.new");
+    let open = || {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600).open(&draft)
+    };
     let replace = || {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let mut out = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&draft)?;
+        let mut out = match (open(), path.parent()) {
+            (Err(error), Some(folder)) if error.kind() == ErrorKind::NotFound => {
+                fs::create_dir_all(folder)?;
+                open()?
+            }
+            (opened, _) => opened?,
+        };
         out.write_all(text)?;
         out.sync_data()?;
         fs::rename(&draft, path)

@@ -2,19 +2,22 @@
 //!
 //! Every change can be asked for twice: what is already so is said to be so. Every call has a deadline.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, CacheInfo,
 };
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::libc;
-use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec};
+use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
+use rtnetlink::{AddressMessageBuilder, Handle, LinkMessageBuilder, LinkUnspec};
 use tokio::task::JoinHandle;
 
+use super::exchange::Exchange;
 use super::{NetError, module};
 use crate::model::{AddressScope, Family, HostAddress, Link, Mac, VirtualAddress};
 
@@ -73,6 +76,7 @@ impl AddOptions {
 pub struct HostNetwork {
     pub(super) handle: Handle,
     _connection: Connection,
+    direct: Mutex<Exchange>,
 }
 
 /// The task that reads a socket; it ends with its owner.
@@ -97,13 +101,11 @@ impl HostNetwork {
     /// # Errors
     /// [`NetError::Kernel`] where no netlink socket can be had.
     pub async fn connect() -> Result<Self, NetError> {
-        let (connection, handle, _) = rtnetlink::new_connection().map_err(|cause| NetError::Kernel {
-            action: "open a route netlink socket".to_owned(),
-            cause,
-        })?;
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(no_socket)?;
         Ok(Self {
             handle,
             _connection: Connection::of(connection),
+            direct: Mutex::new(Exchange::open(DEADLINE).map_err(no_socket)?),
         })
     }
 
@@ -123,11 +125,12 @@ impl HostNetwork {
     ///
     /// # Errors
     /// [`NetError::NoSuchDevice`] where there is none.
-    pub async fn link(&self, device: &str) -> Result<Link, NetError> {
-        let found = self.links().await?.into_iter().find(|link| link.name == device);
-        found.ok_or_else(|| NetError::NoSuchDevice {
-            device: device.to_owned(),
-        })
+    pub fn link(&self, device: &str) -> Result<Link, NetError> {
+        find_link(&mut self.direct(), device)
+    }
+
+    fn direct(&self) -> MutexGuard<'_, Exchange> {
+        self.direct.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Switches an interface on or off.
@@ -135,7 +138,7 @@ impl HostNetwork {
     /// # Errors
     /// [`NetError::NoSuchDevice`], [`NetError::NotPermitted`].
     pub async fn set_link(&self, device: &str, up: bool) -> Result<Change, NetError> {
-        let link = self.link(device).await?;
+        let link = self.link(device)?;
         if link.up == up {
             return Ok(Change::AlreadySo);
         }
@@ -179,9 +182,9 @@ impl HostNetwork {
     ///
     /// # Errors
     /// [`NetError::NoSuchDevice`], [`NetError::NotPermitted`], [`NetError::Ipv6Off`], [`NetError::Kernel`].
-    pub async fn add_address(&self, vip: &VirtualAddress, options: &AddOptions) -> Result<Change, NetError> {
+    pub fn add_address(&self, vip: &VirtualAddress, options: &AddOptions) -> Result<Change, NetError> {
         let VirtualAddress { device, address } = vip;
-        let link = self.link(device).await?;
+        let link = self.link(device)?;
         let action = format!("put {address} on {device}");
         if address.is_ipv6() && !module::summon_ipv6() {
             return Err(NetError::Ipv6Off {
@@ -190,8 +193,15 @@ impl HostNetwork {
             });
         }
         let prefix = options.prefix.unwrap_or(Family::of(*address).host_prefix());
-        let mut request = self.handle.address().add(link.index, *address, prefix);
-        let message = request.message_mut();
+        let mut message = match *address {
+            IpAddr::V4(address) => AddressMessageBuilder::<Ipv4Addr>::new()
+                .address(address, prefix)
+                .build(),
+            IpAddr::V6(address) => AddressMessageBuilder::<Ipv6Addr>::new()
+                .address(address, prefix)
+                .build(),
+        };
+        message.header.index = link.index;
         message.header.scope = options.scope.number().into();
         message
             .attributes
@@ -216,8 +226,10 @@ impl HostNetwork {
         if !flags.is_empty() {
             message.attributes.push(AddressAttribute::Flags(flags));
         }
-        match answer(&action, device, request.execute()).await {
-            Ok(()) => Ok(Change::Made),
+        let flags = NLM_F_ACK | NLM_F_EXCL | NLM_F_CREATE;
+        let added = self.direct().ask(RouteNetlinkMessage::NewAddress(message), flags);
+        match added.map_err(|cause| in_words(cause, &action, device)) {
+            Ok(_) => Ok(Change::Made),
             Err(error) => match (os_error(&error), address) {
                 (Some(libc::EEXIST), _) => Ok(Change::AlreadySo),
                 (Some(libc::EACCES), IpAddr::V6(_)) => Err(NetError::Ipv6Off {
@@ -243,7 +255,7 @@ impl HostNetwork {
     /// As [`HostNetwork::remove_address`].
     pub async fn remove_address_of(&self, vip: &VirtualAddress, prefix: u8) -> Result<Change, NetError> {
         let VirtualAddress { device, address } = vip;
-        let link = match self.link(device).await {
+        let link = match self.link(device) {
             Ok(link) => link,
             Err(NetError::NoSuchDevice { .. }) => return Ok(Change::AlreadySo),
             Err(error) => return Err(error),
@@ -264,6 +276,51 @@ impl HostNetwork {
             Err(error) if os_error(&error) == Some(libc::EADDRNOTAVAIL) => Ok(Change::AlreadySo),
             Err(error) => Err(error),
         }
+    }
+}
+
+fn no_socket(cause: std::io::Error) -> NetError {
+    NetError::Kernel {
+        action: "open a route netlink socket".to_owned(),
+        cause,
+    }
+}
+
+/// The interface of this name, as it is now.
+///
+/// # Errors
+/// As [`HostNetwork::link`].
+pub(super) fn interface(device: &str) -> Result<Link, NetError> {
+    find_link(&mut Exchange::open(DEADLINE).map_err(no_socket)?, device)
+}
+
+fn find_link(direct: &mut Exchange, device: &str) -> Result<Link, NetError> {
+    let nothing = || NetError::NoSuchDevice {
+        device: device.to_owned(),
+    };
+    if device.len() >= libc::IFNAMSIZ {
+        return Err(nothing());
+    }
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(device.to_owned()));
+    let found = direct.ask(RouteNetlinkMessage::GetLink(message), 0);
+    match found.map_err(|cause| in_words(cause, "find an interface", device))? {
+        Some(RouteNetlinkMessage::NewLink(message)) => {
+            let link = link_of(&message);
+            // The kernel takes an alternative name for it as well.
+            Some(link).filter(|link| link.name == device).ok_or_else(nothing)
+        }
+        Some(_) | None => Err(nothing()),
+    }
+}
+
+fn in_words(cause: std::io::Error, action: &str, device: &str) -> NetError {
+    match cause.kind() {
+        std::io::ErrorKind::WouldBlock => NetError::NoAnswer {
+            action: action.to_owned(),
+            seconds: DEADLINE.as_secs(),
+        },
+        _ => NetError::from_io(cause, action.to_owned(), device, CAPABILITY),
     }
 }
 

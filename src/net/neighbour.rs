@@ -9,17 +9,22 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use nix::libc;
-use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::LinkAddr;
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::host::interface;
 use super::packet::{Arp, ArpOperation, ETHERTYPE_ARP, ETHERTYPE_IPV6, NeighbourFrame};
 use super::{NetError, sysctl};
-use crate::model::{Mac, interface_sysctl};
+use crate::model::{Family, Link, Mac, interface_sysctl};
 
 const CAPABILITY: &str = "CAP_NET_RAW";
+
+#[allow(clippy::cast_possible_truncation, reason = "both are numbers below 100")]
+const AF_PACKET: libc::sa_family_t = libc::AF_PACKET as libc::sa_family_t;
+#[allow(clippy::cast_possible_truncation, reason = "both are numbers below 100")]
+const SOCKADDR_LL: libc::socklen_t = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
 
 /// How often and how long a probe asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +107,12 @@ async fn ask(
         IpAddr::V4(_) => (ETHERTYPE_ARP, None),
         IpAddr::V6(_) => (ETHERTYPE_IPV6, Some(neighbour_messages_only())),
     };
-    let socket = PacketSocket::open(device, kind, filter.as_ref().map(|filter| &filter[..]), action())?;
+    let socket = PacketSocket::open(
+        &interface(device)?,
+        kind,
+        filter.as_ref().map(|filter| &filter[..]),
+        action(),
+    )?;
     let own = socket.mac;
     let question = match address {
         IpAddr::V4(address) => Arp::probe(own, address).broadcast_frame(),
@@ -136,39 +146,72 @@ async fn ask(
     Ok(None)
 }
 
-/// Tells the hosts behind `device` that `address` is here: gratuitous ARP as request and as reply, or an unsolicited
-/// neighbour advertisement. For IPv6 the address should be on the device already: it is the sender.
+/// Tells the hosts behind `device` that `address` is here, as [`Announcer::announce`].
 ///
 /// # Errors
 /// As [`probe`].
 pub async fn announce(device: &str, address: IpAddr, burst: Burst) -> Result<(), NetError> {
-    let action = || format!("announce {address} on {device}");
-    let (kind, router) = match address {
-        IpAddr::V4(_) => (ETHERTYPE_ARP, false),
-        IpAddr::V6(_) => {
-            let setting = interface_sysctl("ipv6", device, "forwarding");
-            (ETHERTYPE_IPV6, sysctl::read(&setting).is_ok_and(|value| value != "0"))
-        }
-    };
-    let socket = PacketSocket::open(device, kind, Some(&[NOTHING]), action())?;
-    let frames = match address {
-        IpAddr::V4(address) => [ArpOperation::Request, ArpOperation::Reply]
-            .map(|operation| Arp::gratuitous(operation, socket.mac, address).broadcast_frame())
-            .to_vec(),
-        IpAddr::V6(address) => vec![NeighbourFrame::unsolicited(socket.mac, address, router).frame()],
-    };
-    for round in 0..burst.count {
-        if round > 0 {
-            sleep(burst.interval).await;
-        }
-        for frame in &frames {
-            socket
-                .send(frame)
-                .await
-                .map_err(|error| NetError::from_io(error, action(), device, CAPABILITY))?;
-        }
+    let announcer = Announcer::open(&interface(device)?, Family::of(address))?;
+    announcer.announce(address, burst).await
+}
+
+/// Tells the hosts behind a device of addresses of one family.
+pub struct Announcer {
+    link: Link,
+    socket: PacketSocket,
+}
+
+impl Announcer {
+    /// Opens a socket on the device; neighbours are told of the hardware address that it has in `link`.
+    ///
+    /// # Errors
+    /// As [`probe`].
+    pub fn open(link: &Link, family: Family) -> Result<Self, NetError> {
+        let kind = match family {
+            Family::Inet => ETHERTYPE_ARP,
+            Family::Inet6 => ETHERTYPE_IPV6,
+        };
+        let action = format!("announce addresses on {}", link.name);
+        Ok(Self {
+            link: link.clone(),
+            socket: PacketSocket::open(link, kind, Some(&[NOTHING]), action)?,
+        })
     }
-    Ok(())
+
+    /// Whether it was opened on this device as it is now.
+    pub fn fits(&self, link: &Link) -> bool {
+        link.up && (self.link.index, self.link.mac) == (link.index, link.mac)
+    }
+
+    /// Tells that `address`, which is of this family, is here: gratuitous ARP as request and as reply, or an unsolicited
+    /// neighbour advertisement. For IPv6 the address should be on the device already: it is the sender.
+    ///
+    /// # Errors
+    /// As [`probe`].
+    pub async fn announce(&self, address: IpAddr, burst: Burst) -> Result<(), NetError> {
+        let (device, mac) = (&self.link.name, self.socket.mac);
+        let frames = match address {
+            IpAddr::V4(address) => [ArpOperation::Request, ArpOperation::Reply]
+                .map(|operation| Arp::gratuitous(operation, mac, address).broadcast_frame())
+                .to_vec(),
+            IpAddr::V6(address) => {
+                let setting = interface_sysctl("ipv6", device, "forwarding");
+                let router = sysctl::read(&setting).is_ok_and(|value| value != "0");
+                vec![NeighbourFrame::unsolicited(mac, address, router).frame()]
+            }
+        };
+        for round in 0..burst.count {
+            if round > 0 && !burst.interval.is_zero() {
+                sleep(burst.interval).await;
+            }
+            for frame in &frames {
+                self.socket.send(frame).await.map_err(|error| {
+                    NetError::from_io(error, format!("announce {address} on {device}"), device, CAPABILITY)
+                })?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A packet socket on one Ethernet interface.
@@ -179,41 +222,35 @@ struct PacketSocket {
 }
 
 impl PacketSocket {
-    fn open(device: &str, kind: u16, filter: Option<&[SockFilter]>, action: String) -> Result<Self, NetError> {
-        let explain = |error: io::Error| NetError::from_io(error, action.clone(), device, CAPABILITY);
-        let (address, up) = link_address(device).map_err(&explain)?;
-        let mac = match (address.hatype(), address.addr()) {
-            (libc::ARPHRD_ETHER, Some(mac)) => Mac(mac),
-            _ => {
-                return Err(NetError::NotEthernet {
-                    device: device.to_owned(),
-                });
-            }
-        };
-        if !up {
-            return Err(NetError::DeviceDown {
-                device: device.to_owned(),
-            });
+    fn open(link: &Link, kind: u16, filter: Option<&[SockFilter]>, action: String) -> Result<Self, NetError> {
+        let device = || link.name.clone();
+        let mac = link.mac.ok_or_else(|| NetError::NotEthernet { device: device() })?;
+        if !link.up {
+            return Err(NetError::DeviceDown { device: device() });
         }
         let protocol = Protocol::from(i32::from(kind.to_be()));
         let open = || -> io::Result<_> {
-            let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
-            socket.set_nonblocking(true)?;
+            let index = i32::try_from(link.index).map_err(io::Error::other)?;
+            let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(protocol))?;
             if let Some(filter) = filter {
                 socket.attach_filter(filter)?;
             }
-            // An address without a protocol keeps the one the socket was opened with.
-            nix::sys::socket::bind(socket.as_raw_fd(), &address)?;
+            socket.bind(&behind(index, kind))?;
             register(socket)
         };
         Ok(Self {
-            socket: open().map_err(explain)?,
-            index: address.ifindex(),
+            socket: open().map_err(|error| NetError::from_io(error, action, &link.name, CAPABILITY))?,
+            index: link.index as usize,
             mac,
         })
     }
 
     async fn send(&self, frame: &[u8]) -> io::Result<()> {
+        // Mostly there is room; whether there is need not be asked for.
+        match self.socket.get_ref().send(frame) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            sent => return sent.map(drop),
+        }
         loop {
             let mut ready = self.socket.writable().await?;
             if let Ok(sent) = ready.try_io(|socket| socket.get_ref().send(frame)) {
@@ -250,19 +287,17 @@ fn register(socket: Socket) -> io::Result<AsyncFd<Socket>> {
     Ok(unsafe { AsyncFd::register(socket) }?)
 }
 
-/// The link-layer address of an interface, and whether it is up.
-///
-/// getifaddrs(3) gives it with the interface's number in it, which is what a packet socket is bound by; built by
-/// hand it would take `unsafe`.
-fn link_address(device: &str) -> io::Result<(LinkAddr, bool)> {
-    nix::ifaddrs::getifaddrs()?
-        .filter(|entry| entry.interface_name == device)
-        .find_map(|entry| {
-            let address = *entry.address?.as_link_addr()?;
-            let up = entry.flags.contains(InterfaceFlags::IFF_UP);
-            Some((address, up))
-        })
-        .ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
+/// Where a packet socket is bound: an interface, and the protocol that the socket was opened with.
+#[allow(unsafe_code, reason = "socket2 has no safe constructor for it")]
+fn behind(index: i32, kind: u16) -> SockAddr {
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: a sockaddr_ll is shorter than the storage, and any bytes are one.
+    let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
+    address.sll_family = AF_PACKET;
+    address.sll_protocol = kind.to_be();
+    address.sll_ifindex = index;
+    // SAFETY: the storage has a valid sockaddr_ll, and this is the length of one.
+    unsafe { SockAddr::new(storage, SOCKADDR_LL) }
 }
 
 /// Lets nothing in: for a socket that only sends.

@@ -67,7 +67,7 @@ async fn hold_one(
     }
     let change = match here {
         true => Change::AlreadySo,
-        false => network.add_address(vip, &AddOptions::director()).await?,
+        false => network.add_address(vip, &AddOptions::director())?,
     };
     if link.resolves {
         neighbour::announce(device, *address, Burst::SHORT).await?;

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `announcing` | telling neighbours where addresses are |
 //! | `facts` | what instances have to know of this host |
+//! | `holding` | what is put on, and what is taken off |
 //! | `ledger` | what an instance has, and the record of what is there |
 //! | `others` | who else answers for an address |
 //! | `owners` | who else has an address that an instance gives up |
@@ -15,6 +16,7 @@
 
 mod announcing;
 mod facts;
+mod holding;
 mod ledger;
 mod others;
 mod owners;
@@ -23,7 +25,6 @@ mod said;
 mod vmac;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -36,19 +37,23 @@ use tracing::{error, info, warn};
 
 use self::announcing::Announcements;
 pub(super) use self::facts::{Facts, Report};
+use self::holding::{Left, Moves};
 pub(super) use self::ledger::Belongings;
 pub use self::ledger::Ledger;
 use self::others::Other;
-use self::owners::{Owners, Parting, are_one};
+use self::owners::Owners;
 use self::said::Said;
 use self::vmac::Devices;
-use crate::model::{HostAddress, VirtualAddress, VrrpAddress, VrrpEntry, VrrpSpec};
-use crate::net::{AddOptions, Change, HostNetwork, NetError, links};
+use crate::model::{Family, HostAddress, VirtualAddress, VrrpAddress, VrrpEntry, VrrpSpec};
+use crate::net::neighbour::Announcer;
+use crate::net::{Change, HostNetwork, NetError, links};
 
 /// What has stirred is looked at after this long, once for many.
 const GATHER: Duration = Duration::from_millis(2);
 /// What could not be done is tried again this often.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often orders are taken that have come in meanwhile.
+const AT_ONCE: usize = 256;
 /// How long announcing on one device may keep from everything else: it may take nothing for longer.
 const ANNOUNCING: Duration = Duration::from_secs(2);
 
@@ -58,7 +63,7 @@ pub(super) enum Order {
     /// Virtual servers keep these on their devices, and no others.
     Serve(BTreeSet<VirtualAddress>),
     /// These instances are about to be told to hold this: what passes from one to another stays.
-    Expect(BTreeMap<Arc<str>, Belongings>),
+    Expect(BTreeMap<Arc<str>, Arc<Belongings>>),
     /// These are the instances.
     Watch(Vec<Arc<VrrpSpec>>),
     /// Exactly these addresses of an instance have to be on their devices, these routes and rules in their tables. Where
@@ -77,7 +82,7 @@ pub(super) enum Order {
 /// Carries out orders until there is nobody to give one. `tell` is told what an instance has to know, first of all and
 /// whenever it changes, and when it has let go what it held; `turns` counts what was done.
 pub(super) async fn keep(
-    mut orders: UnboundedReceiver<Order>,
+    mut orders: UnboundedReceiver<Vec<Order>>,
     ledger: Ledger,
     turns: Arc<AtomicU64>,
     tell: impl Fn(&str, Report),
@@ -95,6 +100,7 @@ pub(super) async fn keep(
     });
     let (others, mut found) = unbounded_channel();
     let mut keeper = Keeper {
+        network: None,
         others,
         stirred: Arc::clone(&stirred),
         watches_routes: false,
@@ -106,24 +112,26 @@ pub(super) async fn keep(
         left: BTreeMap::new(),
         owners: Owners::default(),
         announcements: Announcements::default(),
+        announcers: BTreeMap::new(),
         ledger,
         said: Said::default(),
         orphaned: false,
         troubled: false,
     };
     let mut retry = Retry::default();
+    let mut ordered = Vec::new();
     loop {
         turns.fetch_add(1, Ordering::Relaxed);
         let due = retry.due(keeper.troubled, Instant::now());
         tokio::select! {
             // Each address that is put on stirs: what is ordered is not to wait for a look at all of them each time.
             biased;
-            order = orders.recv() => match order {
-                Some(order) => {
-                    keeper.carry_out(order, &tell).await;
+            count = orders.recv_many(&mut ordered, AT_ONCE) => match count {
+                0 => return,
+                _ => {
+                    keeper.carry_out(ordered.drain(..).flatten(), &tell).await;
                     continue;
                 }
-                None => return,
             },
             Some(other) = found.recv() => {
                 keeper.meet_other(other, &tell).await;
@@ -150,6 +158,7 @@ impl Retry {
 }
 
 struct Keeper {
+    network: Option<Arc<HostNetwork>>,
     /// Where addresses are told of that were found elsewhere.
     others: UnboundedSender<Other>,
     stirred: Arc<Notify>,
@@ -160,11 +169,13 @@ struct Keeper {
     devices: Devices,
     specs: Vec<Arc<VrrpSpec>>,
     told: BTreeMap<String, Facts>,
-    held: BTreeMap<Arc<str>, Belongings>,
-    /// What could not be taken off, by its instance, and what was said of that.
+    held: BTreeMap<Arc<str>, Arc<Belongings>>,
+    /// What could not be taken off, by its instance.
     left: BTreeMap<Arc<str>, Left>,
     owners: Owners,
     announcements: Announcements,
+    /// By device and family.
+    announcers: BTreeMap<(String, Family), Announcer>,
     ledger: Ledger,
     said: Said,
     /// What belongs to nobody any more could not all be taken off.
@@ -173,84 +184,65 @@ struct Keeper {
     troubled: bool,
 }
 
-/// What is here and should not be.
-#[derive(Default)]
-struct Left {
-    gone: Vec<Belongings>,
-    said: String,
-    /// The number of the last order.
-    order: u64,
-}
-
 impl Keeper {
-    async fn carry_out(&mut self, order: Order, tell: &impl Fn(&str, Report)) {
-        match order {
-            Order::Serve(addresses) => self.owners.serve(addresses),
-            Order::Expect(next) => self.owners.expect(next),
-            Order::Watch(specs) => {
-                self.specs = specs;
-                self.told.clear();
-                let routing = self.specs.iter().any(|spec| Belongings::of(spec).has_routing());
-                if routing && !std::mem::replace(&mut self.watches_routes, true) {
-                    tokio::spawn(routes::watch(Arc::clone(&self.stirred)));
-                }
-                self.devices.look_anew();
-                self.look(tell).await;
-                self.take_off_orphans().await;
-            }
-            Order::Hold(name, wanted, number) => {
-                self.owners.was_told(&name);
-                let before = self.held.insert(Arc::clone(&name), wanted.clone()).unwrap_or_default();
-                // Of an instance that holds nothing, what a process before this one has left goes as well.
-                let known = self.specs.iter().find(|spec| *spec.name == *name);
-                let left = known.filter(|_| wanted.is_empty()).map(|spec| Belongings::of(spec));
-                let mut still = self.left.remove(&name).unwrap_or_default();
-                still.gone.extend([before].into_iter().chain(left));
-                still.order = number;
-                self.hold_or_try_again(name, still, &wanted, tell).await;
-                self.announce_what_is_here().await;
-            }
-            Order::Announce(name, repeat) => self.announce(&name, repeat).await,
-            Order::LookForOthers(name) => self.look_for_others(name),
-            Order::Turn => {}
-            Order::Done(done) => {
-                // Whoever asked has gone.
-                let _ = done.send(());
-            }
+    /// The connection to this host's interfaces: one for all, opened anew after whatever was amiss.
+    async fn network(&mut self) -> Result<Arc<HostNetwork>, NetError> {
+        if let Some(network) = &self.network {
+            return Ok(Arc::clone(network));
         }
+        let network = Arc::new(HostNetwork::connect().await?);
+        self.network = Some(Arc::clone(&network));
+        Ok(network)
     }
 
-    /// What could not be taken off is on two hosts when another router is master: it is tried again until it is gone.
-    async fn hold_or_try_again(
-        &mut self,
-        name: Arc<str>,
-        mut left: Left,
-        wanted: &Belongings,
-        tell: &impl Fn(&str, Report),
-    ) {
-        // Routes, rules and devices may take longer; what is sent to the addresses comes here no more.
-        let released = || {
-            if wanted.is_empty() {
-                tell(&name, Report::Released(left.order));
+    /// Carries out what was ordered, in this order; what instances hold, where one is ordered after the other, together.
+    async fn carry_out(&mut self, orders: impl IntoIterator<Item = Order>, tell: &impl Fn(&str, Report)) {
+        let (mut moves, mut suspects) = (Moves::new(), Vec::new());
+        for order in orders {
+            match order {
+                Order::Hold(name, wanted, number) => {
+                    if moves.contains_key(&name) {
+                        self.make_moves(&mut moves, tell).await;
+                    }
+                    let of = self.begin_move(&name, wanted, number);
+                    moves.insert(name, of);
+                }
+                Order::Announce(name, repeat) => self.owe(&name, repeat),
+                Order::LookForOthers(name) => suspects.push(name),
+                Order::Serve(addresses) => {
+                    self.make_moves(&mut moves, tell).await;
+                    self.owners.serve(addresses);
+                }
+                Order::Expect(next) => {
+                    self.make_moves(&mut moves, tell).await;
+                    self.owners.expect(next);
+                }
+                Order::Watch(specs) => {
+                    self.make_moves(&mut moves, tell).await;
+                    self.watch(specs, tell).await;
+                }
+                Order::Turn => {}
+                Order::Done(done) => {
+                    self.make_moves(&mut moves, tell).await;
+                    // Whoever asked has gone.
+                    let _ = done.send(());
+                }
             }
-        };
-        let why = match self.hold(&name, &left.gone, wanted, released, tell).await {
-            Ok(true) => return,
-            // Each address, route and rule was told of.
-            Ok(false) => String::new(),
-            Err(problem) => problem.to_string(),
-        };
-        self.troubled = true;
-        if !why.is_empty() && left.said != why {
-            let stay = if wanted.is_empty() {
-                "; what it had stays here"
-            } else {
-                ""
-            };
-            error!(instance = &*name, "{why}{stay}, and it is tried again every second");
-            left.said = why;
         }
-        self.left.insert(name, left);
+        self.make_moves(&mut moves, tell).await;
+        self.look_for_others(suspects);
+    }
+
+    async fn watch(&mut self, specs: Vec<Arc<VrrpSpec>>, tell: &impl Fn(&str, Report)) {
+        self.specs = specs;
+        self.told.clear();
+        let routing = self.specs.iter().any(|spec| Belongings::of(spec).has_routing());
+        if routing && !std::mem::replace(&mut self.watches_routes, true) {
+            tokio::spawn(routes::watch(Arc::clone(&self.stirred)));
+        }
+        self.devices.look_anew();
+        self.look(tell).await;
+        self.take_off_orphans().await;
     }
 
     /// Takes off what a process before this one has put on for an instance that is no longer configured, and tries again
@@ -265,11 +257,13 @@ impl Keeper {
     /// Answers with whether nothing of it is left.
     async fn try_to_take_off_orphans(&mut self) -> Result<bool, NetError> {
         let of_specs: Vec<_> = self.specs.iter().map(|spec| Belongings::of(spec)).collect();
-        let orphans = self.ledger.orphans(of_specs.iter().chain(self.held.values()));
+        let orphans = self
+            .ledger
+            .orphans(of_specs.iter().chain(self.held.values().map(|held| &**held)));
         if orphans.is_empty() {
             return Ok(true);
         }
-        let network = HostNetwork::connect().await?;
+        let network = self.network().await?;
         let routing = Belongings {
             addresses: Vec::new(),
             routes: orphans.routes.into_iter().collect(),
@@ -277,7 +271,7 @@ impl Keeper {
             device: None,
         };
         // Without a route the address can still go.
-        let taken = self.take_out(&network, &[routing], &[]).await;
+        let taken = self.take_out(&network, &[Arc::new(routing)], &[]).await;
         let (mut gone, mut all_gone) = (Vec::new(), true);
         for entry in orphans.addresses {
             let VrrpEntry {
@@ -319,124 +313,6 @@ impl Keeper {
         self.ledger
             .change(|record| record.addresses.retain(|entry| !gone.contains(entry)));
     }
-
-    /// Answers with whether nothing is here any more that is to be gone; `released` is told when no address is.
-    async fn hold(
-        &mut self,
-        name: &str,
-        gone: &[Belongings],
-        wanted: &Belongings,
-        released: impl FnOnce(),
-        tell: &impl Fn(&str, Report),
-    ) -> Result<bool, NetError> {
-        let network = HostNetwork::connect().await?;
-        self.ledger.add(wanted);
-        let others = self.held.iter().filter(|(other, _)| &***other != name);
-        let others = others.map(|(_, held)| held).chain(self.owners.expected());
-        let kept: Vec<_> = others.chain([wanted]).cloned().collect();
-        // Without a route the address can still go, and an address is needed before a route.
-        let taken = self.take_out(&network, gone, &kept).await;
-        let raised = self.raise(&network, name, wanted, tell).await;
-        let before: BTreeSet<_> = gone.iter().flat_map(|gone| gone.addresses.iter().cloned()).collect();
-        let all_gone = self
-            .hold_addresses(&network, &before, wanted, &kept, matches!(raised, Ok(true)))
-            .await?;
-        if all_gone {
-            released();
-        }
-        let lowered = self.lower(&network, gone, &kept).await?;
-        // With a device that takes no address they would lead nowhere.
-        if matches!(raised, Ok(true)) {
-            self.put_in(&network, wanted).await?;
-        }
-        let raised = raised?;
-        taken.map(|taken| taken && all_gone && lowered && raised)
-    }
-
-    async fn hold_addresses(
-        &mut self,
-        network: &HostNetwork,
-        before: &BTreeSet<VrrpAddress>,
-        Belongings {
-            addresses: wanted,
-            device,
-            ..
-        }: &Belongings,
-        kept: &[Belongings],
-        raised: bool,
-    ) -> Result<bool, NetError> {
-        // On a device of ours that is not up, or not as it should be, they would be in nobody's reach.
-        let waits = |address: &VrrpAddress| {
-            let mut own = device.iter().filter(|_| !raised);
-            own.any(|device| device.name == address.device)
-        };
-        // Whatever else is to be known can wait: until then nobody answers.
-        for address in wanted.iter().filter(|address| !waits(address)) {
-            let options = AddOptions {
-                scope: address.scope,
-                label: address.label.clone(),
-                prefix: Some(address.prefix),
-                // Its network is reached by the interface below, as before.
-                unrouted: device.as_ref().is_some_and(|device| device.name == address.device)
-                    && !matches!(address.address, IpAddr::V6(address) if address.is_unicast_link_local()),
-                ..AddOptions::director()
-            };
-            let result = network.add_address(&vip(address), &options).await;
-            self.announcements.saw(address, result.is_ok());
-            // Somebody has taken it off, and neighbours may have asked meanwhile.
-            if before.contains(address) && matches!(result, Ok(Change::Made)) {
-                self.announcements.owe(address, 1);
-            }
-            self.note(address, result, "virtual address put on its device");
-        }
-        let present = network.addresses().await?;
-        let is_here = |address: &VrrpAddress| present.iter().any(|held| is(held, address));
-        for address in wanted.iter().filter(|address| waits(address)) {
-            self.announcements.saw(address, is_here(address));
-        }
-        let (mut gone, mut all_gone) = (Vec::new(), true);
-        for address in before.iter().chain(wanted) {
-            let is_own = wanted.iter().any(|wanted| are_one(wanted, address));
-            let parting = match is_own {
-                true => Parting::Goes,
-                false => self.owners.parting(address, kept),
-            };
-            if parting == Parting::Stays {
-                continue;
-            }
-            // The same address with another prefix is from another time: of a `device`, or of another configuration.
-            for held in present.iter().filter(|held| is_at(held, address)) {
-                let stale = VrrpAddress {
-                    prefix: held.prefix,
-                    ..address.clone()
-                };
-                if wanted.iter().any(|wanted| is(held, wanted)) || gone.contains(&stale.entry()) {
-                    continue;
-                }
-                let (result, done) = match parting {
-                    Parting::IsHandedOver => (
-                        self.hand_over(network, &vip(&stale), stale.prefix).await,
-                        "virtual address left to a virtual server",
-                    ),
-                    Parting::Goes | Parting::Stays => (
-                        network.remove_address_of(&vip(&stale), stale.prefix).await,
-                        "virtual address taken off",
-                    ),
-                };
-                match &result {
-                    Ok(_) => gone.push(stale.entry()),
-                    Err(_) => all_gone = false,
-                }
-                self.note(&stale, result, done);
-            }
-        }
-        // What somebody else has taken off is not ours any more, either.
-        let is_kept = |address: &VrrpAddress| kept.iter().any(|kept| kept.addresses.contains(address));
-        let absent = before.iter().filter(|address| !is_kept(address) && !is_here(address));
-        gone.extend(absent.map(VrrpAddress::entry));
-        self.forget(&gone);
-        Ok(all_gone)
-    }
 }
 
 fn vip(address: &VrrpAddress) -> VirtualAddress {
@@ -459,7 +335,7 @@ fn is_at(held: &HostAddress, address: &VrrpAddress) -> bool {
 #[cfg(test)]
 fn example(last: u8, device: &str, prefix: u8) -> VrrpAddress {
     VrrpAddress {
-        address: IpAddr::from([192, 0, 2, last]),
+        address: [192, 0, 2, last].into(),
         prefix,
         device: device.to_owned(),
         scope: crate::model::AddressScope::Global,

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
@@ -50,6 +51,10 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// advert.
 const GATHER: Duration = Duration::from_millis(1);
 
+/// The nice value of both threads, where that is allowed (`CAP_SYS_NICE`, `RLIMIT_NICE`): what they do is due at a time, and
+/// a host with few processors has them run before whoever is told of it.
+const NICE: libc::c_int = -10;
+
 /// Notes of others that are read before the time is looked at again.
 const NOTES: usize = 32;
 
@@ -74,6 +79,7 @@ pub fn start(ledger: Ledger, tell: impl Fn(News) + Send + 'static) -> io::Result
     thread::Builder::new()
         .name("vrrp-addresses".to_owned())
         .spawn(move || {
+            run_before_others();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
                 Ok(runtime) => {
@@ -98,6 +104,7 @@ pub fn start(ledger: Ledger, tell: impl Fn(News) + Send + 'static) -> io::Result
         listeners: BTreeMap::new(),
         speakers: Speakers::default(),
         addresses: to_addresses,
+        orders: Vec::new(),
         complaints: Complaints::default(),
         tracked: BTreeMap::new(),
         spoken: Spoken::new(),
@@ -110,10 +117,18 @@ pub fn start(ledger: Ledger, tell: impl Fn(News) + Send + 'static) -> io::Result
         turns,
         tell: Box::new(tell),
     };
-    thread::Builder::new()
-        .name("vrrp".to_owned())
-        .spawn(move || task.run(&commands, &wake))?;
+    thread::Builder::new().name("vrrp".to_owned()).spawn(move || {
+        run_before_others();
+        task.run(&commands, &wake);
+    })?;
     Ok(handle)
+}
+
+/// Of this thread alone: Linux has a nice value for each.
+#[allow(unsafe_code, reason = "nix does not have it")]
+fn run_before_others() {
+    // SAFETY: it takes numbers and changes nothing but the order in which threads run.
+    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
 }
 
 /// What one instance needs to speak.
@@ -148,7 +163,9 @@ struct Task {
     releases: u64,
     listeners: BTreeMap<(String, Family), (u32, Listener)>,
     speakers: Speakers,
-    addresses: UnboundedSender<Order>,
+    addresses: UnboundedSender<Vec<Order>>,
+    /// What the other thread is to be told next.
+    orders: Vec<Order>,
     complaints: Complaints,
     /// What has been told of what is tracked.
     tracked: BTreeMap<VrrpTracked, VrrpFinding>,
@@ -190,7 +207,8 @@ impl Task {
             self.publish();
             if self.stopping.is_some() && self.routers.instances().next().is_none() {
                 let (done, waits) = oneshot::channel();
-                let _ = self.addresses.send(Order::Done(done));
+                self.orders.push(Order::Done(done));
+                self.give_orders();
                 // The other thread has a runtime, this one has none and nothing else to do any more.
                 let _ = waits.blocking_recv();
                 // What it had to say of what was let go.
@@ -310,11 +328,12 @@ impl Task {
             }
         }
         let next = self.about_to_hold(&outcome.wanted);
-        let _ = self.addresses.send(Order::Expect(next));
+        self.orders.push(Order::Expect(next));
         self.act(outcome.wanted);
         // A group may be gone while its instances stay as they are.
         self.tell_groups();
-        let _ = self.addresses.send(Order::Watch(self.specs()));
+        self.orders.push(Order::Watch(self.specs()));
+        self.give_orders();
         // Also those that wait for another one's end: what they track is told once.
         let (specs, wanted) = (self.specs(), self.wanted.0.clone());
         let tracks = specs.iter().chain(&wanted).flat_map(|spec| &spec.tracks);
@@ -325,11 +344,11 @@ impl Task {
     }
 
     /// What the instances that are to hold something are told to.
-    fn about_to_hold(&self, wanted: &[Wanted]) -> BTreeMap<Arc<str>, Belongings> {
+    fn about_to_hold(&self, wanted: &[Wanted]) -> BTreeMap<Arc<str>, Arc<Belongings>> {
         let told = wanted.iter().filter(|(_, action)| *action == VrrpAction::AddAddresses);
         told.filter_map(|(name, _)| {
             let instance = self.routers.get(name)?;
-            Some((Arc::clone(name), Belongings::of(instance.spec())))
+            Some((Arc::clone(name), Arc::new(Belongings::of(instance.spec()))))
         })
         .collect()
     }

@@ -50,7 +50,7 @@ fn on<T: Send>(host: &Host, work: impl AsyncFnOnce() -> T + Send) -> T {
 fn mac_of(host: &Host) -> Mac {
     on(host, async || {
         let network = HostNetwork::connect().await.unwrap();
-        network.link("eth0").await.unwrap().mac.unwrap()
+        network.link("eth0").unwrap().mac.unwrap()
     })
 }
 

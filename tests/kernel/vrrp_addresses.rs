@@ -408,3 +408,39 @@ fn each_address_is_on_its_device_with_its_scope_and_its_label() {
     daemon.process.wait(SOON).expect("it ends");
     assert_eq!(found(), [None, None, None]);
 }
+
+#[test]
+fn neighbours_are_told_again_where_the_interface_of_a_master_gets_another_mac() {
+    let routers = Routers::build("vrrp-mac");
+    let addresses = [routers.vip(0), routers.vip6(0)];
+    let [plain, plain6] = addresses;
+    let instance = |name: &str, address: String| {
+        format!(
+            "[[vrrp_instance]]\nname = \"{name}\"\ninterface = \"{}\"\nvirtual_router_id = 51\n{ADVERTS}\n\
+             virtual_address = [\"{address}\"]\n",
+            routers.device(0)
+        )
+    };
+    let text = format!(
+        "virtual_server = []\n{}{}",
+        instance("VI_4", format!("{plain}/24")),
+        instance("VI_6", format!("{plain6}/64"))
+    );
+    let director = routers.director(0);
+    let daemon = Daemon::spawn(director, &configure(director, &text), &[]);
+    for address in addresses {
+        routers.wait_for_master("it is started", 0, address);
+        wait_until("it answers", SOON, || routers.pings(address)).expect("in time");
+        routers.wait_until_learnt("the client knows it", address, 0);
+    }
+    let before = routers.mac(0);
+    director
+        .ip(&[&format!("link set {} address 02:00:00:00:5e:01", routers.device(0))])
+        .expect("another one");
+    assert_ne!(routers.mac(0), before);
+    for address in addresses {
+        // The client asks nobody: its entry is a good one as far as it knows.
+        routers.wait_until_learnt("the client was told of the other one", address, 0);
+        assert!(routers.has(0, address), "{}", daemon.process.log());
+    }
+}

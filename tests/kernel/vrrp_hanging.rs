@@ -34,6 +34,36 @@ fn fed(listener: &UnixDatagram, time: Duration) -> usize {
     count
 }
 
+/// The number of a daemon's thread.
+fn thread(daemon: u32, name: &str) -> String {
+    let threads = fs::read_dir(format!("/proc/{daemon}/task")).expect("threads");
+    let named =
+        |thread: &fs::DirEntry| fs::read_to_string(thread.path().join("comm")).is_ok_and(|of| of.trim_end() == name);
+    let mut threads = threads.filter_map(|thread| thread.ok()).filter(named);
+    let found = threads.next().unwrap_or_else(|| panic!("no thread {name}"));
+    found.file_name().into_string().expect("a number")
+}
+
+/// The nice value of a thread (proc_pid_stat(5)).
+fn nice(daemon: u32, thread: &str) -> i32 {
+    let stat = fs::read_to_string(format!("/proc/{daemon}/task/{thread}/stat")).expect("a thread");
+    // The name may have spaces in it; the value is the nineteenth, the name the second.
+    let (_, after) = stat.rsplit_once(") ").expect("a name");
+    after.split(' ').nth(16).expect("a value").parse().expect("a number")
+}
+
+#[test]
+fn the_threads_of_virtual_routers_run_before_the_others() {
+    let routers = Routers::build("vrrp-nice");
+    let daemon = routers.start(0, &routers.instance(0, own(150)), &[]);
+    wait_until("it is master", SOON, || routers.has(0, routers.vip(0))).expect("in time");
+    let pid = daemon.process.id();
+    for name in ["vrrp", "vrrp-addresses"] {
+        assert_eq!(nice(pid, &thread(pid, name)), -10, "{name}");
+    }
+    assert_eq!(nice(pid, &pid.to_string()), 0, "the loop");
+}
+
 #[test]
 fn the_watchdog_is_not_fed_while_the_thread_that_speaks_hangs() {
     let routers = Routers::build("vrrp-hangs");
@@ -56,13 +86,7 @@ fn the_watchdog_is_not_fed_while_the_thread_that_speaks_hangs() {
     wait_until("it is master", SOON, || routers.has(0, routers.vip(0))).expect("in time");
     assert!(fed(&listener, Duration::from_secs(4)) > 0, "{}", daemon.process.log());
 
-    let pid = daemon.process.id();
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("threads");
-    let speaks = threads
-        .filter_map(|thread| thread.ok())
-        .find(|thread| fs::read_to_string(thread.path().join("comm")).is_ok_and(|name| name == "vrrp\n"))
-        .expect("the thread that speaks");
-    let speaks = speaks.file_name().into_string().expect("a number");
+    let speaks = thread(daemon.process.id(), "vrrp");
     let release = folder.path().join("release");
     let mut holder = director
         .spawn(&["python3", "-c", HOLD, &speaks, &release.display().to_string()])

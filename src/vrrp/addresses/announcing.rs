@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{ANNOUNCING, Keeper};
-use crate::model::VrrpAddress;
+use crate::model::{Family, Link, VrrpAddress};
 use crate::net::NetError;
-use crate::net::neighbour::{self, Burst};
+use crate::net::neighbour::{Announcer, Burst};
 
 /// What neighbours are to be told, and can be.
 #[derive(Debug, Default)]
@@ -48,30 +48,54 @@ impl Announcements {
 }
 
 impl Keeper {
-    /// Announces each address of an instance so many times.
-    pub(super) async fn announce(&mut self, instance: &str, repeat: u32) {
+    /// Each address of an instance is to be announced so many times.
+    pub(super) fn owe(&mut self, instance: &str, repeat: u32) {
         for address in self.held.get(instance).iter().flat_map(|held| &held.addresses) {
             self.announcements.owe(address, repeat);
         }
-        self.announce_what_is_here().await;
     }
 
-    /// Announces what is to be and was not here before.
+    /// Has a way to tell the hosts behind each device on which instances have addresses, before there is something to tell.
+    /// They are told again where a device that addresses are on has another hardware address than it had.
+    pub(super) fn prepare_to_announce(&mut self, links: &[Link]) {
+        let addresses = self.specs.iter().flat_map(|spec| &spec.addresses);
+        let wanted: BTreeSet<_> = addresses.map(way).collect();
+        self.announcers.retain(|way, _| wanted.contains(way));
+        for way in wanted {
+            let link = links.iter().find(|link| link.name == way.0 && link.up);
+            if let (Some(link), Some(known)) = (link, self.announcers.get(&way))
+                && known.fits(link)
+            {
+                continue;
+            }
+            let before = self.announcers.remove(&way);
+            // Why it cannot be had is told when it is needed.
+            let Some(announcer) = link.and_then(|link| Announcer::open(link, way.1).ok()) else {
+                continue;
+            };
+            self.announcers.insert(way.clone(), announcer);
+            if before.is_some() {
+                let held = self.held.values().flat_map(|held| &held.addresses);
+                for address in held.filter(|address| self::way(address) == way) {
+                    self.announcements.owe(address, 1);
+                }
+            }
+        }
+    }
+
+    /// Announces what is to be and is here.
     pub(super) async fn announce_what_is_here(&mut self) {
-        let held = &self.held;
-        let is_held = |address: &VrrpAddress| held.values().any(|held| held.addresses.contains(address));
-        self.announcements.drop_unless(is_held);
+        if self.announcements.owed.is_empty() {
+            return;
+        }
+        let held: BTreeSet<_> = self.held.values().flat_map(|held| &held.addresses).collect();
+        self.announcements.drop_unless(|address| held.contains(address));
         let mut stuck = BTreeSet::new();
         for (address, count) in self.announcements.take_due() {
             if stuck.contains(&address.device) {
                 continue;
             }
-            let burst = Burst {
-                count,
-                interval: Duration::ZERO,
-            };
-            let announcing = neighbour::announce(&address.device, address.address, burst);
-            let problem = match tokio::time::timeout(ANNOUNCING, announcing).await {
+            let problem = match tokio::time::timeout(ANNOUNCING, self.tell_neighbours(&address, count)).await {
                 // Nobody is behind it.
                 Ok(Ok(()) | Err(NetError::NotEthernet { .. })) => None,
                 Ok(Err(problem)) => Some(problem.to_string()),
@@ -86,6 +110,31 @@ impl Keeper {
             self.note_announced(&address, problem);
         }
     }
+
+    async fn tell_neighbours(&mut self, address: &VrrpAddress, count: u32) -> Result<(), NetError> {
+        let way = way(address);
+        let burst = Burst {
+            count,
+            interval: Duration::ZERO,
+        };
+        // It may have been down meanwhile.
+        if let Some(known) = self.announcers.get(&way)
+            && known.announce(address.address, burst).await.is_ok()
+        {
+            return Ok(());
+        }
+        self.announcers.remove(&way);
+        let link = self.network().await?.link(&address.device)?;
+        let announcer = Announcer::open(&link, way.1)?;
+        announcer.announce(address.address, burst).await?;
+        self.announcers.insert(way, announcer);
+        Ok(())
+    }
+}
+
+/// Behind which device and in which family neighbours are told of an address.
+fn way(address: &VrrpAddress) -> (String, Family) {
+    (address.device.clone(), Family::of(address.address))
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::holding::{Move, Moves};
 use super::ledger::Belongings;
 use super::{Keeper, is, is_at, vmac};
 use crate::model::{AddressScope, Family, HostAddress, Link, Mac, VrrpAddress, VrrpSpec, VrrpTracked};
-use crate::net::{HostNetwork, NetError, links};
+use crate::net::{NetError, links};
 
 /// What an instance has to know of this host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,21 +47,26 @@ pub(in crate::vrrp) enum Report {
 impl Keeper {
     /// Looks at this host and tells what has changed.
     pub(super) async fn look(&mut self, tell: &impl Fn(&str, Report)) {
-        self.troubled = false;
-        for (name, left) in std::mem::take(&mut self.left) {
-            let wanted = self.held.get(&name).cloned().unwrap_or_default();
-            self.hold_or_try_again(name, left, &wanted, tell).await;
+        if std::mem::take(&mut self.troubled) {
+            self.network = None;
         }
+        let left = std::mem::take(&mut self.left).into_iter().map(|(name, left)| {
+            let wanted = self.held.get(&name).cloned().unwrap_or_default();
+            (name, Move { wanted, left })
+        });
+        let mut again: Moves = left.collect();
+        self.make_moves(&mut again, tell).await;
         if self.orphaned {
             self.take_off_orphans().await;
         }
         let devices = self.look_at_devices().await;
         self.say_of_host("virtual routers do not know this host's devices", devices);
-        let (seen, problem) = apart(see().await);
+        let (seen, problem) = apart(self.see().await);
         self.say_of_host("virtual routers do not know this host's interfaces", problem);
         let Some((links, addresses, working)) = seen else {
             return;
         };
+        self.prepare_to_announce(&links);
         let (routing, problem) = apart(self.look_at_routes().await);
         self.say_of_host("virtual routers do not know this host's routes", problem);
         let routing = routing.unwrap_or_default();
@@ -114,6 +120,15 @@ impl Keeper {
         }
         self.announce_what_is_here().await;
     }
+
+    async fn see(&mut self) -> Result<(Vec<Link>, Vec<HostAddress>, BTreeSet<String>), NetError> {
+        let network = self.network().await?;
+        Ok((
+            network.links().await?,
+            network.addresses().await?,
+            links::working().await?,
+        ))
+    }
 }
 
 /// What is known, and why it is not.
@@ -122,15 +137,6 @@ fn apart<T>(result: Result<T, NetError>) -> (Option<T>, Result<(), NetError>) {
         Ok(known) => (Some(known), Ok(())),
         Err(problem) => (None, Err(problem)),
     }
-}
-
-async fn see() -> Result<(Vec<Link>, Vec<HostAddress>, BTreeSet<String>), NetError> {
-    let network = HostNetwork::connect().await?;
-    Ok((
-        network.links().await?,
-        network.addresses().await?,
-        links::working().await?,
-    ))
 }
 
 /// The address that adverts come from: the one that is configured, if it is here, else the interface's first that does

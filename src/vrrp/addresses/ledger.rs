@@ -52,11 +52,13 @@ impl Ledger {
         }
     }
 
-    pub(super) fn add(&mut self, wanted: &Belongings) {
+    pub(super) fn add<'a>(&mut self, wanted: impl Iterator<Item = &'a Belongings>) {
         self.change(|record| {
-            record.addresses.extend(wanted.addresses.iter().map(VrrpAddress::entry));
-            record.routes.extend(wanted.routes.iter().cloned());
-            record.rules.extend(wanted.rules.iter().cloned());
+            for wanted in wanted {
+                record.addresses.extend(wanted.addresses.iter().map(VrrpAddress::entry));
+                record.routes.extend(wanted.routes.iter().cloned());
+                record.rules.extend(wanted.rules.iter().cloned());
+            }
         });
     }
 
@@ -149,8 +151,8 @@ mod tests {
         assert_eq!(orphans(&ledger, &[&one]), BTreeSet::new(), "whatever its prefix");
         assert_eq!(orphans(&ledger, &[&two, &three]).len(), 1);
         assert_eq!(orphans(&ledger, &[]), BTreeSet::from([old.entry()]));
-        ledger.add(&addresses(&[&two]));
-        ledger.add(&addresses(&[&two]));
+        ledger.add([addresses(&[&two])].iter());
+        ledger.add([addresses(&[&two])].iter());
         ledger.change(|record| {
             record.addresses.remove(&three.entry());
         });
@@ -163,8 +165,8 @@ mod tests {
     #[test]
     fn a_route_or_rule_that_is_no_longer_configured_like_that_is_nobodys() {
         let (mut ledger, written) = ledger();
-        ledger.add(&routed(10, 1000));
-        ledger.add(&routed(10, 1000));
+        ledger.add([routed(10, 1000)].iter());
+        ledger.add([routed(10, 1000)].iter());
         assert_eq!(*written.lock().expect("a log"), [2]);
         let orphans = |known: Belongings| {
             let orphans = ledger.orphans([known].iter());

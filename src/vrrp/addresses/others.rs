@@ -11,13 +11,13 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Belongings, Keeper, Report};
+use super::{Keeper, Report};
 use crate::model::{HostAddress, Mac, VrrpAddress};
 use crate::net::neighbour::{self, ProbeTiming};
 use crate::net::{HostNetwork, NetError};
 
 /// How many addresses are asked for at the same time.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 64;
 
 /// Addresses of an instance that were found at another host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +29,18 @@ pub(super) struct Other {
 }
 
 impl Keeper {
-    /// Has the addresses of an instance looked for elsewhere.
-    pub(super) fn look_for_others(&self, instance: Arc<str>) {
-        let held = self.held.get(&instance).cloned().unwrap_or_default();
-        if held.device.is_some() || held.addresses.is_empty() {
+    /// Has the addresses of instances looked for elsewhere.
+    pub(super) fn look_for_others(&self, instances: Vec<Arc<str>>) {
+        let held = instances.into_iter().filter_map(|instance| {
+            let held = self.held.get(&instance).filter(|held| held.device.is_none())?;
+            Some(
+                held.addresses
+                    .iter()
+                    .map(move |address| (Arc::clone(&instance), address.clone())),
+            )
+        });
+        let asked: Vec<_> = held.flatten().collect();
+        if asked.is_empty() {
             return;
         }
         let moving = self.specs.iter().flat_map(|spec| &spec.addresses);
@@ -40,7 +48,7 @@ impl Keeper {
         let found = self.others.clone();
         tokio::spawn(async move {
             // Whoever cannot look has said so when the addresses were put on.
-            let _ = look(instance, held, moving, found).await;
+            let _ = look(asked, moving, found).await;
         });
     }
 
@@ -68,8 +76,7 @@ impl Keeper {
 }
 
 async fn look(
-    instance: Arc<str>,
-    held: Belongings,
+    asked: Vec<(Arc<str>, VrrpAddress)>,
     moving: BTreeSet<IpAddr>,
     found: UnboundedSender<Other>,
 ) -> Result<(), NetError> {
@@ -78,28 +85,27 @@ async fn look(
     let links = network.links().await?;
     // By another interface on the same segment this host may answer itself.
     let own: BTreeSet<Mac> = links.iter().filter_map(|link| link.mac).collect();
-    let asked = stream::iter(held.addresses).map(|address| {
+    let asked = stream::iter(asked).map(|(instance, address)| {
         let asker = asker(&present, &address.device, &moving);
         async move {
             let asked = neighbour::other_holder(&address.device, address.address, asker, ProbeTiming::QUICK);
-            (asked.await, address)
+            (asked.await, instance, address)
         }
     });
     let mut answers = asked.buffer_unordered(AT_ONCE);
     let mut elsewhere: BTreeMap<_, Vec<VrrpAddress>> = BTreeMap::new();
-    while let Some((answer, address)) = answers.next().await {
+    while let Some((answer, instance, address)) = answers.next().await {
         if let Ok(Some(mac)) = answer
             && !own.contains(&mac)
         {
             elsewhere
-                .entry((address.device.clone(), mac))
+                .entry((instance, address.device.clone(), mac))
                 .or_default()
                 .push(address);
         }
     }
-    for ((_, mac), mut addresses) in elsewhere {
+    for ((instance, _, mac), mut addresses) in elsewhere {
         addresses.sort_unstable();
-        let instance = Arc::clone(&instance);
         // Nobody keeps the addresses any more.
         let _ = found.send(Other {
             instance,

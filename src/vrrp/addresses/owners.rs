@@ -26,7 +26,7 @@ pub(super) struct Owners {
     /// What virtual servers keep on devices.
     servers: BTreeSet<VirtualAddress>,
     /// What instances are about to be told to hold.
-    next: BTreeMap<Arc<str>, Belongings>,
+    next: BTreeMap<Arc<str>, Arc<Belongings>>,
 }
 
 impl Owners {
@@ -36,7 +36,7 @@ impl Owners {
     }
 
     /// These instances are about to be told to hold this.
-    pub(super) fn expect(&mut self, next: BTreeMap<Arc<str>, Belongings>) {
+    pub(super) fn expect(&mut self, next: BTreeMap<Arc<str>, Arc<Belongings>>) {
         self.next = next;
     }
 
@@ -46,7 +46,7 @@ impl Owners {
     }
 
     /// What instances are about to hold.
-    pub(super) fn expected(&self) -> impl Iterator<Item = &Belongings> {
+    pub(super) fn expected(&self) -> impl Iterator<Item = &Arc<Belongings>> {
         self.next.values()
     }
 
@@ -56,7 +56,7 @@ impl Owners {
     }
 
     /// What becomes of an address, given what is `kept` on this host by instances, with whatever prefix.
-    pub(super) fn parting(&self, address: &VrrpAddress, kept: &[Belongings]) -> Parting {
+    pub(super) fn parting(&self, address: &VrrpAddress, kept: &[Arc<Belongings>]) -> Parting {
         let mut held = kept.iter().flat_map(|kept| &kept.addresses);
         if held.any(|held| are_one(held, address)) {
             Parting::Stays
@@ -93,11 +93,11 @@ impl Keeper {
         let options = AddOptions::director();
         // IPv4 can be there with both; IPv6 is there once, whatever its prefix.
         if address.address.is_ipv4() {
-            network.add_address(address, &options).await?;
+            network.add_address(address, &options)?;
         }
         network.remove_address_of(address, prefix).await?;
         if address.address.is_ipv6() {
-            network.add_address(address, &options).await?;
+            network.add_address(address, &options)?;
         }
         Ok(Change::Made)
     }
@@ -108,11 +108,12 @@ mod tests {
     use super::super::example as address;
     use super::*;
 
-    fn holding(addresses: &[VrrpAddress]) -> Belongings {
-        Belongings {
-            addresses: addresses.to_vec(),
+    fn holding(addresses: &[VrrpAddress]) -> Arc<Belongings> {
+        let addresses = addresses.to_vec();
+        Arc::new(Belongings {
+            addresses,
             ..Belongings::default()
-        }
+        })
     }
 
     #[test]

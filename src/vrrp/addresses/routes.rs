@@ -69,10 +69,10 @@ impl Keeper {
     /// second.
     pub(super) async fn look_at_routes(&mut self) -> Result<Routing, NetError> {
         let told = self.specs.iter().any(|spec| Belongings::of(spec).has_routing());
-        if !told && !self.held.values().any(Belongings::has_routing) {
+        if !told && !self.held.values().any(|held| held.has_routing()) {
             return Ok(Routing::default());
         }
-        let network = HostNetwork::connect().await?;
+        let network = self.network().await?;
         let found = Routing::see(&HostRouting::connect(&network).await?).await?;
         let lacks: Vec<_> = self
             .held
@@ -116,8 +116,8 @@ impl Keeper {
     pub(super) async fn take_out(
         &mut self,
         network: &HostNetwork,
-        gone: &[Belongings],
-        kept: &[Belongings],
+        gone: &[Arc<Belongings>],
+        kept: &[Arc<Belongings>],
     ) -> Result<bool, NetError> {
         let rules: BTreeSet<_> = gone.iter().flat_map(|gone| &gone.rules).collect();
         let routes: BTreeSet<_> = gone.iter().flat_map(|gone| &gone.routes).collect();

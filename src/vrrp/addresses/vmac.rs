@@ -10,6 +10,7 @@ mod finding;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -57,7 +58,7 @@ impl Keeper {
             self.devices = Devices::default();
             return Ok(());
         }
-        let network = HostNetwork::connect().await?;
+        let network = self.network().await?;
         let layers = network.layers().await?;
         for spec in self.specs.clone() {
             let has = Belongings::of(&spec);
@@ -181,8 +182,8 @@ impl Keeper {
     pub(super) async fn lower(
         &mut self,
         network: &HostNetwork,
-        gone: &[Belongings],
-        kept: &[Belongings],
+        gone: &[Arc<Belongings>],
+        kept: &[Arc<Belongings>],
     ) -> Result<bool, NetError> {
         let gone: BTreeSet<_> = gone.iter().filter_map(|gone| gone.device.as_ref()).collect();
         let is_held = |device: &VrrpDevice| {
@@ -256,7 +257,7 @@ impl Keeper {
     async fn make(&mut self, network: &HostNetwork, layers: &[Layer], device: &VrrpDevice) -> Result<Link, NetError> {
         let interface = layers.iter().find(|layer| layer.link.name == device.interface);
         let Some(Layer { link: interface, .. }) = interface else {
-            return network.link(&device.interface).await;
+            return network.link(&device.interface);
         };
         self.ledger.change(|record| {
             record.devices.retain(|made| made.name != device.name);
@@ -267,7 +268,7 @@ impl Keeper {
             return Err(problem);
         }
         info!(device = device.name, mac = %device.mac(), "device of a virtual MAC made on {}", device.interface);
-        network.link(&device.name).await
+        network.link(&device.name)
     }
 
     /// Sets what the kernel needs to be told for a device, and for the interface below it.

@@ -65,21 +65,21 @@ impl Task {
                 VrrpAction::SendAdvert { priority } => self.send(&name, priority),
                 VrrpAction::AddAddresses => {
                     let has = self.routers.get(&name).map(|instance| Belongings::of(instance.spec()));
-                    let _ = self.addresses.send(Order::Hold(name, has.unwrap_or_default(), 0));
+                    self.orders.push(Order::Hold(name, has.unwrap_or_default(), 0));
                 }
                 VrrpAction::RemoveAddresses => {
                     let order = self.releasing.get(&name).copied().unwrap_or_default();
-                    let _ = self.addresses.send(Order::Hold(name, Belongings::default(), order));
+                    self.orders.push(Order::Hold(name, Belongings::default(), order));
                 }
                 VrrpAction::Announce { repeat } => {
-                    let _ = self.addresses.send(Order::Announce(name, repeat));
+                    self.orders.push(Order::Announce(name, repeat));
                 }
                 VrrpAction::Changed(change) => {
                     stirred = true;
                     let priority = self.routers.get(&name).map_or(0, Instance::priority);
                     if (change.to, change.reason) == (VrrpState::Master, VrrpReason::MasterSilent) {
                         // The addresses were ordered on and announced before.
-                        let _ = self.addresses.send(Order::LookForOthers(Arc::clone(&name)));
+                        self.orders.push(Order::LookForOthers(Arc::clone(&name)));
                     }
                     self.untold.push(News::Changed {
                         name: name.to_string(),
@@ -103,6 +103,7 @@ impl Task {
                 }
             }
         }
+        self.give_orders();
         if stirred {
             self.tell_groups();
         }
@@ -111,6 +112,14 @@ impl Task {
             self.reconfigure();
         } else if stirred {
             self.show();
+        }
+    }
+
+    /// Together, for what is ordered together is done together, and an address is announced as soon as it is there.
+    pub(super) fn give_orders(&mut self) {
+        if !self.orders.is_empty() {
+            // Nobody is there who takes them, and that will be seen.
+            let _ = self.addresses.send(std::mem::take(&mut self.orders));
         }
     }
 

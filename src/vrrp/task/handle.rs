@@ -81,7 +81,7 @@ pub struct Handle {
     pub(super) shown: Arc<Mutex<Vec<Shown>>>,
     /// How often the thread has looked around, and the addresses' one.
     pub(super) turns: (Arc<AtomicU64>, Arc<AtomicU64>),
-    pub(super) addresses: UnboundedSender<Order>,
+    pub(super) addresses: UnboundedSender<Vec<Order>>,
 }
 
 /// What the thread is told.
@@ -108,7 +108,7 @@ impl Handle {
         served: BTreeSet<VirtualAddress>,
     ) {
         // Before anything that follows from the others; nobody is there who takes it, and that will be seen.
-        let _ = self.addresses.send(Order::Serve(served));
+        let _ = self.addresses.send(vec![Order::Serve(served)]);
         self.send(Command::Configure(specs, groups, spoken));
     }
 
@@ -157,7 +157,7 @@ impl Handle {
     pub fn turns(&self) -> (u64, u64) {
         let _ = self.wake.write(1);
         // Nobody is there who takes it, and that will be seen.
-        let _ = self.addresses.send(Order::Turn);
+        let _ = self.addresses.send(vec![Order::Turn]);
         (
             self.turns.0.load(Ordering::Relaxed),
             self.turns.1.load(Ordering::Relaxed),
