@@ -85,19 +85,16 @@ struct Place {
 
 /// Runs the verb.
 pub(super) fn run(arguments: &RealserverArgs) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match &arguments.verb {
-            Verb::Up { chosen, place } => up(chosen, place).await,
-            Verb::Down { place } => down(place).await,
-            Verb::Status { chosen, place, json } => status(chosen, place, *json).await,
-        }
-    })
+    match &arguments.verb {
+        Verb::Up { chosen, place } => up(chosen, place),
+        Verb::Down { place } => down(place),
+        Verb::Status { chosen, place, json } => status(chosen, place, *json),
+    }
 }
 
-async fn up(chosen: &Chosen, place: &Place) -> anyhow::Result<ExitCode> {
-    let network = HostNetwork::connect().await?;
-    let Derived { wanted, notes } = chosen.wanted(&network).await?;
+fn up(chosen: &Chosen, place: &Place) -> anyhow::Result<ExitCode> {
+    let network = HostNetwork::connect()?;
+    let Derived { wanted, notes } = chosen.wanted(&network)?;
     for note in &notes {
         say(note)?;
     }
@@ -120,7 +117,7 @@ async fn up(chosen: &Chosen, place: &Place) -> anyhow::Result<ExitCode> {
         // Whether it came to be shows when the host is read.
         module::summon_device(device);
     }
-    let host = read_host(&network, &earlier).await?;
+    let host = read_host(&network, &earlier)?;
     let (steps, record) = match plan::up(&wanted, &host, &earlier) {
         Ok(planned) => planned,
         Err(obstacles) => {
@@ -129,10 +126,8 @@ async fn up(chosen: &Chosen, place: &Place) -> anyhow::Result<ExitCode> {
         }
     };
     state.write(&record)?;
-    take(&network, &steps)
-        .await
-        .context("stopped half-way (`ipvsd realserver down` undoes what was done)")?;
-    let host = read_host(&network, &record).await?;
+    take(&network, &steps).context("stopped half-way (`ipvsd realserver down` undoes what was done)")?;
+    let host = read_host(&network, &record)?;
     let findings = rules::status(&wanted, &host);
     for finding in findings.iter().filter(|finding| finding.remedy.is_some()) {
         say(&finding.to_string())?;
@@ -148,7 +143,7 @@ async fn up(chosen: &Chosen, place: &Place) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn down(place: &Place) -> anyhow::Result<ExitCode> {
+fn down(place: &Place) -> anyhow::Result<ExitCode> {
     let namespace = namespace::current()?;
     if state::peek(&place.run_dir, &namespace)?.is_empty() {
         say(&format!(
@@ -159,12 +154,10 @@ async fn down(place: &Place) -> anyhow::Result<ExitCode> {
     }
     let state = State::lock(&place.run_dir, namespace)?;
     let record = state.read()?;
-    let network = HostNetwork::connect().await?;
-    let host = read_host(&network, &record).await?;
+    let network = HostNetwork::connect()?;
+    let host = read_host(&network, &record)?;
     let undo = plan::down(&record, &host);
-    take(&network, &undo.steps)
-        .await
-        .context("stopped half-way (the record is kept: put that right and run it again)")?;
+    take(&network, &undo.steps).context("stopped half-way (the record is kept: put that right and run it again)")?;
     for note in &undo.notes {
         say(note)?;
     }
@@ -173,17 +166,17 @@ async fn down(place: &Place) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn status(chosen: &Chosen, place: &Place, json: bool) -> anyhow::Result<ExitCode> {
-    let network = HostNetwork::connect().await?;
+fn status(chosen: &Chosen, place: &Place, json: bool) -> anyhow::Result<ExitCode> {
+    let network = HostNetwork::connect()?;
     let record = state::peek(&place.run_dir, &namespace::current()?)?;
-    let Derived { mut wanted, notes } = chosen.wanted(&network).await?;
+    let Derived { mut wanted, notes } = chosen.wanted(&network)?;
     if wanted.vips.is_empty() && chosen.config.is_none() {
         wanted = record.wanted();
     }
     if wanted.vips.is_empty() && notes.is_empty() {
         bail!("no virtual address to look at: none is given, none is on record (give them with --vip)");
     }
-    let host = read_host(&network, &record).await?;
+    let host = read_host(&network, &record)?;
     let findings = rules::status(&wanted, &host);
     let works = rules::works(&findings);
     if json {
@@ -219,7 +212,7 @@ struct Derived {
 }
 
 impl Chosen {
-    async fn wanted(&self, network: &HostNetwork) -> anyhow::Result<Derived> {
+    fn wanted(&self, network: &HostNetwork) -> anyhow::Result<Derived> {
         let Some(file) = &self.config else {
             let vips = self.vips.iter().map(|vip| (*vip, self.mode));
             return Ok(Derived {
@@ -228,12 +221,7 @@ impl Chosen {
             });
         };
         let loaded = files::load_once(file)?;
-        let local: Vec<_> = network
-            .addresses()
-            .await?
-            .into_iter()
-            .map(|held| held.address)
-            .collect();
+        let local: Vec<_> = network.addresses()?.into_iter().map(|held| held.address).collect();
         let derived = plan::wanted_from(&loaded.config, &local);
         Ok(Derived {
             wanted: Wanted::all_on(&self.dev, derived.vips),
@@ -242,23 +230,23 @@ impl Chosen {
     }
 }
 
-async fn read_host(network: &HostNetwork, record: &Record) -> Result<Host, NetError> {
-    let links = network.links().await?;
+fn read_host(network: &HostNetwork, record: &Record) -> Result<Host, NetError> {
+    let links = network.links()?;
     let names: BTreeSet<String> = plan::sysctls_to_read(&links, record);
     Ok(Host {
-        addresses: network.addresses().await?,
+        addresses: network.addresses()?,
         sysctls: sysctl::read_present(&names)?,
         links,
     })
 }
 
 /// Takes the steps in their order, says each, and stops at the first that fails.
-async fn take(network: &HostNetwork, steps: &[Step]) -> anyhow::Result<()> {
+fn take(network: &HostNetwork, steps: &[Step]) -> anyhow::Result<()> {
     for step in steps {
         match step {
             Step::SetSysctl { name, value, .. } => sysctl::write(name, value)?,
             Step::SetLink { device, up } => {
-                network.set_link(device, *up).await?;
+                network.set_link(device, *up)?;
             }
             Step::AddAddress { vip, label } => {
                 let options = AddOptions {
@@ -272,7 +260,7 @@ async fn take(network: &HostNetwork, steps: &[Step]) -> anyhow::Result<()> {
                 network.add_address(vip, &options)?;
             }
             Step::RemoveAddress { vip } => {
-                network.remove_address(vip).await?;
+                network.remove_address(vip)?;
             }
         }
         say(&step.to_string())?;

@@ -18,7 +18,7 @@ pub(super) async fn keep(mut orders: watch::Receiver<AddressOrder>, released: im
     while orders.changed().await.is_ok() {
         let (hold, release) = orders.borrow_and_update().clone();
         held.retain(|address| hold.contains(address));
-        let network = match HostNetwork::connect().await {
+        let network = match HostNetwork::connect() {
             Ok(network) => network,
             Err(problem) => {
                 error!("cannot hold virtual addresses: {problem}");
@@ -27,7 +27,7 @@ pub(super) async fn keep(mut orders: watch::Receiver<AddressOrder>, released: im
         };
         let mut gone = BTreeSet::new();
         for vip in release {
-            match net::vip::release(&network, &vip).await {
+            match net::vip::release(&network, &vip) {
                 Ok(change) => {
                     if change == Change::Made {
                         info!(address = %vip.address, device = vip.device, "virtual address taken off");
@@ -40,7 +40,7 @@ pub(super) async fn keep(mut orders: watch::Receiver<AddressOrder>, released: im
         if !gone.is_empty() {
             released(gone);
         }
-        let present: BTreeSet<_> = match network.addresses().await {
+        let present: BTreeSet<_> = match network.addresses() {
             Ok(found) => found
                 .into_iter()
                 .map(|on| VirtualAddress {

@@ -23,14 +23,14 @@ pub(super) fn raise_file_limit() {
 pub(super) async fn prepare(config: &Config, kernel: &ipvs::Handle, observe: bool) {
     if !observe {
         set_all(&config.ipvs.sysctls);
-        prepare_paths(config).await;
+        prepare_paths(config);
         if let Some(timeouts) = config.ipvs.timeouts.wanted()
             && let Err(problem) = kernel.set_timeouts(timeouts).await
         {
             error!("cannot set the kernel's connection timeouts: {problem}");
         }
     }
-    let facts = match doctor::gather::facts(doctor::rules::wanted_sysctls).await {
+    let facts = match doctor::gather::facts(doctor::rules::wanted_sysctls) {
         Ok(facts) => facts,
         Err(problem) => {
             warn!("cannot look at this host's network: {problem}");
@@ -47,7 +47,7 @@ pub(super) async fn prepare(config: &Config, kernel: &ipvs::Handle, observe: boo
 }
 
 /// Lets in the answers to checks with `via = "path"`, on the devices towards their servers only.
-async fn prepare_paths(config: &Config) {
+fn prepare_paths(config: &Config) {
     let servers = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
     let checked = servers.filter(|server| server.checks.iter().any(|check| check.via == Via::Path));
     let devices: BTreeSet<_> = checked
@@ -57,7 +57,7 @@ async fn prepare_paths(config: &Config) {
     if devices.is_empty() {
         return;
     }
-    let facts = match doctor::gather::facts(doctor::rules::wanted_path_sysctls).await {
+    let facts = match doctor::gather::facts(doctor::rules::wanted_path_sysctls) {
         Ok(facts) => facts,
         Err(problem) => return warn!("cannot look at this host's network: {problem}"),
     };

@@ -296,18 +296,9 @@ fn addresses_of(config: &Config) -> BTreeSet<VirtualAddress> {
         .collect()
 }
 
-/// Runs network work to its end; made only where an address is configured, so that `apply` starts fast.
-fn with_network<T>(work: impl AsyncFnOnce(HostNetwork) -> Result<T, net::NetError>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the event loop")?;
-    Ok(runtime.block_on(async { work(HostNetwork::connect().await?).await })?)
-}
-
 fn addresses_here() -> anyhow::Result<BTreeSet<VirtualAddress>> {
-    let found = with_network(async |network| network.addresses().await)?;
-    Ok(found
+    Ok(HostNetwork::connect()?
+        .addresses()?
         .into_iter()
         .map(|on| VirtualAddress {
             device: on.device,
@@ -321,7 +312,12 @@ fn change_addresses(difference: &Difference, problems: &mut Vec<String>) -> anyh
     if difference.missing.is_empty() && difference.superfluous.is_empty() {
         return Ok(BTreeSet::new());
     }
-    with_network(async |network| {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    let network = HostNetwork::connect()?;
+    runtime.block_on(async {
         let mut kept = BTreeSet::new();
         for vip in &difference.missing {
             if let Err(problem) = net::vip::hold(&network, vip).await {
@@ -329,7 +325,7 @@ fn change_addresses(difference: &Difference, problems: &mut Vec<String>) -> anyh
             }
         }
         for vip in &difference.superfluous {
-            if let Err(problem) = net::vip::release(&network, vip).await {
+            if let Err(problem) = net::vip::release(&network, vip) {
                 problems.push(problem.to_string());
                 kept.insert(vip.clone());
             }

@@ -13,9 +13,9 @@ use crate::net::HostNetwork;
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// The addresses on this host's interfaces.
-pub(super) async fn addresses() -> anyhow::Result<BTreeSet<IpAddr>> {
-    let network = HostNetwork::connect().await?;
-    Ok(network.addresses().await?.into_iter().map(|on| on.address).collect())
+pub(super) fn addresses() -> anyhow::Result<BTreeSet<IpAddr>> {
+    let network = HostNetwork::connect()?;
+    Ok(network.addresses()?.into_iter().map(|on| on.address).collect())
 }
 
 /// Tells of this host's addresses whenever they have changed, while `wanted` says so, until there is nobody to say it.
@@ -30,7 +30,7 @@ pub(super) async fn watch(mut wanted: watch::Receiver<bool>, tell: impl Fn(BTree
             }
             continue;
         }
-        match addresses().await {
+        match addresses() {
             Ok(found) => {
                 troubled = false;
                 if told.as_ref() != Some(&found) {

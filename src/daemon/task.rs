@@ -322,7 +322,7 @@ impl Shell {
         let config = prepare(config, &warnings, &self.kernel, self.options.observe).await;
         // Whoever is not to be probed yet is not probed even once.
         if wants_presence(&config)
-            && let Ok(addresses) = presence::addresses().await
+            && let Ok(addresses) = presence::addresses()
         {
             self.tell(Event::AddressesFound(addresses));
         }

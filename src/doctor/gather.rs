@@ -7,16 +7,11 @@ use crate::net::{self, HostNetwork, NetError};
 ///
 /// # Errors
 /// Where the kernel does not tell interfaces or addresses.
-pub async fn facts(wanted: impl Fn(&[String]) -> Vec<String>) -> Result<HostFacts, NetError> {
-    let network = HostNetwork::connect().await?;
-    let mut interfaces: Vec<_> = network.links().await?.into_iter().map(|link| link.name).collect();
+pub fn facts(wanted: impl Fn(&[String]) -> Vec<String>) -> Result<HostFacts, NetError> {
+    let network = HostNetwork::connect()?;
+    let mut interfaces: Vec<_> = network.links()?.into_iter().map(|link| link.name).collect();
     interfaces.sort_unstable();
-    let addresses = network
-        .addresses()
-        .await?
-        .into_iter()
-        .map(|found| found.address)
-        .collect();
+    let addresses = network.addresses()?.into_iter().map(|found| found.address).collect();
     let sysctls = wanted(&interfaces)
         .into_iter()
         .filter_map(|name| net::sysctl::read(&name).ok().map(|value| (name, value)))

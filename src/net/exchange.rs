@@ -1,49 +1,151 @@
-//! A question to the kernel over rtnetlink and its answer, without a turn of the runtime in between: the kernel answers
-//! while it is asked. For what somebody waits for; lists and changes that nobody waits for go through the runtime.
+//! Questions to the kernel over rtnetlink and their answers, one at a time and without a turn of the runtime in between:
+//! the kernel works while it is asked, and has answered when it was.
+//!
+//! An answer is whole, or an error: a socket that breaks in the middle is never an empty list, nor a change that was made.
 
-use std::io::{self, Read, Write};
+use std::io;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use netlink_packet_route::RouteNetlinkMessage;
-use nix::libc;
-use rtnetlink::packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
-use socket2::{Domain, Protocol, Socket, Type};
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage, NetlinkPayload,
+};
+use rtnetlink::sys::{Socket, protocols};
+use socket2::SockRef;
+use tracing::debug;
 
-/// The kernel's largest answer that is no list.
+use super::NetError;
+
+/// How long the kernel may take for one answer.
+const DEADLINE: Duration = Duration::from_secs(5);
+const CAPABILITY: &str = "CAP_NET_ADMIN";
+/// More than the kernel puts into one datagram.
 const LONGEST: usize = 64 << 10;
+/// How often a list is read that changes while it is.
+const READINGS: u32 = 8;
+/// Netlink messages begin at multiples of it (`NLMSG_ALIGNTO`).
+const ALIGNED: usize = 4;
 
 /// A route netlink socket in the network namespace of the thread that opened it.
 #[derive(Debug)]
-pub(super) struct Exchange {
+pub(super) struct Exchange(Mutex<Talk>);
+
+#[derive(Debug)]
+struct Talk {
     socket: Socket,
     /// The number of the last question, which its answer carries.
     number: u32,
     buffer: Vec<u8>,
 }
 
+/// One message of an answer.
+#[derive(Debug)]
+pub enum Part {
+    /// A thing that was asked for.
+    Inner(RouteNetlinkMessage),
+    /// Something that is not understood, of a list that may hold anything.
+    Unknown,
+    /// The answer is whole; `true` where a list has changed while it was read.
+    End(bool),
+}
+
 impl Exchange {
-    /// Opens one that waits for an answer for at most `patience`.
+    /// Opens one; with `strict` checks the kernel leaves out of a list what was not asked for, and refuses questions that it
+    /// does not understand.
     ///
     /// # Errors
-    /// Where no netlink socket can be had.
-    pub(super) fn open(patience: Duration) -> io::Result<Self> {
-        let protocol = Protocol::from(libc::NETLINK_ROUTE);
-        let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(protocol))?;
-        socket.set_read_timeout(Some(patience))?;
-        Ok(Self {
+    /// [`NetError::Kernel`] where no netlink socket can be had.
+    pub(super) fn open(strict: bool) -> Result<Self, NetError> {
+        let open = || {
+            let socket = Socket::new(protocols::NETLINK_ROUTE)?;
+            SockRef::from(&socket).set_read_timeout(Some(DEADLINE))?;
+            if strict {
+                socket.set_netlink_get_strict_chk(true)?;
+            }
+            Ok(socket)
+        };
+        let socket = open().map_err(|cause| NetError::Kernel {
+            action: "open a route netlink socket".to_owned(),
+            cause,
+        })?;
+        let buffer = vec![0; LONGEST];
+        Ok(Self(Mutex::new(Talk {
             socket,
             number: 0,
-            buffer: vec![0; LONGEST],
-        })
+            buffer,
+        })))
     }
 
-    /// Asks for one thing; `flags` are those of the message (`NLM_F_*`). Answers with what the kernel has sent, nothing
-    /// where it has only said that it is done.
+    /// Has something changed and waits until it is; `flags` are those beside `NLM_F_REQUEST` and `NLM_F_ACK`.
     ///
     /// # Errors
-    /// The kernel's own, as an OS error; `WouldBlock` where it does not answer in time; `InvalidData` where its answer
-    /// cannot be read.
-    pub(super) fn ask(&mut self, question: RouteNetlinkMessage, flags: u16) -> io::Result<Option<RouteNetlinkMessage>> {
+    /// What the kernel has against it, in the words of [`NetError::from_io`]; [`NetError::NoAnswer`].
+    pub(super) fn change(
+        &self,
+        action: &str,
+        device: &str,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> Result<(), NetError> {
+        let changed = self.with(|talk| {
+            talk.ask(message, NLM_F_ACK | flags)?;
+            while !matches!(talk.read()?.last(), Some(Part::End(_))) {}
+            Ok(())
+        });
+        changed.map_err(|cause| in_words(cause, action, device))
+    }
+
+    /// Asks for one thing.
+    ///
+    /// # Errors
+    /// As [`Exchange::change`].
+    pub(super) fn one(
+        &self,
+        action: &str,
+        device: &str,
+        message: RouteNetlinkMessage,
+    ) -> Result<RouteNetlinkMessage, NetError> {
+        let found = self.with(|talk| {
+            talk.ask(message, 0)?;
+            let unread = || io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer is not understood");
+            match talk.read()?.pop() {
+                Some(Part::Inner(found)) => Ok(found),
+                Some(Part::Unknown | Part::End(_)) | None => Err(unread()),
+            }
+        });
+        found.map_err(|cause| in_words(cause, action, device))
+    }
+
+    /// Asks for a list. What is not understood is not in it.
+    ///
+    /// # Errors
+    /// As [`Exchange::change`]; also where it changes each time it is read.
+    pub(super) fn list(
+        &self,
+        action: &str,
+        message: &RouteNetlinkMessage,
+    ) -> Result<Vec<RouteNetlinkMessage>, NetError> {
+        let listed = self.with(|talk| {
+            for _ in 0..READINGS {
+                if let Some(found) = talk.list(message.clone())? {
+                    return Ok(found);
+                }
+            }
+            Err(io::Error::other(format!(
+                "it has changed {READINGS} times while it was read"
+            )))
+        });
+        listed.map_err(|cause| in_words(cause, action, ""))
+    }
+
+    fn with<T>(&self, talk: impl FnOnce(&mut Talk) -> io::Result<T>) -> io::Result<T> {
+        talk(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Talk {
+    fn ask(&mut self, question: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         self.number = self.number.wrapping_add(1);
         let mut message = NetlinkMessage::from(question);
         message.header.flags = NLM_F_REQUEST | flags;
@@ -51,70 +153,86 @@ impl Exchange {
         message.finalize();
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
-        (&self.socket).write_all(&bytes)?;
+        self.socket.send(&bytes, 0).map(drop)
+    }
+
+    /// `None` where it has changed meanwhile.
+    fn list(&mut self, question: RouteNetlinkMessage) -> io::Result<Option<Vec<RouteNetlinkMessage>>> {
+        self.ask(question, NLM_F_DUMP)?;
+        let (mut found, mut changed) = (Vec::new(), false);
         loop {
-            let length = match (&self.socket).read(&mut self.buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                read => read?,
-            };
-            let answer = self.buffer.get(..length).unwrap_or_default();
-            let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(answer)
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            // That of a question whose time was over.
-            if answer.header.sequence_number != self.number {
-                continue;
+            for part in self.read()? {
+                match part {
+                    Part::Inner(message) => found.push(message),
+                    Part::Unknown => {}
+                    Part::End(interrupted) => {
+                        changed |= interrupted;
+                        return Ok((!changed).then_some(found));
+                    }
+                }
             }
-            return match answer.payload {
-                NetlinkPayload::InnerMessage(answer) => Ok(Some(answer)),
-                NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io()),
-                _ => Ok(None),
+        }
+    }
+
+    /// The next datagram of the answer to the last question.
+    fn read(&mut self) -> io::Result<Vec<Part>> {
+        loop {
+            let length = match self.socket.recv(&mut &mut self.buffer[..], 0) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                length => length?,
             };
+            let datagram = self.buffer.get(..length).unwrap_or_default();
+            // Else it answers a question whose time was over.
+            if let Some(parts) = parts(datagram, self.number)? {
+                return Ok(parts);
+            }
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use netlink_packet_route::link::{LinkAttribute, LinkMessage};
-
-    use super::*;
-
-    fn named(name: &str) -> RouteNetlinkMessage {
-        let mut message = LinkMessage::default();
-        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
-        RouteNetlinkMessage::GetLink(message)
+/// The messages of a datagram; `None` where they answer another question than the one with this number.
+///
+/// # Errors
+/// The kernel's own, as an OS error; `InvalidData` where the datagram cannot be taken apart.
+pub fn parts(mut datagram: &[u8], number: u32) -> io::Result<Option<Vec<Part>>> {
+    let broken = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let mut parts = Vec::new();
+    while !datagram.is_empty() {
+        let message = NetlinkBuffer::new_checked(datagram).map_err(broken)?;
+        let length = message.length() as usize;
+        if message.sequence_number() != number {
+            return Ok(None);
+        }
+        let interrupted = message.flags() & NLM_F_DUMP_INTR != 0;
+        let bytes = datagram.get(..length).unwrap_or_default();
+        match NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes).map(|message| message.payload) {
+            Ok(NetlinkPayload::InnerMessage(message)) => parts.push(Part::Inner(message)),
+            Ok(NetlinkPayload::Done(_)) => parts.push(Part::End(interrupted)),
+            Ok(NetlinkPayload::Error(error)) => match error.code {
+                Some(_) => return Err(error.to_io()),
+                None => parts.push(Part::End(interrupted)),
+            },
+            Ok(NetlinkPayload::Overrun(_)) => return Err(io::Error::other("messages of the kernel were lost")),
+            Ok(_) => parts.push(Part::Unknown),
+            Err(error) => {
+                debug!("a message of the kernel's is not understood: {error}");
+                parts.push(Part::Unknown);
+            }
+        }
+        datagram = datagram.get(length.next_multiple_of(ALIGNED)..).unwrap_or_default();
     }
+    Ok(Some(parts))
+}
 
-    #[test]
-    fn each_question_has_its_own_answer() {
-        let mut exchange = Exchange::open(Duration::from_secs(5)).expect("a netlink socket");
-        let loopback = exchange.ask(named("lo"), 0).expect("every namespace has one");
-        let Some(RouteNetlinkMessage::NewLink(loopback)) = loopback else {
-            panic!("{loopback:?}");
-        };
-        let error = exchange.ask(named("ipvsd-no-such"), 0).expect_err("there is none");
-        assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
-        let again = exchange.ask(named("lo"), 0).expect("it is still there");
-        let Some(RouteNetlinkMessage::NewLink(again)) = again else {
-            panic!("{again:?}");
-        };
-        assert_eq!(again.header.index, loopback.header.index);
-    }
-
-    #[test]
-    fn what_was_answered_too_late_is_passed_over() {
-        let mut exchange = Exchange::open(Duration::from_secs(5)).expect("a netlink socket");
-        // A question whose answer nobody has read.
-        let mut unread = NetlinkMessage::from(named("ipvsd-no-such"));
-        unread.header.flags = NLM_F_REQUEST;
-        unread.header.sequence_number = 77;
-        unread.finalize();
-        let mut bytes = vec![0; unread.buffer_len()];
-        unread.serialize(&mut bytes);
-        (&exchange.socket).write_all(&bytes).expect("it is sent");
-        assert!(matches!(
-            exchange.ask(named("lo"), 0),
-            Ok(Some(RouteNetlinkMessage::NewLink(_)))
-        ));
+fn in_words(cause: io::Error, action: &str, device: &str) -> NetError {
+    match cause.kind() {
+        io::ErrorKind::WouldBlock => NetError::NoAnswer {
+            action: action.to_owned(),
+            seconds: DEADLINE.as_secs(),
+        },
+        _ => NetError::from_io(cause, action.to_owned(), device, CAPABILITY),
     }
 }
+
+#[cfg(test)]
+mod tests;

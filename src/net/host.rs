@@ -3,27 +3,22 @@
 //! Every change can be asked for twice: what is already so is said to be so. Every call has a deadline.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use futures_util::TryStreamExt;
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, CacheInfo,
 };
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::libc;
-use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
-use rtnetlink::{AddressMessageBuilder, Handle, LinkMessageBuilder, LinkUnspec};
-use tokio::task::JoinHandle;
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use rtnetlink::{AddressMessageBuilder, LinkMessageBuilder, LinkUnspec};
 
 use super::exchange::Exchange;
 use super::{NetError, module};
 use crate::model::{AddressScope, Family, HostAddress, Link, Mac, VirtualAddress};
 
-/// How long the kernel may take for one answer.
-const DEADLINE: Duration = Duration::from_secs(5);
-const CAPABILITY: &str = "CAP_NET_ADMIN";
+/// The flags of what is to be made and must not be there.
+pub(super) const NEW: u16 = NLM_F_EXCL | NLM_F_CREATE;
 
 /// A valid lifetime without end.
 const FOREVER: u32 = u32::MAX;
@@ -74,25 +69,7 @@ impl AddOptions {
 /// An open rtnetlink connection in the network namespace of the thread that opened it.
 #[derive(Debug)]
 pub struct HostNetwork {
-    pub(super) handle: Handle,
-    _connection: Connection,
-    direct: Mutex<Exchange>,
-}
-
-/// The task that reads a socket; it ends with its owner.
-#[derive(Debug)]
-pub(super) struct Connection(JoinHandle<()>);
-
-impl Connection {
-    pub(super) fn of(reads: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(tokio::spawn(reads))
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    pub(super) exchange: Exchange,
 }
 
 impl HostNetwork {
@@ -100,23 +77,28 @@ impl HostNetwork {
     ///
     /// # Errors
     /// [`NetError::Kernel`] where no netlink socket can be had.
-    pub async fn connect() -> Result<Self, NetError> {
-        let (connection, handle, _) = rtnetlink::new_connection().map_err(no_socket)?;
+    pub fn connect() -> Result<Self, NetError> {
         Ok(Self {
-            handle,
-            _connection: Connection::of(connection),
-            direct: Mutex::new(Exchange::open(DEADLINE).map_err(no_socket)?),
+            exchange: Exchange::open(false)?,
         })
+    }
+
+    pub(super) fn list_links(&self) -> Result<Vec<LinkMessage>, NetError> {
+        let all = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let found = self.exchange.list("list the interfaces", &all)?;
+        let links = found.into_iter().filter_map(|message| match message {
+            RouteNetlinkMessage::NewLink(link) => Some(link),
+            _ => None,
+        });
+        Ok(links.collect())
     }
 
     /// The interfaces, by their number.
     ///
     /// # Errors
     /// [`NetError::Kernel`], [`NetError::NoAnswer`].
-    pub async fn links(&self) -> Result<Vec<Link>, NetError> {
-        let request = self.handle.link().get().execute().try_collect::<Vec<_>>();
-        let messages = answer("list the interfaces", "", request).await?;
-        let mut links: Vec<_> = messages.iter().map(link_of).collect();
+    pub fn links(&self) -> Result<Vec<Link>, NetError> {
+        let mut links: Vec<_> = self.list_links()?.iter().map(link_of).collect();
         links.sort_unstable_by_key(|link| link.index);
         Ok(links)
     }
@@ -126,18 +108,30 @@ impl HostNetwork {
     /// # Errors
     /// [`NetError::NoSuchDevice`] where there is none.
     pub fn link(&self, device: &str) -> Result<Link, NetError> {
-        find_link(&mut self.direct(), device)
-    }
-
-    fn direct(&self) -> MutexGuard<'_, Exchange> {
-        self.direct.lock().unwrap_or_else(PoisonError::into_inner)
+        let nothing = || NetError::NoSuchDevice {
+            device: device.to_owned(),
+        };
+        if device.len() >= libc::IFNAMSIZ {
+            return Err(nothing());
+        }
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(device.to_owned()));
+        let message = RouteNetlinkMessage::GetLink(message);
+        match self.exchange.one("find an interface", device, message)? {
+            RouteNetlinkMessage::NewLink(message) => {
+                // The kernel takes an alternative name for it as well.
+                let found = Some(link_of(&message)).filter(|link| link.name == device);
+                found.ok_or_else(nothing)
+            }
+            _ => Err(nothing()),
+        }
     }
 
     /// Switches an interface on or off.
     ///
     /// # Errors
     /// [`NetError::NoSuchDevice`], [`NetError::NotPermitted`].
-    pub async fn set_link(&self, device: &str, up: bool) -> Result<Change, NetError> {
+    pub fn set_link(&self, device: &str, up: bool) -> Result<Change, NetError> {
         let link = self.link(device)?;
         if link.up == up {
             return Ok(Change::AlreadySo);
@@ -147,8 +141,9 @@ impl HostNetwork {
             true => (message.up(), "up"),
             false => (message.down(), "down"),
         };
-        let request = self.handle.link().change(message.build()).execute();
-        answer(&format!("set interface {device} {word}"), device, request).await?;
+        let message = RouteNetlinkMessage::SetLink(message.build());
+        let action = format!("set interface {device} {word}");
+        self.exchange.change(&action, device, message, 0)?;
         Ok(Change::Made)
     }
 
@@ -156,25 +151,26 @@ impl HostNetwork {
     ///
     /// # Errors
     /// [`NetError::Kernel`], [`NetError::NoAnswer`].
-    pub async fn addresses(&self) -> Result<Vec<HostAddress>, NetError> {
-        let links = self.links().await?;
-        let request = self.handle.address().get().execute().try_collect::<Vec<_>>();
-        let messages = answer("list the addresses", "", request).await?;
-        Ok(messages
-            .iter()
-            .filter_map(|message| {
-                let link = links.iter().find(|link| link.index == message.header.index)?;
-                address_of(message, &link.name)
-            })
-            .collect())
+    pub fn addresses(&self) -> Result<Vec<HostAddress>, NetError> {
+        let links = self.links()?;
+        let all = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        let found = self.exchange.list("list the addresses", &all)?;
+        let addresses = found.iter().filter_map(|message| {
+            let RouteNetlinkMessage::NewAddress(message) = message else {
+                return None;
+            };
+            let link = links.iter().find(|link| link.index == message.header.index)?;
+            address_of(message, &link.name)
+        });
+        Ok(addresses.collect())
     }
 
     /// The interface of this host that has the address, if any has.
     ///
     /// # Errors
     /// [`NetError::Kernel`], [`NetError::NoAnswer`].
-    pub async fn holder_of(&self, address: IpAddr) -> Result<Option<HostAddress>, NetError> {
-        let addresses = self.addresses().await?;
+    pub fn holder_of(&self, address: IpAddr) -> Result<Option<HostAddress>, NetError> {
+        let addresses = self.addresses()?;
         Ok(addresses.into_iter().find(|held| held.address == address))
     }
 
@@ -226,10 +222,9 @@ impl HostNetwork {
         if !flags.is_empty() {
             message.attributes.push(AddressAttribute::Flags(flags));
         }
-        let flags = NLM_F_ACK | NLM_F_EXCL | NLM_F_CREATE;
-        let added = self.direct().ask(RouteNetlinkMessage::NewAddress(message), flags);
-        match added.map_err(|cause| in_words(cause, &action, device)) {
-            Ok(_) => Ok(Change::Made),
+        let message = RouteNetlinkMessage::NewAddress(message);
+        match self.exchange.change(&action, device, message, NEW) {
+            Ok(()) => Ok(Change::Made),
             Err(error) => match (os_error(&error), address) {
                 (Some(libc::EEXIST), _) => Ok(Change::AlreadySo),
                 (Some(libc::EACCES), IpAddr::V6(_)) => Err(NetError::Ipv6Off {
@@ -245,15 +240,15 @@ impl HostNetwork {
     ///
     /// # Errors
     /// [`NetError::NotPermitted`], [`NetError::Kernel`].
-    pub async fn remove_address(&self, vip: &VirtualAddress) -> Result<Change, NetError> {
-        self.remove_address_of(vip, Family::of(vip.address).host_prefix()).await
+    pub fn remove_address(&self, vip: &VirtualAddress) -> Result<Change, NetError> {
+        self.remove_address_of(vip, Family::of(vip.address).host_prefix())
     }
 
     /// Takes an address with a prefix of this length off its device, as [`HostNetwork::remove_address`].
     ///
     /// # Errors
     /// As [`HostNetwork::remove_address`].
-    pub async fn remove_address_of(&self, vip: &VirtualAddress, prefix: u8) -> Result<Change, NetError> {
+    pub fn remove_address_of(&self, vip: &VirtualAddress, prefix: u8) -> Result<Change, NetError> {
         let VirtualAddress { device, address } = vip;
         let link = match self.link(device) {
             Ok(link) => link,
@@ -270,79 +265,14 @@ impl HostNetwork {
         message.attributes.push(AddressAttribute::Local(*address));
         // Without it the kernel does not look at the prefix of an IPv4 address, and takes off the host's own /24.
         message.attributes.push(AddressAttribute::Address(*address));
-        let request = self.handle.address().del(message).execute();
-        match answer(&format!("take {address} off {device}"), device, request).await {
+        let message = RouteNetlinkMessage::DelAddress(message);
+        let action = format!("take {address} off {device}");
+        match self.exchange.change(&action, device, message, 0) {
             Ok(()) => Ok(Change::Made),
             Err(error) if os_error(&error) == Some(libc::EADDRNOTAVAIL) => Ok(Change::AlreadySo),
             Err(error) => Err(error),
         }
     }
-}
-
-fn no_socket(cause: std::io::Error) -> NetError {
-    NetError::Kernel {
-        action: "open a route netlink socket".to_owned(),
-        cause,
-    }
-}
-
-/// The interface of this name, as it is now.
-///
-/// # Errors
-/// As [`HostNetwork::link`].
-pub(super) fn interface(device: &str) -> Result<Link, NetError> {
-    find_link(&mut Exchange::open(DEADLINE).map_err(no_socket)?, device)
-}
-
-fn find_link(direct: &mut Exchange, device: &str) -> Result<Link, NetError> {
-    let nothing = || NetError::NoSuchDevice {
-        device: device.to_owned(),
-    };
-    if device.len() >= libc::IFNAMSIZ {
-        return Err(nothing());
-    }
-    let mut message = LinkMessage::default();
-    message.attributes.push(LinkAttribute::IfName(device.to_owned()));
-    let found = direct.ask(RouteNetlinkMessage::GetLink(message), 0);
-    match found.map_err(|cause| in_words(cause, "find an interface", device))? {
-        Some(RouteNetlinkMessage::NewLink(message)) => {
-            let link = link_of(&message);
-            // The kernel takes an alternative name for it as well.
-            Some(link).filter(|link| link.name == device).ok_or_else(nothing)
-        }
-        Some(_) | None => Err(nothing()),
-    }
-}
-
-fn in_words(cause: std::io::Error, action: &str, device: &str) -> NetError {
-    match cause.kind() {
-        std::io::ErrorKind::WouldBlock => NetError::NoAnswer {
-            action: action.to_owned(),
-            seconds: DEADLINE.as_secs(),
-        },
-        _ => NetError::from_io(cause, action.to_owned(), device, CAPABILITY),
-    }
-}
-
-/// Waits for the kernel's answer and puts its error into words.
-pub(super) async fn answer<T>(
-    action: &str,
-    device: &str,
-    request: impl Future<Output = Result<T, rtnetlink::Error>>,
-) -> Result<T, NetError> {
-    let Ok(result) = tokio::time::timeout(DEADLINE, request).await else {
-        return Err(NetError::NoAnswer {
-            action: action.to_owned(),
-            seconds: DEADLINE.as_secs(),
-        });
-    };
-    result.map_err(|error| {
-        let cause = match error {
-            rtnetlink::Error::NetlinkError(message) => message.to_io(),
-            other => std::io::Error::other(other),
-        };
-        NetError::from_io(cause, action.to_owned(), device, CAPABILITY)
-    })
 }
 
 pub(super) fn os_error(error: &NetError) -> Option<i32> {

@@ -7,9 +7,25 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::{Handle, MulticastGroup};
+use tokio::task::JoinHandle;
 
-use super::NetError;
-use super::host::Connection;
+use super::{HostNetwork, NetError};
+
+/// The task that reads a socket; it ends with its owner.
+#[derive(Debug)]
+pub(super) struct Connection(JoinHandle<()>);
+
+impl Connection {
+    pub(super) fn of(reads: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(reads))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 /// Tells of every interface that comes up or gets its carrier, or loses either: its name, and whether it works now.
 /// Returns only where watching is no longer possible.
@@ -51,25 +67,16 @@ pub async fn watch(mut tell: impl FnMut(String, bool)) -> Result<(), NetError> {
     Err(problem(std::io::ErrorKind::ConnectionAborted.into()))
 }
 
-/// The names of the interfaces that work: up, and with a carrier or whatever stands for one.
-///
-/// # Errors
-/// [`NetError::Kernel`] where they cannot be listed.
-pub async fn working() -> Result<BTreeSet<String>, NetError> {
-    let problem = |cause: std::io::Error| NetError::Kernel {
-        action: "list the interfaces".to_owned(),
-        cause,
-    };
-    let (connection, handle, _) = rtnetlink::new_connection().map_err(problem)?;
-    let connection = Connection::of(connection);
-    let found = listed(&handle).await;
-    drop(connection);
-    let found = found.map_err(|error| problem(std::io::Error::other(error)))?;
-    Ok(found
-        .iter()
-        .filter(|message| works(message))
-        .filter_map(name_of)
-        .collect())
+impl HostNetwork {
+    /// The names of the interfaces that work: up, and with a carrier or whatever stands for one.
+    ///
+    /// # Errors
+    /// [`NetError::Kernel`], [`NetError::NoAnswer`].
+    pub fn working(&self) -> Result<BTreeSet<String>, NetError> {
+        let found = self.list_links()?;
+        let working = found.iter().filter(|message| works(message));
+        Ok(working.filter_map(name_of).collect())
+    }
 }
 
 /// Tells whenever something has changed about the interfaces or their addresses, whoever changed it. Returns only where

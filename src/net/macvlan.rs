@@ -4,12 +4,12 @@
 //! as another master's adverts do, is seen by the device alone; in bridge mode by the interface below, which virtual
 //! routers listen on.
 
-use futures_util::TryStreamExt;
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{InfoData, InfoKind, InfoMacVlan, LinkAttribute, LinkInfo, LinkMessage, MacVlanMode};
 use nix::libc;
 use rtnetlink::LinkMacVlan;
 
-use super::host::{answer, os_error};
+use super::host::{NEW, os_error};
 use super::{Change, HostNetwork, NetError};
 use crate::model::{Link, Mac};
 
@@ -29,10 +29,8 @@ impl HostNetwork {
     ///
     /// # Errors
     /// [`NetError::Kernel`], [`NetError::NoAnswer`].
-    pub async fn layers(&self) -> Result<Vec<Layer>, NetError> {
-        let request = self.handle.link().get().execute().try_collect::<Vec<_>>();
-        let messages = answer("list the interfaces", "", request).await?;
-        Ok(messages.iter().map(layer_of).collect())
+    pub fn layers(&self) -> Result<Vec<Layer>, NetError> {
+        Ok(self.list_links()?.iter().map(layer_of).collect())
     }
 
     /// Makes a macvlan of this name and hardware address, down, on an interface.
@@ -40,15 +38,16 @@ impl HostNetwork {
     /// # Errors
     /// [`NetError::NotEthernet`], [`NetError::NoMacvlan`] where the kernel has none, [`NetError::NotPermitted`],
     /// [`NetError::Kernel`] also where there is an interface of that name.
-    pub async fn add_macvlan(&self, name: &str, on: &Link, mac: Mac) -> Result<(), NetError> {
+    pub fn add_macvlan(&self, name: &str, on: &Link, mac: Mac) -> Result<(), NetError> {
         if on.mac.is_none() || on.loopback {
             return Err(NetError::NotEthernet {
                 device: on.name.clone(),
             });
         }
         let message = LinkMacVlan::new(name, on.index, MacVlanMode::Bridge).address(mac.0.to_vec());
-        let request = self.handle.link().add(message.build()).execute();
-        match answer(&format!("make macvlan {name} on {}", on.name), &on.name, request).await {
+        let message = RouteNetlinkMessage::NewLink(message.build());
+        let action = format!("make macvlan {name} on {}", on.name);
+        match self.exchange.change(&action, &on.name, message, NEW) {
             Err(error) if os_error(&error) == Some(libc::EOPNOTSUPP) => Err(NetError::NoMacvlan {
                 device: name.to_owned(),
             }),
@@ -60,9 +59,12 @@ impl HostNetwork {
     ///
     /// # Errors
     /// [`NetError::NotPermitted`], [`NetError::Kernel`].
-    pub async fn remove_link(&self, link: &Link) -> Result<Change, NetError> {
-        let request = self.handle.link().del(link.index).execute();
-        match answer(&format!("take away interface {}", link.name), &link.name, request).await {
+    pub fn remove_link(&self, link: &Link) -> Result<Change, NetError> {
+        let mut message = LinkMessage::default();
+        message.header.index = link.index;
+        let message = RouteNetlinkMessage::DelLink(message);
+        let action = format!("take away interface {}", link.name);
+        match self.exchange.change(&action, &link.name, message, 0) {
             Ok(()) => Ok(Change::Made),
             Err(NetError::NoSuchDevice { .. }) => Ok(Change::AlreadySo),
             Err(error) => Err(error),

@@ -9,7 +9,7 @@
 //! | file | what |
 //! |---|---|
 //! | `host` | interfaces and addresses, over rtnetlink |
-//! | `exchange` | one question over rtnetlink and its answer, for what somebody waits for |
+//! | `exchange` | questions over rtnetlink and their answers |
 //! | `macvlan` | devices with a hardware address of their own on an interface |
 //! | `routing` | routes and rules of ours, over rtnetlink |
 //! | `filter` | the packet filter's table that refuses what is for some addresses |
@@ -25,7 +25,7 @@
 //! | `error` | what can go wrong |
 
 mod error;
-mod exchange;
+pub mod exchange;
 pub mod filter;
 mod host;
 pub mod links;

@@ -14,9 +14,8 @@ use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, T
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::host::interface;
 use super::packet::{Arp, ArpOperation, ETHERTYPE_ARP, ETHERTYPE_IPV6, NeighbourFrame};
-use super::{NetError, sysctl};
+use super::{HostNetwork, NetError, sysctl};
 use crate::model::{Family, Link, Mac, interface_sysctl};
 
 const CAPABILITY: &str = "CAP_NET_RAW";
@@ -108,7 +107,7 @@ async fn ask(
         IpAddr::V6(_) => (ETHERTYPE_IPV6, Some(neighbour_messages_only())),
     };
     let socket = PacketSocket::open(
-        &interface(device)?,
+        &HostNetwork::connect()?.link(device)?,
         kind,
         filter.as_ref().map(|filter| &filter[..]),
         action(),
@@ -151,7 +150,7 @@ async fn ask(
 /// # Errors
 /// As [`probe`].
 pub async fn announce(device: &str, address: IpAddr, burst: Burst) -> Result<(), NetError> {
-    let announcer = Announcer::open(&interface(device)?, Family::of(address))?;
+    let announcer = Announcer::open(&HostNetwork::connect()?.link(device)?, Family::of(address))?;
     announcer.announce(address, burst).await
 }
 

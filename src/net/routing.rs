@@ -5,24 +5,26 @@
 
 mod message;
 
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::StreamExt;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::RouteMessage;
+use netlink_packet_route::rule::RuleMessage;
 use nix::libc;
+use rtnetlink::MulticastGroup;
 use rtnetlink::packet_core::NetlinkPayload;
-use rtnetlink::{Handle, IpVersion, MulticastGroup};
 
 use self::message::{OURS, number_of, owner_of, route_message, route_of, rule_message, rule_of, set_table};
-use super::host::{Connection, answer, os_error};
+use super::exchange::Exchange;
+use super::host::{NEW, os_error};
+use super::links::Connection;
 use super::{AddOptions, Change, HostNetwork, NetError, module};
 use crate::model::{Family, Link, VrrpRoute, VrrpRule};
 
 /// A connection for routes and rules, and the interfaces as they were when it was opened.
 #[derive(Debug)]
 pub struct HostRouting {
-    handle: Handle,
+    exchange: Exchange,
     links: Vec<Link>,
-    _connection: Connection,
 }
 
 impl HostRouting {
@@ -30,32 +32,24 @@ impl HostRouting {
     ///
     /// # Errors
     /// [`NetError::Kernel`] where no netlink socket can be had, else as [`HostNetwork::links`].
-    pub async fn connect(network: &HostNetwork) -> Result<Self, NetError> {
-        let links = network.links().await?;
+    pub fn connect(network: &HostNetwork) -> Result<Self, NetError> {
+        let links = network.links()?;
         // With strict checks the kernel leaves out what is not asked for, where others keep a million routes.
-        let connection = rtnetlink::new_connection_with_strict_check();
-        let (connection, handle, _) = connection.map_err(|cause| NetError::Kernel {
-            action: "open a route netlink socket".to_owned(),
-            cause,
-        })?;
-        Ok(Self {
-            handle,
-            links,
-            _connection: Connection::of(connection),
-        })
+        let exchange = Exchange::open(true)?;
+        Ok(Self { exchange, links })
     }
 
     /// The routes that are ours.
     ///
     /// # Errors
     /// [`NetError::Kernel`], [`NetError::NoAnswer`].
-    pub async fn routes(&self) -> Result<Vec<VrrpRoute>, NetError> {
+    pub fn routes(&self) -> Result<Vec<VrrpRoute>, NetError> {
         let mut found = Vec::new();
         for family in [Family::Inet, Family::Inet6] {
             let mut filter = RouteMessage::default();
             filter.header.address_family = number_of(family);
             filter.header.protocol = OURS;
-            for message in self.list(filter).await? {
+            for message in self.list(filter)? {
                 // Without IPv6 the kernel answers with all that it has.
                 if message.header.protocol == OURS && message.header.address_family == number_of(family) {
                     found.extend(route_of(&message, &self.links));
@@ -65,9 +59,16 @@ impl HostRouting {
         Ok(found)
     }
 
-    async fn list(&self, filter: RouteMessage) -> Result<Vec<RouteMessage>, NetError> {
-        let request = self.handle.route().get(filter).execute().try_collect::<Vec<_>>();
-        nothing_there(answer("list the routes", "", request).await)
+    fn list(&self, filter: RouteMessage) -> Result<Vec<RouteMessage>, NetError> {
+        let found = nothing_there(
+            self.exchange
+                .list("list the routes", &RouteNetlinkMessage::GetRoute(filter)),
+        )?;
+        let routes = found.into_iter().filter_map(|message| match message {
+            RouteNetlinkMessage::NewRoute(route) => Some(route),
+            _ => None,
+        });
+        Ok(routes.collect())
     }
 
     /// Puts a route into its table. One that is there already stays as it is, whoever has made it; another one of ours in
@@ -76,13 +77,16 @@ impl HostRouting {
     /// # Errors
     /// [`NetError::NoSuchDevice`], [`NetError::NotPermitted`], [`NetError::RouteInUse`] where somebody else's is in its
     /// place, [`NetError::Kernel`] also where its next hop or its source is not here.
-    pub async fn add_route(&self, route: &VrrpRoute) -> Result<Change, NetError> {
+    pub fn add_route(&self, route: &VrrpRoute) -> Result<Change, NetError> {
         let action = format!("add route {route}");
         with_ipv6(route.to.family(), &action)?;
         let message = route_message(route, &self.links)?;
         let device = route.device.as_deref().unwrap_or_default();
-        let add = || answer(&action, device, self.handle.route().add(message.clone()).execute());
-        let taken = match add().await {
+        let add = || {
+            let message = RouteNetlinkMessage::NewRoute(message.clone());
+            self.exchange.change(&action, device, message, NEW)
+        };
+        let taken = match add() {
             Ok(()) => return Ok(Change::Made),
             Err(error) if os_error(&error) == Some(libc::EEXIST) => error,
             Err(error) => return Err(error),
@@ -90,7 +94,7 @@ impl HostRouting {
         let mut filter = RouteMessage::default();
         filter.header.address_family = number_of(route.to.family());
         set_table(&mut filter, route.table);
-        for message in self.list(filter).await? {
+        for message in self.list(filter)? {
             let Some(found) = route_of(&message, &self.links).filter(|found| found.key() == route.key()) else {
                 continue;
             };
@@ -98,8 +102,8 @@ impl HostRouting {
                 return Ok(Change::AlreadySo);
             }
             if message.header.protocol == OURS {
-                self.remove_route(&found).await?;
-                return add().await.map(|()| Change::Made);
+                self.remove_route(&found)?;
+                return add().map(|()| Change::Made);
             }
             return Err(NetError::RouteInUse {
                 route: route.to_string(),
@@ -113,16 +117,19 @@ impl HostRouting {
     ///
     /// # Errors
     /// [`NetError::NotPermitted`], [`NetError::Kernel`].
-    pub async fn remove_route(&self, route: &VrrpRoute) -> Result<Change, NetError> {
+    pub fn remove_route(&self, route: &VrrpRoute) -> Result<Change, NetError> {
         let message = match route_message(route, &self.links) {
             Ok(message) => message,
             // It has gone with its interface.
             Err(NetError::NoSuchDevice { .. }) => return Ok(Change::AlreadySo),
             Err(error) => return Err(error),
         };
-        let request = self.handle.route().del(message).execute();
         let device = route.device.as_deref().unwrap_or_default();
-        match answer(&format!("take out route {route}"), device, request).await {
+        let (action, message) = (
+            format!("take out route {route}"),
+            RouteNetlinkMessage::DelRoute(message),
+        );
+        match self.exchange.change(&action, device, message, 0) {
             Ok(()) => Ok(Change::Made),
             Err(NetError::NoSuchDevice { .. }) => Ok(Change::AlreadySo),
             Err(error) => match os_error(&error) {
@@ -136,15 +143,19 @@ impl HostRouting {
     ///
     /// # Errors
     /// [`NetError::Kernel`], [`NetError::NoAnswer`].
-    pub async fn rules(&self) -> Result<Vec<(VrrpRule, u8)>, NetError> {
+    pub fn rules(&self) -> Result<Vec<(VrrpRule, u8)>, NetError> {
         let mut found = Vec::new();
-        for (version, family) in [(IpVersion::V4, Family::Inet), (IpVersion::V6, Family::Inet6)] {
-            let request = self.handle.rule().get(version).execute().try_collect::<Vec<_>>();
-            let messages = nothing_there(answer("list the rules", "", request).await)?;
-            let own = messages
-                .iter()
-                .filter(|message| message.header.family == number_of(family));
-            found.extend(own.filter_map(rule_of));
+        for family in [Family::Inet, Family::Inet6] {
+            let mut filter = RuleMessage::default();
+            filter.header.family = number_of(family);
+            let filter = RouteNetlinkMessage::GetRule(filter);
+            for message in nothing_there(self.exchange.list("list the rules", &filter))? {
+                if let RouteNetlinkMessage::NewRule(rule) = message
+                    && rule.header.family == number_of(family)
+                {
+                    found.extend(rule_of(&rule));
+                }
+            }
         }
         Ok(found)
     }
@@ -153,12 +164,11 @@ impl HostRouting {
     ///
     /// # Errors
     /// [`NetError::NotPermitted`], [`NetError::Kernel`] also where the kernel has no rules.
-    pub async fn add_rule(&self, rule: &VrrpRule) -> Result<Change, NetError> {
+    pub fn add_rule(&self, rule: &VrrpRule) -> Result<Change, NetError> {
         let action = format!("add rule {rule}");
         with_ipv6(rule.family, &action)?;
-        let mut request = self.handle.rule().add();
-        *request.message_mut() = rule_message(rule);
-        match answer(&action, "", request.execute()).await {
+        let message = RouteNetlinkMessage::NewRule(rule_message(rule));
+        match self.exchange.change(&action, "", message, NEW) {
             Ok(()) => Ok(Change::Made),
             Err(error) if os_error(&error) == Some(libc::EEXIST) => Ok(Change::AlreadySo),
             Err(error) => Err(error),
@@ -169,17 +179,17 @@ impl HostRouting {
     ///
     /// # Errors
     /// [`NetError::NotPermitted`], [`NetError::Kernel`].
-    pub async fn remove_rule(&self, rule: &VrrpRule) -> Result<Change, NetError> {
+    pub fn remove_rule(&self, rule: &VrrpRule) -> Result<Change, NetError> {
         // The kernel does not look at who has made it when it takes one out.
-        let found = self.rules().await?;
+        let found = self.rules()?;
         if !found
             .iter()
             .any(|(found, owner)| found == rule && *owner == AddOptions::OWNER)
         {
             return Ok(Change::AlreadySo);
         }
-        let request = self.handle.rule().del(rule_message(rule)).execute();
-        match answer(&format!("take out rule {rule}"), "", request).await {
+        let message = RouteNetlinkMessage::DelRule(rule_message(rule));
+        match self.exchange.change(&format!("take out rule {rule}"), "", message, 0) {
             Ok(()) => Ok(Change::Made),
             Err(error) if os_error(&error) == Some(libc::ENOENT) => Ok(Change::AlreadySo),
             Err(error) => Err(error),

@@ -22,7 +22,7 @@ const AT_ONCE: usize = 64;
 /// [`NetError::AddressInUse`] where another host answers (nothing was changed; try again later), else as
 /// [`HostNetwork::add_address`] and [`neighbour::probe`].
 pub async fn hold(network: &HostNetwork, vip: &VirtualAddress) -> Result<Change, NetError> {
-    let (links, held) = (network.links().await?, network.addresses().await?);
+    let (links, held) = (network.links()?, network.addresses()?);
     hold_one(network, vip, &links, &held).await
 }
 
@@ -35,7 +35,7 @@ pub async fn hold_all(
     network: &HostNetwork,
     vips: &[VirtualAddress],
 ) -> Result<Vec<Result<Change, NetError>>, NetError> {
-    let (links, held) = (&network.links().await?, &network.addresses().await?);
+    let (links, held) = (&network.links()?, &network.addresses()?);
     let tries = futures_util::stream::iter(vips.to_vec())
         .map(|vip| async move { hold_one(network, &vip, links, held).await })
         .buffered(AT_ONCE);
@@ -79,6 +79,6 @@ async fn hold_one(
 ///
 /// # Errors
 /// As [`HostNetwork::remove_address`].
-pub async fn release(network: &HostNetwork, vip: &VirtualAddress) -> Result<Change, NetError> {
-    network.remove_address(vip).await
+pub fn release(network: &HostNetwork, vip: &VirtualAddress) -> Result<Change, NetError> {
+    network.remove_address(vip)
 }

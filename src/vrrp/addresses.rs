@@ -186,11 +186,11 @@ struct Keeper {
 
 impl Keeper {
     /// The connection to this host's interfaces: one for all, opened anew after whatever was amiss.
-    async fn network(&mut self) -> Result<Arc<HostNetwork>, NetError> {
+    fn network(&mut self) -> Result<Arc<HostNetwork>, NetError> {
         if let Some(network) = &self.network {
             return Ok(Arc::clone(network));
         }
-        let network = Arc::new(HostNetwork::connect().await?);
+        let network = Arc::new(HostNetwork::connect()?);
         self.network = Some(Arc::clone(&network));
         Ok(network)
     }
@@ -242,20 +242,20 @@ impl Keeper {
         }
         self.devices.look_anew();
         self.look(tell).await;
-        self.take_off_orphans().await;
+        self.take_off_orphans();
     }
 
     /// Takes off what a process before this one has put on for an instance that is no longer configured, and tries again
     /// until it is gone.
-    async fn take_off_orphans(&mut self) {
-        let done = self.try_to_take_off_orphans().await;
+    fn take_off_orphans(&mut self) {
+        let done = self.try_to_take_off_orphans();
         self.orphaned = !matches!(done, Ok(true));
         self.troubled |= self.orphaned;
         self.say_of_host("what former virtual routers have left stays", done.map(drop));
     }
 
     /// Answers with whether nothing of it is left.
-    async fn try_to_take_off_orphans(&mut self) -> Result<bool, NetError> {
+    fn try_to_take_off_orphans(&mut self) -> Result<bool, NetError> {
         let of_specs: Vec<_> = self.specs.iter().map(|spec| Belongings::of(spec)).collect();
         let orphans = self
             .ledger
@@ -263,7 +263,7 @@ impl Keeper {
         if orphans.is_empty() {
             return Ok(true);
         }
-        let network = self.network().await?;
+        let network = self.network()?;
         let routing = Belongings {
             addresses: Vec::new(),
             routes: orphans.routes.into_iter().collect(),
@@ -271,7 +271,7 @@ impl Keeper {
             device: None,
         };
         // Without a route the address can still go.
-        let taken = self.take_out(&network, &[Arc::new(routing)], &[]).await;
+        let taken = self.take_out(&network, &[Arc::new(routing)], &[]);
         let (mut gone, mut all_gone) = (Vec::new(), true);
         for entry in orphans.addresses {
             let VrrpEntry {
@@ -284,8 +284,8 @@ impl Keeper {
                 address: *address,
             };
             let (result, done) = match self.owners.has(&on) {
-                true => (self.hand_over(&network, &on, *prefix).await, "left to a virtual server"),
-                false => (network.remove_address_of(&on, *prefix).await, "taken off"),
+                true => (self.hand_over(&network, &on, *prefix), "left to a virtual server"),
+                false => (network.remove_address_of(&on, *prefix), "taken off"),
             };
             match result {
                 Ok(change) => {
@@ -305,7 +305,7 @@ impl Keeper {
             }
         }
         self.forget(&gone);
-        let away = self.take_away(&network, orphans.devices, orphans.settings).await;
+        let away = self.take_away(&network, orphans.devices, orphans.settings);
         away.and(taken).map(|taken| taken && all_gone)
     }
 

@@ -49,7 +49,7 @@ fn on<T: Send>(host: &Host, work: impl AsyncFnOnce() -> T + Send) -> T {
 
 fn mac_of(host: &Host) -> Mac {
     on(host, async || {
-        let network = HostNetwork::connect().await.unwrap();
+        let network = HostNetwork::connect().unwrap();
         network.link("eth0").unwrap().mac.unwrap()
     })
 }
@@ -260,7 +260,7 @@ fn forwards(lab: &Lab, mode: &str, address: IpAddr) {
         address,
     };
     on(director, async || {
-        let network = HostNetwork::connect().await.unwrap();
+        let network = HostNetwork::connect().unwrap();
         assert_eq!(vip::hold(&network, &held).await.unwrap(), Change::Made);
     });
     let service = SocketAddr::new(address, 80);
@@ -459,7 +459,7 @@ fn a_director_takes_an_address_tells_its_neighbours_and_lets_it_go() {
                 .unwrap()
         };
         on(director, async || {
-            let network = HostNetwork::connect().await.unwrap();
+            let network = HostNetwork::connect().unwrap();
             assert_eq!(vip::hold(&network, &held).await.unwrap(), Change::Made);
         });
         wait_until("the neighbour to learn it", Duration::from_secs(2), || {
@@ -473,12 +473,12 @@ fn a_director_takes_an_address_tells_its_neighbours_and_lets_it_go() {
         assert!(shown.contains(&format!("{address}/{prefix} scope global")), "{shown}");
         assert_eq!(asked_by(neighbour, address), Some(own));
         on(director, async || {
-            let network = HostNetwork::connect().await.unwrap();
+            let network = HostNetwork::connect().unwrap();
             assert_eq!(vip::hold(&network, &held).await.unwrap(), Change::AlreadySo);
-            assert_eq!(network.holder_of(address).await.unwrap().unwrap().device, "eth0");
-            assert_eq!(vip::release(&network, &held).await.unwrap(), Change::Made);
-            assert_eq!(vip::release(&network, &held).await.unwrap(), Change::AlreadySo);
-            assert_eq!(network.holder_of(address).await.unwrap(), None);
+            assert_eq!(network.holder_of(address).unwrap().unwrap().device, "eth0");
+            assert_eq!(vip::release(&network, &held).unwrap(), Change::Made);
+            assert_eq!(vip::release(&network, &held).unwrap(), Change::AlreadySo);
+            assert_eq!(network.holder_of(address).unwrap(), None);
         });
         assert_eq!(asked_by(neighbour, address), None);
     }
@@ -500,7 +500,7 @@ fn a_director_refuses_an_address_that_another_host_answers_for() {
         };
         let hold = |host: &Host| {
             on(host, async || {
-                let network = HostNetwork::connect().await.unwrap();
+                let network = HostNetwork::connect().unwrap();
                 vip::hold(&network, &held).await
             })
         };
@@ -530,12 +530,12 @@ fn many_addresses_are_taken_at_once_and_a_taken_one_spoils_no_other() {
         })
         .collect();
     on(second, async || {
-        let network = HostNetwork::connect().await.unwrap();
+        let network = HostNetwork::connect().unwrap();
         vip::hold(&network, &vips[7]).await.unwrap();
     });
     let before = Instant::now();
     let answers = on(first, async || {
-        let network = HostNetwork::connect().await.unwrap();
+        let network = HostNetwork::connect().unwrap();
         vip::hold_all(&network, &vips).await.unwrap()
     });
     assert!(
@@ -579,9 +579,9 @@ fn probing_and_announcing_say_what_is_wrong_with_the_interface() {
         address,
     };
     on(host, async || {
-        let network = HostNetwork::connect().await.unwrap();
+        let network = HostNetwork::connect().unwrap();
         let error = vip::hold(&network, &missing).await.unwrap_err();
         assert!(error.to_string().contains("eth9"), "{error}");
-        assert_eq!(vip::release(&network, &missing).await.unwrap(), Change::AlreadySo);
+        assert_eq!(vip::release(&network, &missing).unwrap(), Change::AlreadySo);
     });
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -192,6 +193,16 @@ impl Routers {
         words.find(|word| *word == "link/ether").expect("an Ethernet address");
         words.next().expect("an address").to_owned()
     }
+}
+
+/// The number of a thread of a daemon's.
+pub(crate) fn thread(daemon: u32, name: &str) -> String {
+    let threads = fs::read_dir(format!("/proc/{daemon}/task")).expect("threads");
+    let named =
+        |thread: &fs::DirEntry| fs::read_to_string(thread.path().join("comm")).is_ok_and(|of| of.trim_end() == name);
+    let mut threads = threads.filter_map(|thread| thread.ok()).filter(named);
+    let found = threads.next().unwrap_or_else(|| panic!("no thread {name}"));
+    found.file_name().into_string().expect("a number")
 }
 
 /// The times between the adverts of one virtual router, in what [`Routers::watch_adverts`] has written.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ipvsd_lab::{Client, Prober, Process, wait_until};
 use nix::sys::signal::Signal;
 
-use crate::routers::{ADVERTS, Own, Routers, SOON, measured, own};
+use crate::routers::{ADVERTS, Own, Routers, SOON, measured, own, thread};
 use crate::site::{Daemon, configure, ipvsd};
 
 fn with_instance(routers: &Routers, more: &str) -> String {
@@ -337,26 +337,61 @@ fn what_an_instance_has_left_goes_with_it_also_where_the_daemon_was_dead_meanwhi
     assert!(routers.has(0, routers.vip(1)));
 }
 
+/// Lets a thread send nothing, by ptrace(2), until a file is there: sendto(2) fails with EPERM.
+const MUTE: &str = r#"
+import ctypes, os, sys, time
+libc, thread = ctypes.CDLL(None, use_errno=True), int(sys.argv[1])
+libc.ptrace.argtypes = [ctypes.c_long] * 4
+GETREGS, SETREGS, DETACH, SYSCALL, SEIZE, INTERRUPT = 12, 13, 17, 24, 0x4206, 0x4207
+TRACESYSGOOD, WALL, RAX, ORIG_RAX, SENDTO, ENOSYS, EPERM = 1, 0x40000000, 10, 15, 44, 38, 1
+registers = (ctypes.c_long * 27)()
+def call(request, data=0):
+    if libc.ptrace(request, thread, 0, data): sys.exit(os.strerror(ctypes.get_errno()))
+call(SEIZE, TRACESYSGOOD)
+call(INTERRUPT)
+os.waitpid(thread, WALL)
+call(SYSCALL)
+print('mute', flush=True)
+refused = False
+while True:
+    over = os.path.exists(sys.argv[2])
+    found, status = os.waitpid(thread, WALL | os.WNOHANG)
+    if not found:
+        if over: call(INTERRUPT)
+        time.sleep(0.001)
+        continue
+    signal = os.WSTOPSIG(status)
+    if signal & 0x80:
+        call(GETREGS, ctypes.addressof(registers))
+        entered = registers[RAX] == -ENOSYS
+        if entered and registers[ORIG_RAX] == SENDTO and not over:
+            registers[ORIG_RAX], refused = -1, True
+            call(SETREGS, ctypes.addressof(registers))
+        elif refused:
+            registers[RAX], refused = -EPERM, False
+            call(SETREGS, ctypes.addressof(registers))
+    if over and not refused: break
+    call(SYSCALL)
+call(DETACH)
+"#;
+
 #[test]
 fn an_address_that_cannot_be_taken_off_goes_as_soon_as_it_can() {
     let routers = Routers::build("vrrp-stays");
-    let vip = routers.vip(0);
+    let (director, vip) = (routers.director(0), routers.vip(0));
     let mut first = routers.start(0, &with_instance(&routers, ""), &[]);
     wait_until("it is master", SOON, || routers.has(0, vip)).expect("in time");
-    let pid = first.process.id().to_string();
-    let limit = |files: &str| {
-        let option = format!("--nofile={files}:{files}");
-        routers
-            .director(0)
-            .exec_ok(&["prlimit", "--pid", &pid, &option])
-            .expect("prlimit");
-    };
-    limit("3");
+    let release = director.directory().join("release");
+    let keeper = thread(first.process.id(), "vrrp-addresses");
+    let mut mute = director
+        .spawn(&["python3", "-c", MUTE, &keeper, &release.display().to_string()])
+        .expect("python");
+    mute.wait_for_log("mute", SOON).expect("the thread is held");
     let second = routers.instance(1, own(200));
     let _second = routers.start(1, &second, &[]);
     first.wait_for("what it had stays here, and it is tried again every second");
     assert!(routers.has(0, vip), "{}", first.process.log());
-    limit("1024");
+    std::fs::write(&release, "").expect("a file");
     routers.wait_for_master("the address has gone from the first", 1, vip);
 }
 

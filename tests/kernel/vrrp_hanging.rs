@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ipvsd_lab::wait_until;
 
-use crate::routers::{Routers, SOON, own};
+use crate::routers::{Routers, SOON, own, thread};
 use crate::site::{Daemon, IPVSD, configure};
 
 /// Holds one thread, by ptrace(2), until a file is there.
@@ -32,16 +32,6 @@ fn fed(listener: &UnixDatagram, time: Duration) -> usize {
         }
     }
     count
-}
-
-/// The number of a daemon's thread.
-fn thread(daemon: u32, name: &str) -> String {
-    let threads = fs::read_dir(format!("/proc/{daemon}/task")).expect("threads");
-    let named =
-        |thread: &fs::DirEntry| fs::read_to_string(thread.path().join("comm")).is_ok_and(|of| of.trim_end() == name);
-    let mut threads = threads.filter_map(|thread| thread.ok()).filter(named);
-    let found = threads.next().unwrap_or_else(|| panic!("no thread {name}"));
-    found.file_name().into_string().expect("a number")
 }
 
 /// The nice value of a thread (proc_pid_stat(5)).

@@ -124,7 +124,7 @@ impl Keeper {
             return Ok(());
         }
         self.announcers.remove(&way);
-        let link = self.network().await?.link(&address.device)?;
+        let link = self.network()?.link(&address.device)?;
         let announcer = Announcer::open(&link, way.1)?;
         announcer.announce(address.address, burst).await?;
         self.announcers.insert(way, announcer);

@@ -7,7 +7,7 @@ use super::holding::{Move, Moves};
 use super::ledger::Belongings;
 use super::{Keeper, is, is_at, vmac};
 use crate::model::{AddressScope, Family, HostAddress, Link, Mac, VrrpAddress, VrrpSpec, VrrpTracked};
-use crate::net::{NetError, links};
+use crate::net::NetError;
 
 /// What an instance has to know of this host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,9 +47,7 @@ pub(in crate::vrrp) enum Report {
 impl Keeper {
     /// Looks at this host and tells what has changed.
     pub(super) async fn look(&mut self, tell: &impl Fn(&str, Report)) {
-        if std::mem::take(&mut self.troubled) {
-            self.network = None;
-        }
+        self.troubled = false;
         let left = std::mem::take(&mut self.left).into_iter().map(|(name, left)| {
             let wanted = self.held.get(&name).cloned().unwrap_or_default();
             (name, Move { wanted, left })
@@ -57,17 +55,17 @@ impl Keeper {
         let mut again: Moves = left.collect();
         self.make_moves(&mut again, tell).await;
         if self.orphaned {
-            self.take_off_orphans().await;
+            self.take_off_orphans();
         }
-        let devices = self.look_at_devices().await;
+        let devices = self.look_at_devices();
         self.say_of_host("virtual routers do not know this host's devices", devices);
-        let (seen, problem) = apart(self.see().await);
+        let (seen, problem) = apart(self.see());
         self.say_of_host("virtual routers do not know this host's interfaces", problem);
         let Some((links, addresses, working)) = seen else {
             return;
         };
         self.prepare_to_announce(&links);
-        let (routing, problem) = apart(self.look_at_routes().await);
+        let (routing, problem) = apart(self.look_at_routes());
         self.say_of_host("virtual routers do not know this host's routes", problem);
         let routing = routing.unwrap_or_default();
         let moving: BTreeSet<IpAddr> = self
@@ -121,15 +119,14 @@ impl Keeper {
         self.announce_what_is_here().await;
     }
 
-    async fn see(&mut self) -> Result<(Vec<Link>, Vec<HostAddress>, BTreeSet<String>), NetError> {
-        let network = self.network().await?;
-        Ok((
-            network.links().await?,
-            network.addresses().await?,
-            links::working().await?,
-        ))
+    fn see(&mut self) -> Result<Seen, NetError> {
+        let network = self.network()?;
+        Ok((network.links()?, network.addresses()?, network.working()?))
     }
 }
+
+/// This host's interfaces, its addresses, and which interfaces work.
+type Seen = (Vec<Link>, Vec<HostAddress>, BTreeSet<String>);
 
 /// What is known, and why it is not.
 fn apart<T>(result: Result<T, NetError>) -> (Option<T>, Result<(), NetError>) {

@@ -55,7 +55,7 @@ impl Keeper {
         if moves.is_empty() {
             return self.announce_what_is_here().await;
         }
-        let results = match self.network().await {
+        let results = match self.network() {
             Ok(network) => self.try_to_move(&network, &moves, tell).await,
             Err(problem) => Err(problem),
         };
@@ -95,7 +95,7 @@ impl Keeper {
         let kept: Vec<_> = self.held.values().chain(self.owners.expected()).cloned().collect();
         let (mut put, mut added) = (BTreeMap::new(), Vec::new());
         for (name, of) in moves {
-            let result = self.put_on(network, name, of, &kept, &mut added, tell).await;
+            let result = self.put_on(network, name, of, &kept, &mut added, tell);
             put.insert(Arc::clone(name), result);
         }
         // Whatever else is to be known or said can wait: until neighbours know, nobody answers.
@@ -103,17 +103,17 @@ impl Keeper {
         for (address, result) in added {
             self.note(address, result, "virtual address put on its device");
         }
-        let present = network.addresses().await?;
+        let present = network.addresses()?;
         let mut results = BTreeMap::new();
         for (name, of) in moves {
             let put = put.remove(name).unwrap_or(Ok((true, true)));
             let can_take = matches!(put, Ok((_, true)));
-            let all_gone = self.take_off(network, of, &kept, &present, can_take).await;
+            let all_gone = self.take_off(network, of, &kept, &present, can_take);
             if all_gone && of.wanted.is_empty() {
                 // Routes, rules and devices may take longer; what is sent to the addresses comes here no more.
                 tell(name, Report::Released(of.left.order));
             }
-            let lowered = self.lower(network, &of.left.gone, &kept).await;
+            let lowered = self.lower(network, &of.left.gone, &kept);
             let result = lowered.and_then(|lowered| put.map(|(taken, raised)| taken && raised && all_gone && lowered));
             results.insert(Arc::clone(name), result);
         }
@@ -122,7 +122,7 @@ impl Keeper {
 
     /// Puts on what an instance is to have, after the routes and rules that it has no more have gone. Answers with whether
     /// these have, and whether its device could take the addresses; what became of each is in `added`.
-    async fn put_on<'m>(
+    fn put_on<'m>(
         &mut self,
         network: &HostNetwork,
         name: &str,
@@ -132,8 +132,8 @@ impl Keeper {
         tell: &impl Fn(&str, Report),
     ) -> Result<(bool, bool), NetError> {
         // Without a route the address can still go, and an address is needed before a route.
-        let taken = self.take_out(network, &left.gone, kept).await;
-        let raised = self.raise(network, name, wanted, tell).await;
+        let taken = self.take_out(network, &left.gone, kept);
+        let raised = self.raise(network, name, wanted, tell);
         let can_take = matches!(raised, Ok(true));
         for address in &wanted.addresses {
             if waits(address, wanted, can_take) {
@@ -160,14 +160,14 @@ impl Keeper {
         }
         // With a device that takes no address they would lead nowhere.
         if can_take {
-            self.put_in(network, wanted).await?;
+            self.put_in(network, wanted)?;
         }
         let raised = raised?;
         taken.map(|taken| (taken, raised))
     }
 
     /// Takes off the addresses that an instance has no more; answers with whether none is here any more.
-    async fn take_off(
+    fn take_off(
         &mut self,
         network: &HostNetwork,
         Move { wanted, left }: &Move,
@@ -205,11 +205,11 @@ impl Keeper {
                 }
                 let (result, done) = match parting {
                     Parting::IsHandedOver => (
-                        self.hand_over(network, &vip(&stale), stale.prefix).await,
+                        self.hand_over(network, &vip(&stale), stale.prefix),
                         "virtual address left to a virtual server",
                     ),
                     Parting::Goes | Parting::Stays => (
-                        network.remove_address_of(&vip(&stale), stale.prefix).await,
+                        network.remove_address_of(&vip(&stale), stale.prefix),
                         "virtual address taken off",
                     ),
                 };

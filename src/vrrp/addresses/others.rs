@@ -80,9 +80,9 @@ async fn look(
     moving: BTreeSet<IpAddr>,
     found: UnboundedSender<Other>,
 ) -> Result<(), NetError> {
-    let network = HostNetwork::connect().await?;
-    let present = network.addresses().await?;
-    let links = network.links().await?;
+    let network = HostNetwork::connect()?;
+    let present = network.addresses()?;
+    let links = network.links()?;
     // By another interface on the same segment this host may answer itself.
     let own: BTreeSet<Mac> = links.iter().filter_map(|link| link.mac).collect();
     let asked = stream::iter(asked).map(|(instance, address)| {

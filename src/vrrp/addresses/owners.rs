@@ -76,7 +76,7 @@ pub(super) fn are_one(one: &VrrpAddress, other: &VrrpAddress) -> bool {
 impl Keeper {
     /// Leaves an address on its device to a virtual server, without the prefix of its network: with it nobody would ever
     /// take it off.
-    pub(super) async fn hand_over(
+    pub(super) fn hand_over(
         &self,
         network: &HostNetwork,
         address: &VirtualAddress,
@@ -85,7 +85,7 @@ impl Keeper {
         if prefix == Family::of(address.address).host_prefix() {
             return Ok(Change::Made);
         }
-        let present = network.addresses().await?;
+        let present = network.addresses()?;
         let mut here = present.iter().filter(|held| held.prefix == prefix);
         if !here.any(|held| held.address == address.address && held.device == address.device) {
             return Ok(Change::AlreadySo);
@@ -95,7 +95,7 @@ impl Keeper {
         if address.address.is_ipv4() {
             network.add_address(address, &options)?;
         }
-        network.remove_address_of(address, prefix).await?;
+        network.remove_address_of(address, prefix)?;
         if address.address.is_ipv6() {
             network.add_address(address, &options)?;
         }

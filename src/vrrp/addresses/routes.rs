@@ -23,10 +23,10 @@ pub(super) struct Routing {
 }
 
 impl Routing {
-    async fn see(host: &HostRouting) -> Result<Self, NetError> {
+    fn see(host: &HostRouting) -> Result<Self, NetError> {
         Ok(Self {
-            routes: host.routes().await?,
-            rules: host.rules().await?,
+            routes: host.routes()?,
+            rules: host.rules()?,
         })
     }
 
@@ -67,13 +67,13 @@ pub(super) async fn watch(stirred: Arc<Notify>) {
 impl Keeper {
     /// Looks which are there, where some are to be; puts those back that are missing, at once and after that once a
     /// second.
-    pub(super) async fn look_at_routes(&mut self) -> Result<Routing, NetError> {
+    pub(super) fn look_at_routes(&mut self) -> Result<Routing, NetError> {
         let told = self.specs.iter().any(|spec| Belongings::of(spec).has_routing());
         if !told && !self.held.values().any(|held| held.has_routing()) {
             return Ok(Routing::default());
         }
-        let network = self.network().await?;
-        let found = Routing::see(&HostRouting::connect(&network).await?).await?;
+        let network = self.network()?;
+        let found = Routing::see(&HostRouting::connect(&network)?)?;
         let lacks: Vec<_> = self
             .held
             .values()
@@ -89,31 +89,31 @@ impl Keeper {
         }
         self.repaired = Some(Instant::now());
         for wanted in lacks {
-            self.put_in(&network, &wanted).await?;
+            self.put_in(&network, &wanted)?;
         }
         Ok(found)
     }
 
     /// Puts routes and rules in that are not there.
-    pub(super) async fn put_in(&mut self, network: &HostNetwork, wanted: &Belongings) -> Result<(), NetError> {
+    pub(super) fn put_in(&mut self, network: &HostNetwork, wanted: &Belongings) -> Result<(), NetError> {
         if !wanted.has_routing() {
             return Ok(());
         }
-        let host = HostRouting::connect(network).await?;
-        let found = Routing::see(&host).await?;
+        let host = HostRouting::connect(network)?;
+        let found = Routing::see(&host)?;
         for route in wanted.routes.iter().filter(|route| !found.has_route(route)) {
-            let result = host.add_route(route).await;
+            let result = host.add_route(route);
             self.note_routing(&format!("route {route}"), result, "added");
         }
         for rule in wanted.rules.iter().filter(|rule| !found.has_rule(rule)) {
-            let result = host.add_rule(rule).await;
+            let result = host.add_rule(rule);
             self.note_routing(&format!("rule {rule}"), result, "added");
         }
         Ok(())
     }
 
     /// Takes routes and rules out that are there and ours, but for those of `kept`; answers with whether all have gone.
-    pub(super) async fn take_out(
+    pub(super) fn take_out(
         &mut self,
         network: &HostNetwork,
         gone: &[Arc<Belongings>],
@@ -131,10 +131,10 @@ impl Keeper {
         if rules.is_empty() && routes.is_empty() {
             return Ok(true);
         }
-        let host = HostRouting::connect(network).await?;
+        let host = HostRouting::connect(network)?;
         let mut all_gone = true;
         for rule in rules {
-            let result = host.remove_rule(rule).await;
+            let result = host.remove_rule(rule);
             match &result {
                 Ok(_) => self.ledger.change(|record| drop(record.rules.take(rule))),
                 Err(_) => all_gone = false,
@@ -142,7 +142,7 @@ impl Keeper {
             self.note_routing(&format!("rule {rule}"), result, "taken out");
         }
         for route in routes {
-            let result = host.remove_route(route).await;
+            let result = host.remove_route(route);
             match &result {
                 Ok(_) => self.ledger.change(|record| drop(record.routes.take(route))),
                 Err(_) => all_gone = false,

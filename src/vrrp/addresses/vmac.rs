@@ -53,17 +53,17 @@ enum Looked {
 impl Keeper {
     /// Sees to the devices of all instances: those that are not there are made, those of masters are put up again; what
     /// somebody keeps taking away, once a second.
-    pub(super) async fn look_at_devices(&mut self) -> Result<(), NetError> {
+    pub(super) fn look_at_devices(&mut self) -> Result<(), NetError> {
         if self.specs.iter().all(|spec| spec.vmac.is_none()) {
             self.devices = Devices::default();
             return Ok(());
         }
-        let network = self.network().await?;
-        let layers = network.layers().await?;
+        let network = self.network()?;
+        let layers = network.layers()?;
         for spec in self.specs.clone() {
             let has = Belongings::of(&spec);
             let holds = self.held.get(&*spec.name).is_some_and(|held| !held.is_empty());
-            match self.look_at_device(&network, &layers, &has, holds).await {
+            match self.look_at_device(&network, &layers, &has, holds) {
                 // What was wrong a moment ago still is.
                 Ok(Looked::Later) => {}
                 Ok(Looked::Done) => self.note_device(&spec.name, None),
@@ -77,7 +77,7 @@ impl Keeper {
         Ok(())
     }
 
-    async fn look_at_device(
+    fn look_at_device(
         &mut self,
         network: &HostNetwork,
         layers: &[Layer],
@@ -100,26 +100,22 @@ impl Keeper {
             self.devices.repaired.insert(device.name.clone(), Instant::now());
         }
         let settled = self.devices.settled.get(&device.name).copied();
-        let Some(link) = self
-            .provide(network, layers, has, settled)
-            .await?
-            .filter(|link| !link.up)
-        else {
+        let Some(link) = self.provide(network, layers, has, settled)?.filter(|link| !link.up) else {
             return Ok(Looked::Done);
         };
         if holds {
-            self.put_up(network, &link).await?;
+            self.put_up(network, &link)?;
             info!(device = link.name, "device of the virtual MAC is up again");
         } else if is_tried {
-            self.put_up(network, &link).await?;
-            network.set_link(&link.name, false).await?;
+            self.put_up(network, &link)?;
+            network.set_link(&link.name, false)?;
             info!(device = link.name, "device of the virtual MAC can be put up again");
         }
         Ok(Looked::Done)
     }
 
-    async fn put_up(&mut self, network: &HostNetwork, link: &Link) -> Result<(), NetError> {
-        let put = network.set_link(&link.name, true).await;
+    fn put_up(&mut self, network: &HostNetwork, link: &Link) -> Result<(), NetError> {
+        let put = network.set_link(&link.name, true);
         match put {
             Ok(_) => drop(self.devices.unraised.remove(&link.name)),
             Err(_) => {
@@ -133,7 +129,7 @@ impl Keeper {
     }
 
     /// Puts the device of an instance up, for its addresses; answers with whether it can take them.
-    pub(super) async fn raise(
+    pub(super) fn raise(
         &mut self,
         network: &HostNetwork,
         instance: &str,
@@ -143,8 +139,8 @@ impl Keeper {
         let Some(device) = has.device.as_ref().filter(|_| !has.is_empty()) else {
             return Ok(true);
         };
-        let layers = network.layers().await?;
-        let Some(link) = self.provide(network, &layers, has, None).await? else {
+        let layers = network.layers()?;
+        let Some(link) = self.provide(network, &layers, has, None)? else {
             return Ok(false);
         };
         if link.up {
@@ -156,9 +152,9 @@ impl Keeper {
             .into_iter()
             .flat_map(|interface| of_same_mac(device, interface, &layers))
         {
-            network.set_link(&former.link.name, false).await?;
+            network.set_link(&former.link.name, false)?;
         }
-        self.put_up(network, &link).await?;
+        self.put_up(network, &link)?;
         self.tell_voice(instance, link, tell);
         Ok(true)
     }
@@ -179,7 +175,7 @@ impl Keeper {
     }
 
     /// Puts the devices down that nobody holds addresses on any more; answers with whether all are.
-    pub(super) async fn lower(
+    pub(super) fn lower(
         &mut self,
         network: &HostNetwork,
         gone: &[Arc<Belongings>],
@@ -193,13 +189,13 @@ impl Keeper {
         if gone.iter().all(|device| is_held(device)) {
             return Ok(true);
         }
-        let layers = network.layers().await?;
+        let layers = network.layers()?;
         let mut all_down = true;
         for device in gone.into_iter().filter(|device| !is_held(device)) {
             let found = layers.iter().find(|layer| layer.link.name == device.name);
             let ours = found.filter(|found| found.link.up && is_ours(found, &self.ledger.record.devices));
             let lowered = match ours {
-                Some(_) => network.set_link(&device.name, false).await.map(drop),
+                Some(_) => network.set_link(&device.name, false).map(drop),
                 None => Ok(()),
             };
             all_down &= self.note_lowered(&device.name, lowered);
@@ -208,7 +204,7 @@ impl Keeper {
     }
 
     /// Sees to it that the device of an instance is there and set right; nothing where its interface is not there.
-    async fn provide(
+    fn provide(
         &mut self,
         network: &HostNetwork,
         layers: &[Layer],
@@ -234,11 +230,11 @@ impl Keeper {
             // It is still somebody's who has not ended yet.
             Finding::Stale(_) if self.has_another_owner(device) => return Ok(None),
             Finding::Stale(link) => {
-                network.remove_link(link).await?;
+                network.remove_link(link)?;
                 info!(device = device.name, "device of another virtual MAC taken away");
-                self.make(network, layers, device).await?
+                self.make(network, layers, device)?
             }
-            Finding::Missing => self.make(network, layers, device).await?,
+            Finding::Missing => self.make(network, layers, device)?,
         };
         let inet6 = device.family == Family::Inet6 || has.addresses.iter().any(|held| held.address.is_ipv6());
         if settled != Some((link.index, inet6)) {
@@ -254,7 +250,7 @@ impl Keeper {
         others.any(|other| self.ledger.record.devices.contains(&other))
     }
 
-    async fn make(&mut self, network: &HostNetwork, layers: &[Layer], device: &VrrpDevice) -> Result<Link, NetError> {
+    fn make(&mut self, network: &HostNetwork, layers: &[Layer], device: &VrrpDevice) -> Result<Link, NetError> {
         let interface = layers.iter().find(|layer| layer.link.name == device.interface);
         let Some(Layer { link: interface, .. }) = interface else {
             return network.link(&device.interface);
@@ -263,7 +259,7 @@ impl Keeper {
             record.devices.retain(|made| made.name != device.name);
             record.devices.insert(device.clone());
         });
-        if let Err(problem) = network.add_macvlan(&device.name, interface, device.mac()).await {
+        if let Err(problem) = network.add_macvlan(&device.name, interface, device.mac()) {
             self.ledger.change(|record| drop(record.devices.take(device)));
             return Err(problem);
         }
@@ -302,17 +298,17 @@ impl Keeper {
     }
 
     /// Takes away devices that nobody wants any more, and puts back what was set below them.
-    pub(super) async fn take_away(
+    pub(super) fn take_away(
         &mut self,
         network: &HostNetwork,
         devices: BTreeSet<VrrpDevice>,
         settings: BTreeSet<VrrpSetting>,
     ) -> Result<(), NetError> {
-        let layers = network.layers().await?;
+        let layers = network.layers()?;
         for device in devices {
             let found = layers.iter().find(|layer| layer.link.name == device.name);
             if let Some(found) = found.filter(|found| is_ours(found, &BTreeSet::from([device.clone()])))
-                && network.remove_link(&found.link).await? == Change::Made
+                && network.remove_link(&found.link)? == Change::Made
             {
                 info!(device = device.name, "device of a virtual MAC taken away");
             }
