@@ -1,7 +1,8 @@
 //! Questions to the kernel over rtnetlink and their answers, one at a time and without a turn of the runtime in between:
-//! the kernel works while it is asked, and has answered when it was.
+//! the kernel works on a question while it is sent, and on a list while it is read.
 //!
-//! An answer is whole, or an error: a socket that breaks in the middle is never an empty list, nor a change that was made.
+//! An answer is whole, or an error: what breaks off in the middle is never a short list, nor a change that was made. After
+//! that the next question has a new socket, for what is still to come in would be in its way.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -17,7 +18,8 @@ use tracing::debug;
 
 use super::NetError;
 
-/// How long the kernel may take for one answer.
+/// How long an answer may be missing after a question was sent. Sending itself takes as long as the kernel has others at
+/// work on its interfaces.
 const DEADLINE: Duration = Duration::from_secs(5);
 const CAPABILITY: &str = "CAP_NET_ADMIN";
 /// More than the kernel puts into one datagram.
@@ -34,6 +36,9 @@ pub(super) struct Exchange(Mutex<Talk>);
 #[derive(Debug)]
 struct Talk {
     socket: Socket,
+    strict: bool,
+    /// An answer was not read to its end.
+    broken: bool,
     /// The number of the last question, which its answer carries.
     number: u32,
     buffer: Vec<u8>,
@@ -46,8 +51,17 @@ pub enum Part {
     Inner(RouteNetlinkMessage),
     /// Something that is not understood, of a list that may hold anything.
     Unknown,
-    /// The answer is whole; `true` where a list has changed while it was read.
-    End(bool),
+    /// The answer is whole.
+    End,
+}
+
+/// What is in one datagram.
+#[derive(Debug, Default)]
+pub struct Parts {
+    /// Its messages, in their order.
+    pub parts: Vec<Part>,
+    /// The list that they are of has changed while it was made. The kernel says so once, in whatever message comes next.
+    pub interrupted: bool,
 }
 
 impl Exchange {
@@ -57,23 +71,16 @@ impl Exchange {
     /// # Errors
     /// [`NetError::Kernel`] where no netlink socket can be had.
     pub(super) fn open(strict: bool) -> Result<Self, NetError> {
-        let open = || {
-            let socket = Socket::new(protocols::NETLINK_ROUTE)?;
-            SockRef::from(&socket).set_read_timeout(Some(DEADLINE))?;
-            if strict {
-                socket.set_netlink_get_strict_chk(true)?;
-            }
-            Ok(socket)
-        };
-        let socket = open().map_err(|cause| NetError::Kernel {
+        let socket = open(strict).map_err(|cause| NetError::Kernel {
             action: "open a route netlink socket".to_owned(),
             cause,
         })?;
-        let buffer = vec![0; LONGEST];
         Ok(Self(Mutex::new(Talk {
             socket,
+            strict,
+            broken: false,
             number: 0,
-            buffer,
+            buffer: vec![0; LONGEST],
         })))
     }
 
@@ -90,7 +97,7 @@ impl Exchange {
     ) -> Result<(), NetError> {
         let changed = self.with(|talk| {
             talk.ask(message, NLM_F_ACK | flags)?;
-            while !matches!(talk.read()?.last(), Some(Part::End(_))) {}
+            while !matches!(talk.read()?.parts.last(), Some(Part::End)) {}
             Ok(())
         });
         changed.map_err(|cause| in_words(cause, action, device))
@@ -108,10 +115,12 @@ impl Exchange {
     ) -> Result<RouteNetlinkMessage, NetError> {
         let found = self.with(|talk| {
             talk.ask(message, 0)?;
-            let unread = || io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer is not understood");
-            match talk.read()?.pop() {
+            match talk.read()?.parts.pop() {
                 Some(Part::Inner(found)) => Ok(found),
-                Some(Part::Unknown | Part::End(_)) | None => Err(unread()),
+                Some(Part::Unknown | Part::End) | None => Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the kernel's answer is not understood",
+                )),
             }
         });
         found.map_err(|cause| in_words(cause, action, device))
@@ -139,9 +148,25 @@ impl Exchange {
         listed.map_err(|cause| in_words(cause, action, ""))
     }
 
-    fn with<T>(&self, talk: impl FnOnce(&mut Talk) -> io::Result<T>) -> io::Result<T> {
-        talk(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, ask: impl FnOnce(&mut Talk) -> io::Result<T>) -> io::Result<T> {
+        let mut talk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Without descriptors the old one may still do.
+        if talk.broken
+            && let Ok(socket) = open(talk.strict)
+        {
+            (talk.socket, talk.broken) = (socket, false);
+        }
+        ask(&mut talk)
     }
+}
+
+fn open(strict: bool) -> io::Result<Socket> {
+    let socket = Socket::new(protocols::NETLINK_ROUTE)?;
+    SockRef::from(&socket).set_read_timeout(Some(DEADLINE))?;
+    if strict {
+        socket.set_netlink_get_strict_chk(true)?;
+    }
+    Ok(socket)
 }
 
 impl Talk {
@@ -161,30 +186,42 @@ impl Talk {
         self.ask(question, NLM_F_DUMP)?;
         let (mut found, mut changed) = (Vec::new(), false);
         loop {
-            for part in self.read()? {
+            let Parts { parts, interrupted } = self.read()?;
+            changed |= interrupted;
+            for part in parts {
                 match part {
                     Part::Inner(message) => found.push(message),
                     Part::Unknown => {}
-                    Part::End(interrupted) => {
-                        changed |= interrupted;
-                        return Ok((!changed).then_some(found));
-                    }
+                    Part::End => return Ok((!changed).then_some(found)),
                 }
             }
         }
     }
 
     /// The next datagram of the answer to the last question.
-    fn read(&mut self) -> io::Result<Vec<Part>> {
+    fn read(&mut self) -> io::Result<Parts> {
         loop {
             let length = match self.socket.recv(&mut &mut self.buffer[..], 0) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                length => length?,
+                Err(error) => {
+                    self.broken = true;
+                    return Err(match error.kind() {
+                        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+                        _ => error,
+                    });
+                }
+                Ok(length) => length,
             };
             let datagram = self.buffer.get(..length).unwrap_or_default();
-            // Else it answers a question whose time was over.
-            if let Some(parts) = parts(datagram, self.number)? {
-                return Ok(parts);
+            match parts(datagram, self.number) {
+                Ok(Some(parts)) => return Ok(parts),
+                // It answers a question whose time was over.
+                Ok(None) => {}
+                Err(error) => {
+                    // The kernel's own errors are whole answers.
+                    self.broken = error.raw_os_error().is_none();
+                    return Err(error);
+                }
             }
         }
     }
@@ -194,39 +231,45 @@ impl Talk {
 ///
 /// # Errors
 /// The kernel's own, as an OS error; `InvalidData` where the datagram cannot be taken apart.
-pub fn parts(mut datagram: &[u8], number: u32) -> io::Result<Option<Vec<Part>>> {
+pub fn parts(mut datagram: &[u8], number: u32) -> io::Result<Option<Parts>> {
     let broken = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-    let mut parts = Vec::new();
+    let mut found = Parts::default();
     while !datagram.is_empty() {
         let message = NetlinkBuffer::new_checked(datagram).map_err(broken)?;
         let length = message.length() as usize;
         if message.sequence_number() != number {
             return Ok(None);
         }
-        let interrupted = message.flags() & NLM_F_DUMP_INTR != 0;
+        found.interrupted |= message.flags() & NLM_F_DUMP_INTR != 0;
         let bytes = datagram.get(..length).unwrap_or_default();
-        match NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes).map(|message| message.payload) {
-            Ok(NetlinkPayload::InnerMessage(message)) => parts.push(Part::Inner(message)),
-            Ok(NetlinkPayload::Done(_)) => parts.push(Part::End(interrupted)),
-            Ok(NetlinkPayload::Error(error)) => match error.code {
-                Some(_) => return Err(error.to_io()),
-                None => parts.push(Part::End(interrupted)),
-            },
-            Ok(NetlinkPayload::Overrun(_)) => return Err(io::Error::other("messages of the kernel were lost")),
-            Ok(_) => parts.push(Part::Unknown),
-            Err(error) => {
-                debug!("a message of the kernel's is not understood: {error}");
-                parts.push(Part::Unknown);
-            }
-        }
+        found.parts.push(part(bytes)?);
         datagram = datagram.get(length.next_multiple_of(ALIGNED)..).unwrap_or_default();
     }
-    Ok(Some(parts))
+    Ok(Some(found))
+}
+
+fn part(message: &[u8]) -> io::Result<Part> {
+    let message = match NetlinkMessage::<RouteNetlinkMessage>::deserialize(message) {
+        Ok(message) => message,
+        Err(error) => {
+            debug!("a message of the kernel's is not understood: {error}");
+            return Ok(Part::Unknown);
+        }
+    };
+    match message.payload {
+        NetlinkPayload::InnerMessage(message) => Ok(Part::Inner(message)),
+        NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io()),
+        // A list that could not be made to its end says so there.
+        NetlinkPayload::Done(done) if done.code < 0 => Err(io::Error::from_raw_os_error(done.code.saturating_neg())),
+        NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => Ok(Part::End),
+        NetlinkPayload::Overrun(_) => Err(io::Error::other("messages of the kernel were lost")),
+        _ => Ok(Part::Unknown),
+    }
 }
 
 fn in_words(cause: io::Error, action: &str, device: &str) -> NetError {
     match cause.kind() {
-        io::ErrorKind::WouldBlock => NetError::NoAnswer {
+        io::ErrorKind::TimedOut if cause.raw_os_error().is_none() => NetError::NoAnswer {
             action: action.to_owned(),
             seconds: DEADLINE.as_secs(),
         },

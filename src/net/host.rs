@@ -1,6 +1,6 @@
 //! Interfaces and addresses of this host, read and changed over rtnetlink.
 //!
-//! Every change can be asked for twice: what is already so is said to be so. Every call has a deadline.
+//! Every change can be asked for twice: what is already so is said to be so.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -152,7 +152,11 @@ impl HostNetwork {
     /// # Errors
     /// [`NetError::Kernel`], [`NetError::NoAnswer`].
     pub fn addresses(&self) -> Result<Vec<HostAddress>, NetError> {
-        let links = self.links()?;
+        self.addresses_on(&self.links()?)
+    }
+
+    /// The addresses of these interfaces.
+    pub(super) fn addresses_on(&self, links: &[Link]) -> Result<Vec<HostAddress>, NetError> {
         let all = RouteNetlinkMessage::GetAddress(AddressMessage::default());
         let found = self.exchange.list("list the addresses", &all)?;
         let addresses = found.iter().filter_map(|message| {

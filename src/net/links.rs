@@ -9,7 +9,9 @@ use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::task::JoinHandle;
 
+use super::host::link_of;
 use super::{HostNetwork, NetError};
+use crate::model::{HostAddress, Link};
 
 /// The task that reads a socket; it ends with its owner.
 #[derive(Debug)]
@@ -67,15 +69,31 @@ pub async fn watch(mut tell: impl FnMut(String, bool)) -> Result<(), NetError> {
     Err(problem(std::io::ErrorKind::ConnectionAborted.into()))
 }
 
+/// This host at one look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survey {
+    /// Its interfaces.
+    pub links: Vec<Link>,
+    /// The names of those that work: up, and with a carrier or whatever stands for one.
+    pub working: BTreeSet<String>,
+    /// The addresses on them, in the kernel's order.
+    pub addresses: Vec<HostAddress>,
+}
+
 impl HostNetwork {
-    /// The names of the interfaces that work: up, and with a carrier or whatever stands for one.
+    /// Looks at interfaces and addresses.
     ///
     /// # Errors
     /// [`NetError::Kernel`], [`NetError::NoAnswer`].
-    pub fn working(&self) -> Result<BTreeSet<String>, NetError> {
+    pub fn survey(&self) -> Result<Survey, NetError> {
         let found = self.list_links()?;
-        let working = found.iter().filter(|message| works(message));
-        Ok(working.filter_map(name_of).collect())
+        let links: Vec<_> = found.iter().map(link_of).collect();
+        let working = found.iter().filter(|message| works(message)).filter_map(name_of);
+        Ok(Survey {
+            working: working.collect(),
+            addresses: self.addresses_on(&links)?,
+            links,
+        })
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::packet::{Arp, ArpOperation, ETHERTYPE_ARP, ETHERTYPE_IPV6, NeighbourFrame};
 use super::{HostNetwork, NetError, sysctl};
-use crate::model::{Family, Link, Mac, interface_sysctl};
+use crate::model::{Link, Mac, interface_sysctl};
 
 const CAPABILITY: &str = "CAP_NET_RAW";
 
@@ -150,11 +150,11 @@ async fn ask(
 /// # Errors
 /// As [`probe`].
 pub async fn announce(device: &str, address: IpAddr, burst: Burst) -> Result<(), NetError> {
-    let announcer = Announcer::open(&HostNetwork::connect()?.link(device)?, Family::of(address))?;
+    let announcer = Announcer::open(&HostNetwork::connect()?.link(device)?)?;
     announcer.announce(address, burst).await
 }
 
-/// Tells the hosts behind a device of addresses of one family.
+/// Tells the hosts behind a device of addresses.
 pub struct Announcer {
     link: Link,
     socket: PacketSocket,
@@ -165,15 +165,11 @@ impl Announcer {
     ///
     /// # Errors
     /// As [`probe`].
-    pub fn open(link: &Link, family: Family) -> Result<Self, NetError> {
-        let kind = match family {
-            Family::Inet => ETHERTYPE_ARP,
-            Family::Inet6 => ETHERTYPE_IPV6,
-        };
+    pub fn open(link: &Link) -> Result<Self, NetError> {
         let action = format!("announce addresses on {}", link.name);
         Ok(Self {
             link: link.clone(),
-            socket: PacketSocket::open(link, kind, Some(&[NOTHING]), action)?,
+            socket: PacketSocket::open(link, NOTHING, None, action)?,
         })
     }
 
@@ -182,7 +178,7 @@ impl Announcer {
         link.up && (self.link.index, self.link.mac) == (link.index, link.mac)
     }
 
-    /// Tells that `address`, which is of this family, is here: gratuitous ARP as request and as reply, or an unsolicited
+    /// Tells that `address` is here: gratuitous ARP as request and as reply, or an unsolicited
     /// neighbour advertisement. For IPv6 the address should be on the device already: it is the sender.
     ///
     /// # Errors
@@ -299,8 +295,8 @@ fn behind(index: i32, kind: u16) -> SockAddr {
     unsafe { SockAddr::new(storage, SOCKADDR_LL) }
 }
 
-/// Lets nothing in: for a socket that only sends.
-const NOTHING: SockFilter = SockFilter::new(RETURN, 0, 0, 0);
+/// The protocol of a socket that only sends: it is given no packet (packet(7)).
+const NOTHING: u16 = 0;
 
 const LOAD_HALF: u16 = 0x28;
 const LOAD_BYTE: u16 = 0x30;

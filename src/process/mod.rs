@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Gid, Pid, Uid};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -124,7 +125,7 @@ pub async fn run<'e, K: AsRef<OsStr>>(
     if own != uid {
         command.uid(uid.as_raw()).gid(gid.as_raw());
     }
-    without_ambient_capabilities(&mut command);
+    without_privileges(&mut command);
     let started = Command::from(command).kill_on_drop(true).spawn();
     let mut child = started.map_err(|source| {
         let program = program.to_owned();
@@ -158,20 +159,22 @@ pub async fn run<'e, K: AsRef<OsStr>>(
     Ok(Ended { status, said })
 }
 
-/// What this process has of them is for its own work (`conf/systemd`); every program that it starts would inherit them.
+/// Ambient capabilities and leave to be nicer to oneself: what this process has of them is for its own work
+/// (`conf/systemd`); every program that it starts would inherit them.
 #[allow(unsafe_code, reason = "nothing else can be done between fork and exec")]
-fn without_ambient_capabilities(command: &mut std::process::Command) {
+fn without_privileges(command: &mut std::process::Command) {
     let clear = || {
         let (all, unused) = (libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong, 0 as libc::c_ulong);
         // SAFETY: a system call that takes numbers and nothing else.
         let done = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, all, unused, unused, unused) };
         match Errno::result(done) {
             // Before Linux 4.3 there are none.
-            Ok(_) | Err(Errno::EINVAL) => Ok(()),
-            Err(errno) => Err(errno.into()),
+            Ok(_) | Err(Errno::EINVAL) => {}
+            Err(errno) => return Err(errno.into()),
         }
+        setrlimit(Resource::RLIMIT_NICE, 0, 0).map_err(std::io::Error::from)
     };
-    // SAFETY: it makes one system call and allocates nothing, as the child of a process with threads has to.
+    // SAFETY: it makes two system calls and allocates nothing, as the child of a process with threads has to.
     unsafe { command.pre_exec(clear) };
 }
 

@@ -44,7 +44,7 @@ use self::others::Other;
 use self::owners::Owners;
 use self::said::Said;
 use self::vmac::Devices;
-use crate::model::{Family, HostAddress, VirtualAddress, VrrpAddress, VrrpEntry, VrrpSpec};
+use crate::model::{HostAddress, Mac, VirtualAddress, VrrpAddress, VrrpEntry, VrrpSpec};
 use crate::net::neighbour::Announcer;
 use crate::net::{Change, HostNetwork, NetError, links};
 
@@ -52,7 +52,7 @@ use crate::net::{Change, HostNetwork, NetError, links};
 const GATHER: Duration = Duration::from_millis(2);
 /// What could not be done is tried again this often.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How often orders are taken that have come in meanwhile.
+/// How many batches of orders are taken together, of those that have come in meanwhile.
 const AT_ONCE: usize = 256;
 /// How long announcing on one device may keep from everything else: it may take nothing for longer.
 const ANNOUNCING: Duration = Duration::from_secs(2);
@@ -100,6 +100,7 @@ pub(super) async fn keep(
     });
     let (others, mut found) = unbounded_channel();
     let mut keeper = Keeper {
+        turns,
         network: None,
         others,
         stirred: Arc::clone(&stirred),
@@ -113,6 +114,7 @@ pub(super) async fn keep(
         owners: Owners::default(),
         announcements: Announcements::default(),
         announcers: BTreeMap::new(),
+        seen_as: BTreeMap::new(),
         ledger,
         said: Said::default(),
         orphaned: false,
@@ -121,7 +123,7 @@ pub(super) async fn keep(
     let mut retry = Retry::default();
     let mut ordered = Vec::new();
     loop {
-        turns.fetch_add(1, Ordering::Relaxed);
+        keeper.turns.fetch_add(1, Ordering::Relaxed);
         let due = retry.due(keeper.troubled, Instant::now());
         tokio::select! {
             // Each address that is put on stirs: what is ordered is not to wait for a look at all of them each time.
@@ -158,6 +160,8 @@ impl Retry {
 }
 
 struct Keeper {
+    /// Counts what was done, also within what was ordered together.
+    turns: Arc<AtomicU64>,
     network: Option<Arc<HostNetwork>>,
     /// Where addresses are told of that were found elsewhere.
     others: UnboundedSender<Other>,
@@ -174,8 +178,10 @@ struct Keeper {
     left: BTreeMap<Arc<str>, Left>,
     owners: Owners,
     announcements: Announcements,
-    /// By device and family.
-    announcers: BTreeMap<(String, Family), Announcer>,
+    /// Ways to tell the hosts behind each device.
+    announcers: BTreeMap<String, Announcer>,
+    /// The number and hardware address of each device when it was last seen up.
+    seen_as: BTreeMap<String, (u32, Option<Mac>)>,
     ledger: Ledger,
     said: Said,
     /// What belongs to nobody any more could not all be taken off.
@@ -185,7 +191,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    /// The connection to this host's interfaces: one for all, opened anew after whatever was amiss.
+    /// The connection to this host's interfaces: one for all, also where there are no more descriptors.
     fn network(&mut self) -> Result<Arc<HostNetwork>, NetError> {
         if let Some(network) = &self.network {
             return Ok(Arc::clone(network));
@@ -310,6 +316,9 @@ impl Keeper {
     }
 
     fn forget(&mut self, gone: &[VrrpEntry]) {
+        if gone.is_empty() {
+            return;
+        }
         self.ledger
             .change(|record| record.addresses.retain(|entry| !gone.contains(entry)));
     }

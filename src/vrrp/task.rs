@@ -27,7 +27,7 @@ use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
-use tracing::error;
+use tracing::{debug, error};
 
 use self::acting::two_answer;
 use self::handle::Command;
@@ -128,7 +128,10 @@ pub fn start(ledger: Ledger, tell: impl Fn(News) + Send + 'static) -> io::Result
 #[allow(unsafe_code, reason = "nix does not have it")]
 fn run_before_others() {
     // SAFETY: it takes numbers and changes nothing but the order in which threads run.
-    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+    let refused = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) } != 0;
+    if refused {
+        debug!("this thread of virtual routers runs no sooner than others (CAP_SYS_NICE or LimitNICE={NICE} lets it)");
+    }
 }
 
 /// What one instance needs to speak.

@@ -396,6 +396,22 @@ fn an_address_that_cannot_be_taken_off_goes_as_soon_as_it_can() {
 }
 
 #[test]
+fn a_director_without_descriptors_still_takes_its_address_off() {
+    let routers = Routers::build("vrrp-files");
+    let (director, vip) = (routers.director(0), routers.vip(0));
+    let first = routers.start(0, &with_instance(&routers, ""), &[]);
+    wait_until("it is master", SOON, || routers.has(0, vip)).expect("in time");
+    let pid = first.process.id().to_string();
+    director
+        .exec_ok(&["prlimit", "--pid", &pid, "--nofile=3:3"])
+        .expect("prlimit");
+    let second = routers.instance(1, own(200));
+    let _second = routers.start(1, &second, &[]);
+    routers.wait_for_master("the address has gone from the first", 1, vip);
+    assert!(!routers.has(0, vip), "{}", first.process.log());
+}
+
+#[test]
 fn each_address_is_on_its_device_with_its_scope_and_its_label() {
     let routers = Routers::build("vrrp-places");
     let director = routers.director(0);

@@ -37,30 +37,39 @@ fn each_question_has_its_own_answer() {
 #[test]
 fn what_was_answered_too_late_is_passed_over() {
     let exchange = Exchange::open(false).expect("a netlink socket");
-    // A question, and a list, whose answers nobody has read.
-    let all = RouteNetlinkMessage::GetLink(LinkMessage::default());
-    let unread = exchange.with(|talk| {
-        talk.ask(named("ipvsd-none"), 0)
-            .and_then(|()| talk.ask(all, NLM_F_DUMP))
-    });
-    unread.expect("they are asked");
+    // A question whose answer nobody has read.
+    exchange
+        .with(|talk| talk.ask(named("ipvsd-none"), 0))
+        .expect("it is asked");
     loopback(&exchange);
 }
 
 #[test]
-fn a_socket_that_breaks_in_the_middle_is_no_empty_list_and_no_change() {
+fn what_breaks_off_is_no_empty_list_and_no_change_and_the_next_question_is_answered() {
     let exchange = Exchange::open(false).expect("a netlink socket");
-    exchange
-        .with(|talk| {
-            // A peer that is not there: the kernel never sees the question.
-            SockRef::from(&talk.socket).set_read_timeout(Some(Duration::from_millis(10)))?;
-            talk.socket.connect(&rtnetlink::sys::SocketAddr::new(u32::MAX, 0))
-        })
-        .expect("it is connected");
     let all = RouteNetlinkMessage::GetLink(LinkMessage::default());
-    assert!(exchange.list("list them", &all).is_err());
-    assert!(exchange.change("change it", "lo", named("lo"), 0).is_err());
-    assert!(exchange.one("find it", "lo", named("lo")).is_err());
+    let no_answer =
+        |result: Result<(), NetError>| assert!(matches!(result, Err(NetError::NoAnswer { .. })), "{result:?}");
+    // All that comes in is for another question.
+    let deafen = || {
+        let mut talk = exchange.0.lock().expect("nobody has it");
+        let filter = [socket2::SockFilter::new(0x06, 0, 0, 0)];
+        let socket = SockRef::from(&talk.socket);
+        socket.attach_filter(&filter).expect("a filter that lets nothing in");
+        socket
+            .set_read_timeout(Some(Duration::from_millis(10)))
+            .expect("a short patience");
+        talk.broken = false;
+    };
+    deafen();
+    no_answer(exchange.list("list them", &all).map(drop));
+    loopback(&exchange);
+    deafen();
+    no_answer(exchange.change("change it", "lo", named("lo"), 0));
+    assert!(!exchange.list("list them", &all).expect("a list").is_empty());
+    deafen();
+    no_answer(exchange.one("find it", "lo", named("lo")).map(drop));
+    loopback(&exchange);
 }
 
 /// The bytes of a message that answers a question.
@@ -78,40 +87,65 @@ fn link() -> NetlinkPayload<RouteNetlinkMessage> {
     NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(LinkMessage::default()))
 }
 
-/// A letter for each part.
+/// A letter for each part, and an exclamation mark where the list has changed.
 fn shape(datagram: &[u8]) -> Option<String> {
-    let parts = parts(datagram, 7).expect("it can be read")?;
+    let Parts { parts, interrupted } = parts(datagram, 7).expect("it can be read")?;
     let letter = |part: &Part| match part {
         Part::Inner(_) => 'm',
         Part::Unknown => '?',
-        Part::End(false) => '.',
-        Part::End(true) => '!',
+        Part::End => '.',
     };
-    Some(parts.iter().map(letter).collect())
+    Some(parts.iter().map(letter).chain(interrupted.then_some('!')).collect())
+}
+
+fn done(code: i32) -> NetlinkPayload<RouteNetlinkMessage> {
+    let mut done = DoneMessage::default();
+    done.code = code;
+    NetlinkPayload::Done(done)
 }
 
 #[test]
 fn a_datagram_is_taken_apart() {
-    let done = || NetlinkPayload::Done(DoneMessage::default());
-    let acknowledged = || NetlinkPayload::Error(ErrorMessage::default());
     let of = |parts: &[Vec<u8>]| shape(&parts.concat());
-    let two = [bytes(7, 0, link()), bytes(7, 0, link()), bytes(7, 0, done())];
+    let two = [bytes(7, 0, link()), bytes(7, 0, link()), bytes(7, 0, done(0))];
     assert_eq!(of(&two).as_deref(), Some("mm."));
-    let interrupted = [bytes(7, 0, link()), bytes(7, NLM_F_DUMP_INTR, done())];
-    assert_eq!(of(&interrupted).as_deref(), Some("m!"));
-    assert_eq!(of(&[bytes(7, 0, acknowledged())]).as_deref(), Some("."));
+    let acknowledged = NetlinkPayload::Error(ErrorMessage::default());
+    assert_eq!(of(&[bytes(7, 0, acknowledged)]).as_deref(), Some("."));
     assert_eq!(of(&[bytes(6, 0, link())]), None, "of another question");
     // A link whose attributes are cut off.
     let mut cut = bytes(7, 0, link());
     cut.extend([9, 0, 3, 0]);
     let length = u32::try_from(cut.len()).expect("it is short");
     cut[..4].copy_from_slice(&length.to_ne_bytes());
-    assert_eq!(of(&[cut, bytes(7, 0, done())]).as_deref(), Some("?."));
+    assert_eq!(of(&[cut, bytes(7, 0, done(0))]).as_deref(), Some("?."));
+    assert!(parts(&bytes(7, 0, link())[..15], 7).is_err(), "half a header");
+}
+
+#[test]
+fn a_list_that_has_changed_says_so_in_any_of_its_messages() {
+    for place in 0..3 {
+        let flags = |at| if at == place { NLM_F_DUMP_INTR } else { 0 };
+        let list = [
+            bytes(7, flags(0), link()),
+            bytes(7, flags(1), link()),
+            bytes(7, flags(2), done(0)),
+        ];
+        assert_eq!(shape(&list.concat()).as_deref(), Some("mm.!"), "{place}");
+    }
+}
+
+#[test]
+fn what_the_kernel_has_against_it_is_an_error_wherever_it_says_so() {
     let mut refused = ErrorMessage::default();
     refused.code = std::num::NonZeroI32::new(-libc::EPERM);
-    let refused = parts(&bytes(7, 0, NetlinkPayload::Error(refused)), 7);
-    assert_eq!(refused.err().and_then(|error| error.raw_os_error()), Some(libc::EPERM));
-    assert!(parts(&bytes(7, 0, link())[..15], 7).is_err(), "half a header");
+    for (payload, error) in [
+        (NetlinkPayload::Error(refused), libc::EPERM),
+        (done(-libc::EINVAL), libc::EINVAL),
+    ] {
+        let list = [bytes(7, 0, link()), bytes(7, 0, payload)].concat();
+        let found = parts(&list, 7).err().and_then(|error| error.raw_os_error());
+        assert_eq!(found, Some(error));
+    }
 }
 
 proptest! {

@@ -1,10 +1,11 @@
 //! Telling neighbours where addresses are: at once of those that are on their devices, of the others as soon as they are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{ANNOUNCING, Keeper};
-use crate::model::{Family, Link, VrrpAddress};
+use crate::model::{Link, VrrpAddress};
 use crate::net::NetError;
 use crate::net::neighbour::{Announcer, Burst};
 
@@ -59,25 +60,27 @@ impl Keeper {
     /// They are told again where a device that addresses are on has another hardware address than it had.
     pub(super) fn prepare_to_announce(&mut self, links: &[Link]) {
         let addresses = self.specs.iter().flat_map(|spec| &spec.addresses);
-        let wanted: BTreeSet<_> = addresses.map(way).collect();
-        self.announcers.retain(|way, _| wanted.contains(way));
-        for way in wanted {
-            let link = links.iter().find(|link| link.name == way.0 && link.up);
-            if let (Some(link), Some(known)) = (link, self.announcers.get(&way))
-                && known.fits(link)
-            {
-                continue;
-            }
-            let before = self.announcers.remove(&way);
-            // Why it cannot be had is told when it is needed.
-            let Some(announcer) = link.and_then(|link| Announcer::open(link, way.1).ok()) else {
+        let devices: BTreeSet<_> = addresses.map(|address| address.device.clone()).collect();
+        self.announcers.retain(|device, _| devices.contains(device));
+        self.seen_as.retain(|device, _| devices.contains(device));
+        for device in devices {
+            let Some(link) = links.iter().find(|link| link.name == device && link.up) else {
+                self.announcers.remove(&device);
                 continue;
             };
-            self.announcers.insert(way.clone(), announcer);
-            if before.is_some() {
+            let seen_as = (link.index, link.mac);
+            let before = self.seen_as.insert(device.clone(), seen_as);
+            if before.is_some_and(|before| before != seen_as) {
                 let held = self.held.values().flat_map(|held| &held.addresses);
-                for address in held.filter(|address| self::way(address) == way) {
+                for address in held.filter(|address| address.device == device) {
                     self.announcements.owe(address, 1);
+                }
+            }
+            if !self.announcers.get(&device).is_some_and(|known| known.fits(link)) {
+                self.announcers.remove(&device);
+                // Why it cannot be had is told when it is needed.
+                if let Ok(announcer) = Announcer::open(link) {
+                    self.announcers.insert(device, announcer);
                 }
             }
         }
@@ -90,51 +93,50 @@ impl Keeper {
         }
         let held: BTreeSet<_> = self.held.values().flat_map(|held| &held.addresses).collect();
         self.announcements.drop_unless(|address| held.contains(address));
-        let mut stuck = BTreeSet::new();
+        // How many addresses were passed over on each device that takes nothing.
+        let mut stuck = BTreeMap::new();
         for (address, count) in self.announcements.take_due() {
-            if stuck.contains(&address.device) {
+            if let Some((_, passed)) = stuck.get_mut(&address.device) {
+                *passed += 1;
                 continue;
             }
-            let problem = match tokio::time::timeout(ANNOUNCING, self.tell_neighbours(&address, count)).await {
+            self.turns.fetch_add(1, Ordering::Relaxed);
+            match tokio::time::timeout(ANNOUNCING, self.tell_neighbours(&address, count)).await {
                 // Nobody is behind it.
-                Ok(Ok(()) | Err(NetError::NotEthernet { .. })) => None,
-                Ok(Err(problem)) => Some(problem.to_string()),
-                Err(_elapsed) => {
-                    stuck.insert(address.device.clone());
-                    let limit = ANNOUNCING.as_secs();
-                    Some(format!(
-                        "an announcement has not gone out in {limit} s; neighbours there may not know"
-                    ))
-                }
+                Ok(Ok(()) | Err(NetError::NotEthernet { .. })) => self.note_announced(&address, None),
+                Ok(Err(problem)) => self.note_announced(&address, Some(problem.to_string())),
+                Err(_elapsed) => drop(stuck.insert(address.device.clone(), (address, 0))),
+            }
+        }
+        for (address, passed) in stuck.into_values() {
+            let more = match passed {
+                0 => String::new(),
+                _ => format!(", nor were {passed} more addresses announced"),
             };
-            self.note_announced(&address, problem);
+            let limit = ANNOUNCING.as_secs();
+            let problem = format!("an announcement has not gone out in {limit} s{more}; neighbours there may not know");
+            self.note_announced(&address, Some(problem));
         }
     }
 
     async fn tell_neighbours(&mut self, address: &VrrpAddress, count: u32) -> Result<(), NetError> {
-        let way = way(address);
+        let device = &address.device;
         let burst = Burst {
             count,
             interval: Duration::ZERO,
         };
         // It may have been down meanwhile.
-        if let Some(known) = self.announcers.get(&way)
+        if let Some(known) = self.announcers.get(device)
             && known.announce(address.address, burst).await.is_ok()
         {
             return Ok(());
         }
-        self.announcers.remove(&way);
-        let link = self.network()?.link(&address.device)?;
-        let announcer = Announcer::open(&link, way.1)?;
+        self.announcers.remove(device);
+        let announcer = Announcer::open(&self.network()?.link(device)?)?;
         announcer.announce(address.address, burst).await?;
-        self.announcers.insert(way, announcer);
+        self.announcers.insert(device.clone(), announcer);
         Ok(())
     }
-}
-
-/// Behind which device and in which family neighbours are told of an address.
-fn way(address: &VrrpAddress) -> (String, Family) {
-    (address.device.clone(), Family::of(address.address))
 }
 
 #[cfg(test)]

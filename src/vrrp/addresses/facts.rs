@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use super::holding::{Move, Moves};
 use super::ledger::Belongings;
 use super::{Keeper, is, is_at, vmac};
-use crate::model::{AddressScope, Family, HostAddress, Link, Mac, VrrpAddress, VrrpSpec, VrrpTracked};
+use crate::model::{AddressScope, Family, HostAddress, Mac, VrrpAddress, VrrpSpec, VrrpTracked};
 use crate::net::NetError;
+use crate::net::links::Survey;
 
 /// What an instance has to know of this host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,9 +60,14 @@ impl Keeper {
         }
         let devices = self.look_at_devices();
         self.say_of_host("virtual routers do not know this host's devices", devices);
-        let (seen, problem) = apart(self.see());
+        let (seen, problem) = apart(self.network().and_then(|network| network.survey()));
         self.say_of_host("virtual routers do not know this host's interfaces", problem);
-        let Some((links, addresses, working)) = seen else {
+        let Some(Survey {
+            links,
+            working,
+            addresses,
+        }) = seen
+        else {
             return;
         };
         self.prepare_to_announce(&links);
@@ -118,15 +124,7 @@ impl Keeper {
         }
         self.announce_what_is_here().await;
     }
-
-    fn see(&mut self) -> Result<Seen, NetError> {
-        let network = self.network()?;
-        Ok((network.links()?, network.addresses()?, network.working()?))
-    }
 }
-
-/// This host's interfaces, its addresses, and which interfaces work.
-type Seen = (Vec<Link>, Vec<HostAddress>, BTreeSet<String>);
 
 /// What is known, and why it is not.
 fn apart<T>(result: Result<T, NetError>) -> (Option<T>, Result<(), NetError>) {

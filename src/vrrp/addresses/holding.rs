@@ -1,16 +1,18 @@
 //! Putting on what instances are to have, and taking off what they have no more. What was ordered together is done
-//! together: first all that is put on, and neighbours told of it, then one look at what is there, then all that goes.
+//! together: first all that is put on, and neighbours told of it, then one look at what is there, then all addresses that
+//! go. Routes and rules go before the addresses of their instance, and only hold up what needs some as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tracing::error;
 
 use super::ledger::Belongings;
 use super::owners::{Parting, are_one};
 use super::{Keeper, Report, is, is_at, vip};
-use crate::model::{HostAddress, VrrpAddress};
+use crate::model::{HostAddress, VrrpAddress, VrrpEntry};
 use crate::net::{AddOptions, Change, HostNetwork, NetError};
 
 /// What is here and should not be.
@@ -27,6 +29,14 @@ pub(super) struct Left {
 pub(super) struct Move {
     pub(super) wanted: Arc<Belongings>,
     pub(super) left: Left,
+}
+
+impl Move {
+    /// It takes addresses that need nothing but their device.
+    fn is_plain(&self) -> bool {
+        let is_plain = |of: &Belongings| of.device.is_none() && !of.has_routing();
+        !self.wanted.is_empty() && is_plain(&self.wanted) && self.left.gone.iter().all(|gone| is_plain(gone))
+    }
 }
 
 /// What is to be done together, by the names of the instances.
@@ -94,21 +104,31 @@ impl Keeper {
         self.ledger.add(moves.values().map(|of| &*of.wanted));
         let kept: Vec<_> = self.held.values().chain(self.owners.expected()).cloned().collect();
         let (mut put, mut added) = (BTreeMap::new(), Vec::new());
-        for (name, of) in moves {
-            let result = self.put_on(network, name, of, &kept, &mut added, tell);
-            put.insert(Arc::clone(name), result);
-        }
         // Whatever else is to be known or said can wait: until neighbours know, nobody answers.
+        let (plain, others): (Vec<_>, Vec<_>) = moves.iter().partition(|(_, of)| of.is_plain());
+        for (name, of) in plain {
+            let result = self.put_on(network, name, of, &kept, &mut added, tell);
+            put.insert(name, result);
+        }
         self.announce_what_is_here().await;
+        // Devices, routes and rules take their time: for one of these others do not wait.
+        let (takers, leavers): (Vec<_>, Vec<_>) = others.into_iter().partition(|(_, of)| !of.wanted.is_empty());
+        for (name, of) in takers.into_iter().chain(leavers) {
+            self.turns.fetch_add(1, Ordering::Relaxed);
+            let result = self.put_on(network, name, of, &kept, &mut added, tell);
+            put.insert(name, result);
+            self.announce_what_is_here().await;
+        }
         for (address, result) in added {
             self.note(address, result, "virtual address put on its device");
         }
         let present = network.addresses()?;
-        let mut results = BTreeMap::new();
+        let (mut results, mut gone) = (BTreeMap::new(), Vec::new());
         for (name, of) in moves {
+            self.turns.fetch_add(1, Ordering::Relaxed);
             let put = put.remove(name).unwrap_or(Ok((true, true)));
             let can_take = matches!(put, Ok((_, true)));
-            let all_gone = self.take_off(network, of, &kept, &present, can_take);
+            let all_gone = self.take_off(network, of, &kept, &present, can_take, &mut gone);
             if all_gone && of.wanted.is_empty() {
                 // Routes, rules and devices may take longer; what is sent to the addresses comes here no more.
                 tell(name, Report::Released(of.left.order));
@@ -117,6 +137,7 @@ impl Keeper {
             let result = lowered.and_then(|lowered| put.map(|(taken, raised)| taken && raised && all_gone && lowered));
             results.insert(Arc::clone(name), result);
         }
+        self.forget(&gone);
         Ok(results)
     }
 
@@ -166,7 +187,8 @@ impl Keeper {
         taken.map(|taken| (taken, raised))
     }
 
-    /// Takes off the addresses that an instance has no more; answers with whether none is here any more.
+    /// Takes off the addresses that an instance has no more; answers with whether none is here any more, and adds those that
+    /// are not to `forgotten`.
     fn take_off(
         &mut self,
         network: &HostNetwork,
@@ -174,6 +196,7 @@ impl Keeper {
         kept: &[Arc<Belongings>],
         present: &[HostAddress],
         can_take: bool,
+        forgotten: &mut Vec<VrrpEntry>,
     ) -> bool {
         let before: BTreeSet<_> = left.gone.iter().flat_map(|gone| &gone.addresses).collect();
         let wanted_addresses = &wanted.addresses;
@@ -223,8 +246,8 @@ impl Keeper {
         // What somebody else has taken off is not ours any more, either.
         let is_kept = |address: &VrrpAddress| kept.iter().any(|kept| kept.addresses.contains(address));
         let absent = before.iter().filter(|address| !is_kept(address) && !is_here(address));
-        gone.extend(absent.map(|address| address.entry()));
-        self.forget(&gone);
+        forgotten.extend(gone);
+        forgotten.extend(absent.map(|address| address.entry()));
         all_gone
     }
 }

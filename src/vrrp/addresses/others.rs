@@ -8,16 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use futures_util::{StreamExt, stream};
+use futures_util::future::join_all;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Keeper, Report};
+use super::{Belongings, Keeper, Report};
 use crate::model::{HostAddress, Mac, VrrpAddress};
 use crate::net::neighbour::{self, ProbeTiming};
 use crate::net::{HostNetwork, NetError};
 
-/// How many addresses are asked for at the same time.
-const AT_ONCE: usize = 64;
+/// How many addresses are asked for at the same time; each costs a socket.
+const AT_ONCE: usize = 256;
 
 /// Addresses of an instance that were found at another host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,14 +33,11 @@ impl Keeper {
     /// Has the addresses of instances looked for elsewhere.
     pub(super) fn look_for_others(&self, instances: Vec<Arc<str>>) {
         let held = instances.into_iter().filter_map(|instance| {
-            let held = self.held.get(&instance).filter(|held| held.device.is_none())?;
-            Some(
-                held.addresses
-                    .iter()
-                    .map(move |address| (Arc::clone(&instance), address.clone())),
-            )
+            let held = self.held.get(&instance)?;
+            let is_asked = held.device.is_none() && !held.addresses.is_empty();
+            is_asked.then(|| (instance, Arc::clone(held)))
         });
-        let asked: Vec<_> = held.flatten().collect();
+        let asked: Vec<_> = held.collect();
         if asked.is_empty() {
             return;
         }
@@ -76,43 +74,45 @@ impl Keeper {
 }
 
 async fn look(
-    asked: Vec<(Arc<str>, VrrpAddress)>,
+    asked: Vec<(Arc<str>, Arc<Belongings>)>,
     moving: BTreeSet<IpAddr>,
     found: UnboundedSender<Other>,
 ) -> Result<(), NetError> {
     let network = HostNetwork::connect()?;
-    let present = network.addresses()?;
-    let links = network.links()?;
+    let (present, links) = (network.addresses()?, network.links()?);
     // By another interface on the same segment this host may answer itself.
     let own: BTreeSet<Mac> = links.iter().filter_map(|link| link.mac).collect();
-    let asked = stream::iter(asked).map(|(instance, address)| {
-        let asker = asker(&present, &address.device, &moving);
-        async move {
+    let room = Semaphore::new(AT_ONCE);
+    let (present, moving, own, room, found) = (&present, &moving, &own, &room, &found);
+    let asks = asked.into_iter().map(|(instance, held)| async move {
+        let answers = held.addresses.iter().map(|address| async move {
+            // It is never closed.
+            let _room = room.acquire().await;
+            let asker = asker(present, &address.device, moving);
             let asked = neighbour::other_holder(&address.device, address.address, asker, ProbeTiming::QUICK);
-            (asked.await, instance, address)
+            (asked.await, address.clone())
+        });
+        let mut elsewhere: BTreeMap<_, Vec<VrrpAddress>> = BTreeMap::new();
+        for (answer, address) in join_all(answers).await {
+            if let Ok(Some(mac)) = answer
+                && !own.contains(&mac)
+            {
+                let there = elsewhere.entry((address.device.clone(), mac)).or_default();
+                there.push(address);
+            }
+        }
+        for ((_, mac), mut addresses) in elsewhere {
+            addresses.sort_unstable();
+            let instance = Arc::clone(&instance);
+            // Nobody keeps the addresses any more.
+            let _ = found.send(Other {
+                instance,
+                addresses,
+                mac,
+            });
         }
     });
-    let mut answers = asked.buffer_unordered(AT_ONCE);
-    let mut elsewhere: BTreeMap<_, Vec<VrrpAddress>> = BTreeMap::new();
-    while let Some((answer, instance, address)) = answers.next().await {
-        if let Ok(Some(mac)) = answer
-            && !own.contains(&mac)
-        {
-            elsewhere
-                .entry((instance, address.device.clone(), mac))
-                .or_default()
-                .push(address);
-        }
-    }
-    for ((instance, _, mac), mut addresses) in elsewhere {
-        addresses.sort_unstable();
-        // Nobody keeps the addresses any more.
-        let _ = found.send(Other {
-            instance,
-            addresses,
-            mac,
-        });
-    }
+    join_all(asks).await;
     Ok(())
 }
 
