@@ -281,6 +281,15 @@ impl Report {
         counts
     }
 
+    /// The longest time from one request to the next: the machine was busy with something else where that is long.
+    pub fn longest_pause(&self) -> Duration {
+        let pauses = self.attempts.windows(2);
+        pauses
+            .map(|pair| pair[1].at.saturating_duration_since(pair[0].at))
+            .max()
+            .unwrap_or_default()
+    }
+
     /// The longest stretch in which no request was started that then succeeded.
     pub fn longest_gap(&self) -> Duration {
         let starts = self
