@@ -219,7 +219,7 @@ impl Talk {
                 Ok(None) => {}
                 Err(error) => {
                     // The kernel's own errors are whole answers.
-                    self.broken = error.raw_os_error().is_none();
+                    self.broken |= error.raw_os_error().is_none();
                     return Err(error);
                 }
             }

@@ -2,6 +2,7 @@
 //!
 //! Every change can be asked for twice: what is already so is said to be so.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_route::address::{
@@ -14,6 +15,7 @@ use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::{AddressMessageBuilder, LinkMessageBuilder, LinkUnspec};
 
 use super::exchange::Exchange;
+use super::links::works;
 use super::{NetError, module};
 use crate::model::{AddressScope, Family, HostAddress, Link, Mac, VirtualAddress};
 
@@ -64,6 +66,17 @@ impl AddOptions {
             deprecated: true,
         }
     }
+}
+
+/// This host at one look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survey {
+    /// Its interfaces.
+    pub links: Vec<Link>,
+    /// The names of those that work: up, and with a carrier or whatever stands for one.
+    pub working: BTreeSet<String>,
+    /// The addresses on them, in the kernel's order.
+    pub addresses: Vec<HostAddress>,
 }
 
 /// An open rtnetlink connection in the network namespace of the thread that opened it.
@@ -153,6 +166,21 @@ impl HostNetwork {
     /// [`NetError::Kernel`], [`NetError::NoAnswer`].
     pub fn addresses(&self) -> Result<Vec<HostAddress>, NetError> {
         self.addresses_on(&self.links()?)
+    }
+
+    /// Looks at interfaces and addresses.
+    ///
+    /// # Errors
+    /// [`NetError::Kernel`], [`NetError::NoAnswer`].
+    pub fn survey(&self) -> Result<Survey, NetError> {
+        let found = self.list_links()?;
+        let links: Vec<_> = found.iter().map(link_of).collect();
+        let working = found.iter().zip(&links).filter(|(message, _)| works(message));
+        Ok(Survey {
+            working: working.map(|(_, link)| link.name.clone()).collect(),
+            addresses: self.addresses_on(&links)?,
+            links,
+        })
     }
 
     /// The addresses of these interfaces.

@@ -9,9 +9,7 @@ use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::task::JoinHandle;
 
-use super::host::link_of;
-use super::{HostNetwork, NetError};
-use crate::model::{HostAddress, Link};
+use super::NetError;
 
 /// The task that reads a socket; it ends with its owner.
 #[derive(Debug)]
@@ -67,34 +65,6 @@ pub async fn watch(mut tell: impl FnMut(String, bool)) -> Result<(), NetError> {
     }
     drop(connection);
     Err(problem(std::io::ErrorKind::ConnectionAborted.into()))
-}
-
-/// This host at one look.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Survey {
-    /// Its interfaces.
-    pub links: Vec<Link>,
-    /// The names of those that work: up, and with a carrier or whatever stands for one.
-    pub working: BTreeSet<String>,
-    /// The addresses on them, in the kernel's order.
-    pub addresses: Vec<HostAddress>,
-}
-
-impl HostNetwork {
-    /// Looks at interfaces and addresses.
-    ///
-    /// # Errors
-    /// [`NetError::Kernel`], [`NetError::NoAnswer`].
-    pub fn survey(&self) -> Result<Survey, NetError> {
-        let found = self.list_links()?;
-        let links: Vec<_> = found.iter().map(link_of).collect();
-        let working = found.iter().filter(|message| works(message)).filter_map(name_of);
-        Ok(Survey {
-            working: working.collect(),
-            addresses: self.addresses_on(&links)?,
-            links,
-        })
-    }
 }
 
 /// Tells whenever something has changed about the interfaces or their addresses, whoever changed it. Returns only where
@@ -166,7 +136,7 @@ impl Links {
 }
 
 /// Up, and with a carrier or whatever stands for one.
-fn works(message: &LinkMessage) -> bool {
+pub(super) fn works(message: &LinkMessage) -> bool {
     message.header.flags.contains(LinkFlags::Up | LinkFlags::Running)
 }
 

@@ -42,7 +42,7 @@ pub mod sysctl;
 pub mod vip;
 
 pub use error::NetError;
-pub use host::{AddOptions, Change, HostNetwork};
+pub use host::{AddOptions, Change, HostNetwork, Survey};
 pub use macvlan::Layer;
 pub use own::own_addresses;
 pub use routing::HostRouting;

@@ -22,8 +22,8 @@ const AT_ONCE: usize = 64;
 /// [`NetError::AddressInUse`] where another host answers (nothing was changed; try again later), else as
 /// [`HostNetwork::add_address`] and [`neighbour::probe`].
 pub async fn hold(network: &HostNetwork, vip: &VirtualAddress) -> Result<Change, NetError> {
-    let (links, held) = (network.links()?, network.addresses()?);
-    hold_one(network, vip, &links, &held).await
+    let host = network.survey()?;
+    hold_one(network, vip, &host.links, &host.addresses).await
 }
 
 /// Does as [`hold`] for many, 64 at a time and with one look at the host; the answers are in the order of the
@@ -35,7 +35,8 @@ pub async fn hold_all(
     network: &HostNetwork,
     vips: &[VirtualAddress],
 ) -> Result<Vec<Result<Change, NetError>>, NetError> {
-    let (links, held) = (&network.links()?, &network.addresses()?);
+    let host = network.survey()?;
+    let (links, held) = (&host.links, &host.addresses);
     let tries = futures_util::stream::iter(vips.to_vec())
         .map(|vip| async move { hold_one(network, &vip, links, held).await })
         .buffered(AT_ONCE);

@@ -7,8 +7,7 @@ use super::holding::{Move, Moves};
 use super::ledger::Belongings;
 use super::{Keeper, is, is_at, vmac};
 use crate::model::{AddressScope, Family, HostAddress, Mac, VrrpAddress, VrrpSpec, VrrpTracked};
-use crate::net::NetError;
-use crate::net::links::Survey;
+use crate::net::{NetError, Survey};
 
 /// What an instance has to know of this host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -78,12 +78,11 @@ async fn look(
     moving: BTreeSet<IpAddr>,
     found: UnboundedSender<Other>,
 ) -> Result<(), NetError> {
-    let network = HostNetwork::connect()?;
-    let (present, links) = (network.addresses()?, network.links()?);
+    let host = HostNetwork::connect()?.survey()?;
     // By another interface on the same segment this host may answer itself.
-    let own: BTreeSet<Mac> = links.iter().filter_map(|link| link.mac).collect();
+    let own: BTreeSet<Mac> = host.links.iter().filter_map(|link| link.mac).collect();
     let room = Semaphore::new(AT_ONCE);
-    let (present, moving, own, room, found) = (&present, &moving, &own, &room, &found);
+    let (present, moving, own, room, found) = (&host.addresses, &moving, &own, &room, &found);
     let asks = asked.into_iter().map(|(instance, held)| async move {
         let answers = held.addresses.iter().map(|address| async move {
             // It is never closed.
