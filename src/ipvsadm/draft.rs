@@ -6,8 +6,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::grammar::NameService;
+use super::meaning::{Meaning, Setting, Settings};
 use super::message::Refusal;
-use super::option::{Meaning, OptionEntry, Setting, Settings};
+use super::option::OptionEntry;
 use super::rule::TunnelType;
 use super::value;
 use crate::listing::Columns;

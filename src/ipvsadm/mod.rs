@@ -8,6 +8,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `meaning` | commands and settings: what an option stands for |
 //! | `option` | the options: letters, names, which take a value |
 //! | `lexer` | words to options, as popt(3) does |
 //! | `value` | numbers, addresses, masks, scheduler flags |
@@ -24,6 +25,7 @@ mod command;
 mod draft;
 mod grammar;
 mod lexer;
+mod meaning;
 mod message;
 mod option;
 mod rehearsal;

@@ -1,7 +1,7 @@
 //! Which option goes with which command, and which tunnel option with which tunnel.
 
+use super::meaning::{Setting, Settings, Verb};
 use super::message::Refusal;
-use super::option::{Setting, Settings, Verb};
 
 /// What a command, or a tunnel type, makes of the options.
 #[derive(Debug, Default)]
