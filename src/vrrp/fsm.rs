@@ -11,10 +11,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::tracking::effective_priority;
 use crate::model::{
-    Instant, VrrpAction, VrrpChange, VrrpEvent, VrrpGroupOrder, VrrpReason, VrrpServing, VrrpSpec, VrrpState,
-    VrrpTracking, VrrpVersion,
+    Instant, VrrpAction, VrrpChange, VrrpEvent, VrrpGroupOrder, VrrpReason, VrrpSpec, VrrpTracking, VrrpVersion,
 };
 
 /// How many adverts may be missing before the master is gone.
@@ -50,6 +48,7 @@ macro_rules! mistaken {
 mod hearing;
 mod holding;
 mod timing;
+mod view;
 
 use self::timing::{Garps, speak};
 
@@ -150,77 +149,6 @@ impl Instance {
             #[cfg(test)]
             mutation: None,
         }
-    }
-
-    /// What it is told to be.
-    pub fn spec(&self) -> &Arc<VrrpSpec> {
-        &self.spec
-    }
-
-    /// What it is.
-    pub fn state(&self) -> VrrpState {
-        match self.phase {
-            Phase::Initialize | Phase::Ended => VrrpState::Initialize,
-            Phase::Backup(_) => VrrpState::Backup,
-            Phase::Master(_) => VrrpState::Master,
-            Phase::Fault => VrrpState::Fault,
-        }
-    }
-
-    /// The priority that counts now.
-    pub fn priority(&self) -> u8 {
-        effective_priority(self.spec.priority, self.tracking.weight)
-    }
-
-    /// Who is master, as far as it knows.
-    pub fn master(&self) -> Option<IpAddr> {
-        match &self.phase {
-            Phase::Backup(listening) => listening.master,
-            Phase::Master(_) => self.source,
-            Phase::Initialize | Phase::Fault | Phase::Ended => None,
-        }
-    }
-
-    /// Whether the addresses are on their devices, as master or still.
-    pub fn holds_addresses(&self) -> bool {
-        self.holding
-    }
-
-    /// Where traffic is to be served: here as master, or still, until somebody else has said to be.
-    pub fn serving(&self) -> VrrpServing {
-        match (self.holding, self.ceding) {
-            (true, None) => VrrpServing::Here,
-            (true, Some(_)) => VrrpServing::Leaving,
-            (false, _) => VrrpServing::Elsewhere,
-        }
-    }
-
-    /// When it has sent its last advert as master; `None` where it is not.
-    pub fn spoke(&self) -> Option<Instant> {
-        match &self.phase {
-            Phase::Master(speaking) => Some(speaking.spoke),
-            Phase::Initialize | Phase::Backup(_) | Phase::Fault | Phase::Ended => None,
-        }
-    }
-
-    /// Whether it waits for nothing but its group to become master.
-    pub(super) fn claims(&self) -> bool {
-        matches!(&self.phase, Phase::Backup(listening) if listening.claim.is_some())
-    }
-
-    /// Whether it is backup for a reason that is one for its group, too.
-    pub(super) fn yields(&self) -> bool {
-        matches!(&self.phase, Phase::Backup(listening) if listening.yields && listening.claim.is_none())
-    }
-
-    /// Whether something of its own keeps it from being master.
-    pub(super) fn is_faulty(&self) -> bool {
-        self.source.is_none() || self.tracking.fault
-    }
-
-    /// Whether a fault of its group keeps it from being master.
-    pub(super) fn is_held_by_group(&self) -> bool {
-        self.group_fault
     }
 
     /// It is in a group now, or no longer; answers with whether it has left one. Whoever has is to be told that no fault
