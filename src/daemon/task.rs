@@ -5,7 +5,9 @@
 
 mod acting;
 mod calls;
+mod helpers;
 mod keeping;
+mod message;
 mod news;
 mod peer;
 mod plan;
@@ -18,7 +20,6 @@ mod wake;
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::commands::Commands;
 use super::files::{self, Loaded};
@@ -41,20 +42,17 @@ use super::running::RunningFile;
 use super::service_manager::notify;
 use super::state::{self, Pace, StateFile};
 use super::wishes::{self, WishesFile};
-use super::{
-    addresses, control, handover, host, memory, packet_filter, presence, report, sync_daemons, upgrade as program,
-};
+use super::{control, handover, host, memory, packet_filter, presence, report, sync_daemons, upgrade as program};
 use crate::config::Problems;
 use crate::control::{Listener, Patience, SOCKET_NAME};
 use crate::director::{self, Director, Now, Settings, Wishlist, Words};
 use crate::model::control::{EventKind, EventRecord, Level};
-use crate::model::{Config, Event, HoldId, Instant, Owned, PeerSettings, PublicKey, UnixTime, VirtualAddress};
+use crate::model::{Config, Event, HoldId, Instant, Owned, UnixTime, VirtualAddress};
 use crate::notify::Notifier;
-use crate::peer::key::KeyError;
-use crate::{checkers, ipvs, net};
+use crate::{checkers, ipvs};
 
-use plan::Rehearse;
-use reload::{Outcome, Reloads};
+use message::Message;
+use reload::Reloads;
 use wake::sleep_until;
 
 /// What `ipvsd run` was asked to do.
@@ -80,38 +78,6 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// How long the netlink thread may be busy with one order: as long as loading modules takes on a slow disk.
 const STUCK: Duration = Duration::from_secs(60);
-
-/// What reaches the loop from its helpers.
-enum Message {
-    Event(Event),
-    /// The file with what is known was written, or could not be.
-    StateWritten(anyhow::Result<()>),
-    /// The program on disk was looked at: its version, or why it cannot take over.
-    ProgramExamined(Result<String, Box<crate::model::control::Refused>>),
-    /// A reload has read the files and prepared this host, or was refused.
-    Reloaded(Outcome),
-    /// The files and the table were read to see what a reload would do.
-    Rehearse(Rehearse),
-    /// Something has stirred where the configuration's files are.
-    FilesStirred,
-    /// They are others than those that were read last.
-    FilesChanged,
-    /// The connections of this kernel were counted, beside those that the other director has.
-    Counted {
-        own: Option<u64>,
-        theirs: Option<u64>,
-        /// The other one wants to know.
-        wanted: bool,
-    },
-    /// The key file of the link to the other director was read again.
-    PeerKeyRead(PeerSettings, Result<PublicKey, KeyError>),
-    /// A virtual router tells something.
-    Vrrp(crate::vrrp::task::News),
-    /// These addresses of virtual routers are on this host, or about to be.
-    RoutersHold(BTreeSet<IpAddr>),
-    /// Something about virtual routers is to be put down, and was logged.
-    Noted(Level, String),
-}
 
 /// Which addresses have to be on devices and which no longer.
 pub(super) type AddressOrder = (BTreeSet<VirtualAddress>, BTreeSet<VirtualAddress>);
@@ -281,42 +247,13 @@ impl Shell {
         if self.upgraded.is_some() {
             handover::unblock_signals();
         }
-        let released = self.sender.clone();
-        tokio::spawn(addresses::keep(taken, move |addresses| {
-            // The loop has ended where nobody listens any more.
-            let _ = released.send(Message::Event(Event::AddressesReleased(addresses)));
-        }));
         let (calls, mut called) = channel(WAITING_CALLS);
         if let Some(socket) = &self.socket {
             socket
                 .serve(calls, Patience::default())
                 .context("cannot watch the control socket")?;
         }
-        if !self.options.observe {
-            let noted = self.sender.clone();
-            self.packet_filter.start(move |level, text| {
-                let _ = noted.send(Message::Noted(level, text));
-            });
-        }
-        let keeper = tokio::spawn(sync_daemons::keep(self.sync.subscribe()));
-        self.sync_keeper = Some(keeper.abort_handle());
-        let found = self.sender.clone();
-        tokio::spawn(presence::watch(self.presence.subscribe(), move |addresses| {
-            let _ = found.send(Message::Event(Event::AddressesFound(addresses)));
-        }));
-        let links = self.sender.clone();
-        tokio::spawn(async move {
-            let tell = |device, works| {
-                let _ = links.send(Message::Event(Event::LinkChanged { device, works }));
-            };
-            if let Err(problem) = net::links::watch(tell).await {
-                warn!("{problem}; servers behind one that comes back are probed again at their next interval");
-            }
-        });
-        let stirred = self.sender.clone();
-        tokio::spawn(super::watch::watch(self.watched.subscribe(), move || {
-            let _ = stirred.send(Message::FilesStirred);
-        }));
+        self.start_helpers(taken);
         self.remember();
         let Loaded { config, warnings, .. } = self.begin(loaded);
         let config = prepare(config, &warnings, &self.kernel, self.options.observe).await;
@@ -390,40 +327,6 @@ impl Shell {
 
     fn now(&self) -> Instant {
         Instant::after_start(self.started.elapsed())
-    }
-
-    fn take(&mut self, message: Message) {
-        match message {
-            Message::Event(event) => {
-                let about_table = matches!(
-                    event,
-                    Event::StepsApplied(_) | Event::TableRead(_) | Event::TableUnchanged | Event::TableReadFailed(_)
-                );
-                match &event {
-                    Event::HoldEnded { hold, .. } => drop(self.holds.remove(hold)),
-                    Event::StepsApplied(_) => self.batches -= 1,
-                    _ => {}
-                }
-                self.tell(event);
-                if about_table {
-                    self.tell_of_program();
-                }
-            }
-            Message::Counted { own, theirs, wanted } => self.counted(own, theirs, wanted),
-            Message::PeerKeyRead(settings, read) => self.peer_key_read(settings, read),
-            Message::Vrrp(news) => self.hear_routers(news),
-            Message::RoutersHold(addresses) => self.routers_hold(addresses),
-            Message::Noted(level, text) => self.note(EventKind::Vrrp, level, text),
-            Message::ProgramExamined(examined) => self.program_examined(examined),
-            Message::StateWritten(written) => self.state_written(written),
-            Message::Reloaded(outcome) => self.reloaded(outcome),
-            Message::Rehearse(rehearse) => self.rehearse(rehearse),
-            Message::FilesStirred => self.look_at_files(),
-            Message::FilesChanged => {
-                info!("the configuration's files have changed (on_change)");
-                self.reload(None, false);
-            }
-        }
     }
 
     fn both_nows(&self) -> Now {
