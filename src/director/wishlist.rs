@@ -33,7 +33,7 @@ pub struct Wish {
     by: String,
     /// When.
     at: UnixTime,
-    /// When a drain becomes maintenance.
+    /// When a drain becomes maintenance; what holds until the next reload has no such end, and leaves this as it is.
     drain_until: Option<UnixTime>,
     /// The share of the configured weight in per cent that it is given, in place of `weight`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -173,7 +173,7 @@ impl Wish {
             until_reload: !self.until_reload.is_nothing(),
             by: self.by.clone(),
             since: self.at,
-            drain_until: self.drain_until,
+            drain_until: self.drain_until.filter(|_| self.effective_state() == AdminState::Drain),
         }
     }
 
@@ -239,7 +239,7 @@ impl Wishlist {
                 virtual_server: wish.virtual_server.clone(),
                 server: wish.server.clone(),
             };
-            match (wish.effective_state(), wish.drain_until) {
+            match (wish.state, wish.drain_until) {
                 (AdminState::Drain, Some(until)) => {
                     let at = now.instant + until.since(now.time);
                     list.deadlines.insert(server.clone(), at);
@@ -265,7 +265,8 @@ impl Wishlist {
         self.wishes.get(&server)
     }
 
-    /// Somebody wants a server used like this; a drain may have a deadline. Answers with whether that is news.
+    /// Somebody wants a server used like this; a drain that is to last may have a deadline. Answers with whether that is
+    /// news.
     pub fn set_state(
         &mut self,
         server: &ServerId,
@@ -281,7 +282,14 @@ impl Wishlist {
             .unwrap_or_default();
         let after = match lasting {
             Lasting::UntilTakenBack => (state, None),
-            Lasting::UntilReload => (before.0, Some(state).filter(|state| *state != before.0)),
+            Lasting::UntilReload => {
+                let after = (before.0, Some(state).filter(|state| *state != before.0));
+                if before != after {
+                    self.wish(server, by, now).until_reload.state = after.1;
+                    self.tidy(server);
+                }
+                return before != after;
+            }
         };
         let deadline = deadline.filter(|_| state == AdminState::Drain);
         let had_deadline = match deadline {
@@ -388,12 +396,9 @@ impl Wishlist {
             }
             let passed = std::mem::take(&mut wish.until_reload);
             let was_added = matches!(passed.presence, Some(Presence::Added { .. }));
-            if passed.state.is_some() || was_added {
-                wish.drain_until = None;
-                self.deadlines.remove(server);
-            }
             // Of a server that is no more nothing is left; the files may have it by now.
             if was_added {
+                self.deadlines.remove(server);
                 orders.extend(self::orders(server.clone(), AdminState::Ready, None));
                 return false;
             }
@@ -408,19 +413,27 @@ impl Wishlist {
         self.deadlines.values().min().copied()
     }
 
-    /// The servers whose drain has reached its deadline; they are in maintenance from now on.
-    pub fn pass_deadlines(&mut self, now: Now) -> Vec<ServerId> {
+    /// The servers whose drain has reached its deadline, with what they are from now on: in maintenance, unless something
+    /// else holds until the next reload.
+    pub fn pass_deadlines(&mut self, now: Now) -> Vec<(ServerId, AdminState)> {
         let passed = |(server, at): (&ServerId, &Instant)| (*at <= now.instant).then(|| server.clone());
         let passed: Vec<ServerId> = self.deadlines.iter().filter_map(passed).collect();
-        for server in &passed {
-            let by = self.wishes.get(server).map(|wish| wish.by.clone()).unwrap_or_default();
-            let by = match by.ends_with(DEADLINE) {
-                true => by,
-                false => format!("{by}{DEADLINE}"),
+        let mut become_so = Vec::new();
+        for server in passed {
+            self.deadlines.remove(&server);
+            let Some(wish) = self.wishes.get_mut(&server) else {
+                continue;
             };
-            self.set_state(server, AdminState::Maint, None, Lasting::UntilTakenBack, &by, now);
+            wish.state = AdminState::Maint;
+            wish.until_reload.state.take_if(|state| *state == AdminState::Maint);
+            wish.drain_until = None;
+            wish.at = now.time;
+            if !wish.by.ends_with(DEADLINE) {
+                wish.by.push_str(DEADLINE);
+            }
+            become_so.push((server, wish.effective_state()));
         }
-        passed
+        become_so
     }
 
     /// What to tell a director so that it knows of all wishes.

@@ -351,7 +351,7 @@ impl Shell {
         if passed.is_empty() {
             return;
         }
-        for server in passed {
+        for (server, state) in passed {
             info!(
                 service = server.virtual_server,
                 server = server.server,
@@ -359,7 +359,6 @@ impl Shell {
             );
             // The other director knows the deadline. Said again it would be later than what an operator has said there
             // meanwhile.
-            let state = AdminState::Maint;
             self.tell(Event::Operator(OperatorOrder::SetState { server, state }));
         }
         // It is logged where it fails.

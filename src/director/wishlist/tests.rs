@@ -49,7 +49,7 @@ fn a_drain_becomes_maintenance_at_its_deadline_and_not_when_taken_back() {
     list.set_state(&id(3), AdminState::Drain, None, KEPT, "root", now(30));
     assert_eq!(list.next_deadline(), Some(now(60).instant));
     assert!(list.pass_deadlines(now(59)).is_empty());
-    assert_eq!(list.pass_deadlines(now(90)), [id(1)]);
+    assert_eq!(list.pass_deadlines(now(90)), [(id(1), AdminState::Maint)]);
     assert_eq!(list.next_deadline(), None);
     let report = list.of("web", "192.0.2.1:80").expect("a wish").report();
     assert_eq!(
@@ -77,7 +77,7 @@ fn a_deadline_goes_on_over_a_restart() {
     };
     let mut list = Wishlist::restored(list.wishes().cloned().collect(), restarted(0));
     assert!(list.pass_deadlines(restarted(29)).is_empty());
-    assert_eq!(list.pass_deadlines(restarted(30)), [id(1)]);
+    assert_eq!(list.pass_deadlines(restarted(30)), [(id(1), AdminState::Maint)]);
 }
 
 #[test]
@@ -107,6 +107,30 @@ fn what_is_said_until_the_next_reload_gives_way_to_what_held_before() {
     list.set_state(&id(1), AdminState::Drain, None, until, "root", now(4));
     list.set_state(&id(1), AdminState::Ready, None, KEPT, "root", now(5));
     assert_eq!(shown(&list, 1), None);
+}
+
+#[test]
+fn what_holds_until_the_next_reload_leaves_a_drain_its_deadline() {
+    let (until, deadline) = (Lasting::UntilReload, Some(Duration::from_secs(9)));
+    for (passing, then) in [
+        (AdminState::Maint, AdminState::Maint),
+        (AdminState::Ready, AdminState::Ready),
+        (AdminState::Drain, AdminState::Maint),
+    ] {
+        let mut list = Wishlist::default();
+        let state = |list: &Wishlist| list.wishes.get(&id(1)).map(Wish::effective_state);
+        list.set_state(&id(1), AdminState::Drain, deadline, KEPT, "root", now(1));
+        list.set_state(&id(1), passing, None, until, "root", now(2));
+        assert_eq!(state(&list), Some(passing));
+        let mut reloaded = list.clone();
+        reloaded.drop_what_passes();
+        assert_eq!(state(&reloaded), Some(AdminState::Drain));
+        assert_eq!(reloaded.pass_deadlines(now(10)), [(id(1), AdminState::Maint)]);
+        // It comes before the reload.
+        assert_eq!(list.pass_deadlines(now(10)), [(id(1), then)]);
+        list.drop_what_passes();
+        assert_eq!(state(&list), Some(AdminState::Maint));
+    }
 }
 
 #[test]
