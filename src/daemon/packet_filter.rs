@@ -38,6 +38,8 @@ type Wanted = Option<BTreeSet<IpAddr>>;
 /// Whoever sees to it.
 pub(super) struct Keeper {
     wanted: watch::Sender<Wanted>,
+    /// Why that cannot be done.
+    problem: watch::Sender<Option<String>>,
     task: Option<JoinHandle<()>>,
     file: PathBuf,
 }
@@ -47,6 +49,7 @@ impl Keeper {
     pub(super) fn beside(record: &Record) -> Self {
         Self {
             wanted: watch::Sender::new(None),
+            problem: watch::Sender::new(None),
             task: None,
             file: record.beside(FILE),
         }
@@ -55,7 +58,8 @@ impl Keeper {
     /// Begins to see to what is wanted. `note` is told once where it cannot be done, and once when it is done again.
     pub(super) fn start(&mut self, note: impl Fn(Level, String) + Send + 'static) {
         let table = Table::noted_in(self.file.clone());
-        self.task = Some(tokio::spawn(keep(self.wanted.subscribe(), table, note)));
+        let told = Told::to(self.problem.clone(), note);
+        self.task = Some(tokio::spawn(keep(self.wanted.subscribe(), table, told)));
     }
 
     /// These addresses take nothing from now on, and no others.
@@ -70,6 +74,11 @@ impl Keeper {
     /// Those that take nothing.
     pub(super) fn wanted(&self) -> BTreeSet<IpAddr> {
         self.wanted.borrow().clone().unwrap_or_default()
+    }
+
+    /// Why they take more than they should; `None` where they do not.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.problem.borrow().clone()
     }
 
     /// Ends, and takes the table away: the addresses have gone.
@@ -107,11 +116,10 @@ pub(super) fn to_refuse(
 }
 
 /// Sees to what is wanted until nobody wants anything any more.
-async fn keep(mut wanted: watch::Receiver<Wanted>, mut table: Table, note: impl Fn(Level, String)) {
+async fn keep(mut wanted: watch::Receiver<Wanted>, mut table: Table, mut told: Told<impl Fn(Level, String)>) {
     let disturbance = Arc::new(Disturbance::default());
     let mut watching: Option<JoinHandle<()>> = None;
     let mut quarrel = Quarrel::default();
-    let mut told = Told::default();
     'write: loop {
         let now = wanted.borrow_and_update().clone();
         // What is heard later of changes until here is one quarrel with those that are undone now.
@@ -120,7 +128,7 @@ async fn keep(mut wanted: watch::Receiver<Wanted>, mut table: Table, note: impl 
             None => Ok(false),
             Some(addresses) => table.put_right(addresses).await,
         };
-        told.tell(now.unwrap_or_default(), &done, &note);
+        told.tell(now.unwrap_or_default(), &done);
         if let (None, Some(port)) = (&watching, table.port()) {
             watching = Some(tokio::spawn(watch_others(port, Arc::clone(&disturbance))));
         }
@@ -141,6 +149,7 @@ async fn keep(mut wanted: watch::Receiver<Wanted>, mut table: Table, note: impl 
                         // It may have been changed when nobody looked.
                         false => Duration::ZERO,
                     };
+                    told.waits(pause);
                     let then = Instant::now() + pause;
                     due = Some(due.map_or(then, |due| due.min(then)));
                 }
@@ -152,16 +161,40 @@ async fn keep(mut wanted: watch::Receiver<Wanted>, mut table: Table, note: impl 
     }
 }
 
-/// What was told last.
-#[derive(Default)]
-struct Told {
+/// What was told last, and to whom.
+struct Told<N> {
     /// The addresses that are refused, once that was done.
     done: Option<BTreeSet<IpAddr>>,
+    /// The line that was logged.
     problem: Option<String>,
+    /// What holds now.
+    current: watch::Sender<Option<String>>,
+    note: N,
 }
 
-impl Told {
-    fn tell(&mut self, addresses: BTreeSet<IpAddr>, done: &Result<bool, String>, note: &impl Fn(Level, String)) {
+impl<N: Fn(Level, String)> Told<N> {
+    fn to(current: watch::Sender<Option<String>>, note: N) -> Self {
+        Self {
+            done: None,
+            problem: None,
+            current,
+            note,
+        }
+    }
+
+    /// Somebody else has changed the table, and it is written anew only after so long.
+    fn waits(&self, pause: Duration) {
+        if !pause.is_zero() {
+            let text = format!(
+                "somebody else keeps changing the table inet ipvsd, which is written anew in {} s",
+                pause.as_secs()
+            );
+            self.current.send_replace(Some(text));
+        }
+    }
+
+    fn tell(&mut self, addresses: BTreeSet<IpAddr>, done: &Result<bool, String>) {
+        self.current.send_replace(done.as_ref().err().cloned());
         let state = match addresses.len() {
             0 => "virtual addresses take what is sent to this host itself again".to_owned(),
             1 => "1 virtual address takes nothing but what IPVS forwards (accept = false)".to_owned(),
@@ -176,7 +209,7 @@ impl Told {
                     self.done = Some(addresses);
                 }
                 if recovered {
-                    note(Level::Info, state);
+                    (self.note)(Level::Info, state);
                 }
             }
             Err(problem) => {
@@ -190,7 +223,7 @@ impl Told {
                     error!("{text}");
                     // Of a trouble that changes its words one event is enough.
                     if self.problem.is_none() {
-                        note(Level::Error, text.clone());
+                        (self.note)(Level::Error, text.clone());
                     }
                     self.problem = Some(text);
                 }
@@ -258,13 +291,16 @@ mod tests {
     fn one_event_tells_of_trouble_and_one_of_its_end() {
         let noted = Mutex::new(Vec::new());
         let note = |level, text: String| noted.lock().expect("a lock").push((level, text));
-        let mut told = Told::default();
+        let current = watch::Sender::new(None);
+        let mut told = Told::to(current.clone(), note);
         let bad = |text: &str| Err(text.to_owned());
         let outcomes = [Ok(true), bad("one"), bad("one"), bad("two"), Ok(true), Ok(true)];
         for done in &outcomes {
-            told.tell(addresses(&[1]), done, &note);
+            told.tell(addresses(&[1]), done);
+            assert_eq!(current.borrow().as_ref(), done.as_ref().err(), "now it is so");
         }
-        told.tell(BTreeSet::new(), &bad("three"), &note);
+        told.tell(BTreeSet::new(), &bad("three"));
+        drop(told);
         let noted = noted.into_inner().expect("a lock");
         let levels: Vec<_> = noted.iter().map(|(level, _)| *level).collect();
         assert_eq!(levels, [Level::Error, Level::Info, Level::Error], "{noted:?}");

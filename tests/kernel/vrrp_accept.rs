@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use ipvsd_lab::{Client, wait_until};
 
 use crate::routers::{ADVERTS, Own, Routers, SOON};
+use crate::site::ipvsd;
 
 #[test]
 fn a_kernel_without_nftables_forwards_and_the_log_says_what_is_missing() {
@@ -31,4 +32,9 @@ fn a_kernel_without_nftables_forwards_and_the_log_says_what_is_missing() {
         missing || log.contains("take nothing but what IPVS forwards")
     })
     .unwrap_or_else(|problem| panic!("{problem}: {}", daemon.process.log()));
+    let status = ipvsd(routers.director(0), &["status"]).stdout;
+    let missing =
+        status.contains("VI_1 may take more than it should (accept = false): ") && status.contains("nf_tables");
+    let refuses = status.contains("VI_1 takes nothing but what IPVS forwards (accept = false)");
+    assert!(missing || refuses, "{status}");
 }

@@ -111,6 +111,17 @@ fn routers(out: &mut String, routers: &[VrrpStatus], now: UnixTime) {
         if let Some(vmac) = &router.vmac {
             out.push_str(&format!("vrrp_instance {} virtual MAC: {vmac}\n", router.name));
         }
+        match &router.accept_trouble {
+            Some(trouble) => out.push_str(&format!(
+                "vrrp_instance {} may take more than it should (accept = false): {trouble}\n",
+                router.name
+            )),
+            None if !router.accept => out.push_str(&format!(
+                "vrrp_instance {} takes nothing but what IPVS forwards (accept = false)\n",
+                router.name
+            )),
+            None => {}
+        }
         if let Some(trouble) = &router.trouble {
             out.push_str(&format!("vrrp_instance {} waits: {trouble}\n", router.name));
         }

@@ -18,7 +18,7 @@ use crate::daemon::vrrp::{VrrpFiles, Writer};
 use crate::model::control::{EventKind, EventRecord, Level, Refused, Trouble, VrrpStatus};
 use crate::model::{
     Config, Event, Instant, UnixTime, VirtualServer, VrrpChange, VrrpDevice, VrrpFinding, VrrpNotify, VrrpReason,
-    VrrpRecord, VrrpServing, VrrpState, VrrpTracked,
+    VrrpRecord, VrrpServing, VrrpSpec, VrrpState, VrrpTracked,
 };
 use crate::vrrp::task::{self, Handle, Ledger, News, Spoken};
 use crate::vrrp::turns::{Stuck, Turns};
@@ -247,7 +247,11 @@ impl Shell {
     /// What the virtual routers are.
     pub(super) fn routers_status(&self) -> Vec<VrrpStatus> {
         let shown = self.routers.thread.as_ref().map(Handle::shown).unwrap_or_default();
+        let (refused, problem) = (&self.reloads.config.refused_addresses, self.packet_filter.problem());
+        let accepts = |spec: &VrrpSpec| !spec.addresses.iter().any(|held| refused.contains(&held.address));
         let status = shown.into_iter().map(|instance| VrrpStatus {
+            accept: accepts(&instance.spec),
+            accept_trouble: problem.clone().filter(|_| !accepts(&instance.spec)),
             since: self.routers.since.get(&instance.spec.name).copied(),
             name: instance.spec.name.clone(),
             interface: instance.spec.interface.clone(),

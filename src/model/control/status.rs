@@ -70,11 +70,22 @@ pub struct VrrpStatus {
     /// The device with the virtual MAC that they are on, and the MAC; null where they have the interface's.
     #[serde(default)]
     pub vmac: Option<String>,
+    /// Its addresses take what is sent to this host itself, and not only what IPVS forwards.
+    #[serde(default = "accepts")]
+    pub accept: bool,
+    /// Why they may take it although they should not; null where all is as it should be.
+    #[serde(default)]
+    pub accept_trouble: Option<String>,
     /// Why it cannot speak; null where it can.
     pub trouble: Option<String>,
     /// What it tracks and what does not work of it.
     #[serde(default)]
     pub failing: Vec<String>,
+}
+
+/// An ipvsd that says nothing of it takes everything.
+fn accepts() -> bool {
+    true
 }
 
 /// The files of the configuration beside what is in use.
