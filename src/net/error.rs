@@ -44,6 +44,17 @@ pub enum NetError {
         /// The interface.
         device: String,
     },
+    /// The kernel takes the addresses of one network on one device with one scope only.
+    #[error(
+        "cannot put {address} on {device}: an address of the same network there has another scope \
+         (`ip address show dev {device}`; give this one the same `scope`, or another prefix)"
+    )]
+    OtherScope {
+        /// The address with its prefix.
+        address: String,
+        /// The interface.
+        device: String,
+    },
     /// Another host answers for the address.
     #[error(
         "cannot put {address} on {device}: another host already answers for it, hardware address {holder} \
@@ -160,40 +171,6 @@ impl NetError {
                 device: device.to_owned(),
             },
             _ => Self::Kernel { action, cause },
-        }
-    }
-
-    /// Whether trying again later may help without anybody doing anything here.
-    pub fn is_transient(&self) -> bool {
-        use nix::libc;
-        match self {
-            Self::NoAnswer { .. }
-            | Self::AddressInUse { .. }
-            | Self::RouteInUse { .. }
-            | Self::FilterTableInUse
-            | Self::DeviceInUse { .. }
-            | Self::MacInUse { .. }
-            | Self::DeviceDown { .. } => true,
-            Self::Kernel { cause, .. } => matches!(
-                cause.raw_os_error(),
-                Some(
-                    libc::EAGAIN
-                        | libc::EBUSY
-                        | libc::EINTR
-                        | libc::ENOBUFS
-                        | libc::ENOMEM
-                        | libc::EMFILE
-                        | libc::ENFILE
-                )
-            ),
-            Self::NoSuchDevice { .. }
-            | Self::NotEthernet { .. }
-            | Self::NotPermitted { .. }
-            | Self::NoMacvlan { .. }
-            | Self::NoFilter { .. }
-            | Self::Ipv6Off { .. }
-            | Self::NoSuchSysctl { .. }
-            | Self::BadSysctlValue { .. } => false,
         }
     }
 }

@@ -17,7 +17,7 @@ use rtnetlink::{AddressMessageBuilder, LinkMessageBuilder, LinkUnspec};
 use super::exchange::Exchange;
 use super::links::works;
 use super::{NetError, module};
-use crate::model::{AddressScope, Family, HostAddress, Link, Mac, VirtualAddress};
+use crate::model::{AddressScope, Family, HostAddress, Link, Mac, Prefix, VirtualAddress};
 
 /// The flags of what is to be made and must not be there.
 pub(super) const NEW: u16 = NLM_F_EXCL | NLM_F_CREATE;
@@ -263,9 +263,25 @@ impl HostNetwork {
                     action,
                     device: device.clone(),
                 }),
+                (Some(libc::EINVAL), IpAddr::V4(_)) if self.has_another_scope(vip, prefix, options.scope) => {
+                    Err(NetError::OtherScope {
+                        address: format!("{address}/{prefix}"),
+                        device: device.clone(),
+                    })
+                }
                 _ => Err(error),
             },
         }
+    }
+
+    /// Whether the device has an address of the same network with another scope.
+    fn has_another_scope(&self, vip: &VirtualAddress, prefix: u8, scope: AddressScope) -> bool {
+        let network = |address| Prefix::of(address, prefix);
+        let held = self.addresses().unwrap_or_default();
+        let mut others = held
+            .iter()
+            .filter(|held| held.device == vip.device && held.scope != scope);
+        others.any(|held| held.prefix == prefix && network(held.address) == network(vip.address))
     }
 
     /// Takes an address off its device; where the address or the device is gone, it is so already.
@@ -315,6 +331,7 @@ pub(super) fn os_error(error: &NetError) -> Option<i32> {
         | NetError::NotEthernet { .. }
         | NetError::NotPermitted { .. }
         | NetError::Ipv6Off { .. }
+        | NetError::OtherScope { .. }
         | NetError::AddressInUse { .. }
         | NetError::RouteInUse { .. }
         | NetError::FilterTableInUse

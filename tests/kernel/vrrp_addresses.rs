@@ -458,6 +458,17 @@ fn each_address_is_on_its_device_with_its_scope_and_its_label() {
     daemon.process.signal(Signal::SIGTERM).expect("a signal");
     daemon.process.wait(SOON).expect("it ends");
     assert_eq!(found(), [None, None, None]);
+
+    // The device has an address of that network already, with the scope global.
+    let mut daemon = routers.start(0, &text.replace(&format!("{linked}/32"), &format!("{linked}/24")), &[]);
+    daemon.wait_for(&format!(
+        "cannot put {linked}/24 on eth0: an address of the same network there has another scope (`ip address show dev \
+         eth0`; give this one the same `scope`, or another prefix)"
+    ));
+    wait_until("the others are there", SOON, || {
+        place(plain).is_some() && place(other).is_some()
+    })
+    .expect("in time");
 }
 
 #[test]
