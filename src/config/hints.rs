@@ -386,8 +386,12 @@ impl Scope {
             Self::TrackFile => &["path", "interval", "weight"],
             Self::TrackProgram => &["weight"],
             Self::VrrpAddress => &["address", "device", "scope", "label", "excluded"],
-            Self::VrrpRoute => &["to", "via", "device", "source", "table", "metric", "scope"],
-            Self::VrrpRule => &["from", "to", "iif", "oif", "fwmark", "family", "table", "priority"],
+            Self::VrrpRoute => &[
+                "to", "via", "device", "source", "table", "metric", "scope", "type", "onlink", "mtu",
+            ],
+            Self::VrrpRule => &[
+                "from", "to", "iif", "oif", "fwmark", "fwmask", "family", "table", "priority",
+            ],
             Self::VrrpSyncGroup => &[
                 "name",
                 "instances",
@@ -681,6 +685,9 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
         "virtual_rules",
         "here it is `rules`: rules = [{ from = \"192.0.2.200/32\", table = 100, priority = 1000 }]",
     ),
+    ("blackhole", "here it is `type`: type = \"blackhole\""),
+    ("unreachable", "here it is `type`: type = \"unreachable\""),
+    ("prohibit", "here it is `type`: type = \"prohibit\""),
     ("src", "here it is `source`"),
     ("dev", "here it is `device`"),
     ("gateway", "here it is `via`"),

@@ -95,7 +95,7 @@ pub use peer::{
 };
 pub use policy::{Command, ForeignDestinations, Notify, PoolPolicy, ReturnMode, Tier};
 pub use probe::{AgentProbe, Bytes, FileProbe, Origin, ProbeKind, ProbeSpec, ProbeType, ScriptProbe, TalkStep};
-pub use routing::{MAIN_TABLE, Prefix, RouteKey, VrrpRecord, VrrpRoute, VrrpRule};
+pub use routing::{MAIN_TABLE, Prefix, RouteKey, RouteKind, VrrpRecord, VrrpRoute, VrrpRule};
 pub use scheduler::{Scheduler, ServiceFlags};
 pub use service::{Family, Netmask, ParseKeyError, Protocol, ServiceKey, ServiceSpec};
 pub use snapshot::{

@@ -61,7 +61,42 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// A route (ip-route(8), of type unicast with one next hop).
+/// What becomes of packets that a route is for (ip-route(8), type).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteKind {
+    /// They are sent on.
+    #[default]
+    Unicast,
+    /// They vanish.
+    Blackhole,
+    /// They vanish, and their sender is told that the host is unreachable.
+    Unreachable,
+    /// They vanish, and their sender is told that somebody forbids it.
+    Prohibit,
+}
+
+impl RouteKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Unicast, Self::Blackhole, Self::Unreachable, Self::Prohibit];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unicast => "unicast",
+            Self::Blackhole => "blackhole",
+            Self::Unreachable => "unreachable",
+            Self::Prohibit => "prohibit",
+        }
+    }
+
+    /// Whether packets are sent on.
+    pub fn is_unicast(&self) -> bool {
+        *self == Self::Unicast
+    }
+}
+
+/// A route (ip-route(8), with one next hop at most).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct VrrpRoute {
     /// Where to; its family is that of the route.
@@ -76,8 +111,17 @@ pub struct VrrpRoute {
     pub table: u32,
     /// The lowest counts; the kernel makes 1024 of 0 for IPv6.
     pub metric: u32,
-    /// How far away it is; IPv4 only, `Global` for IPv6.
+    /// How far away it is; IPv4 only, `Global` for IPv6 and where nothing is sent on.
     pub scope: AddressScope,
+    /// What becomes of the packets.
+    #[serde(default, skip_serializing_if = "RouteKind::is_unicast")]
+    pub kind: RouteKind,
+    /// The next hop is on the link, whatever this host's networks are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub onlink: bool,
+    /// The largest packet in bytes; the interface's where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
 }
 
 /// What the kernel knows a route by: two with the same one cannot be there together, but as one with several next hops.
@@ -103,6 +147,9 @@ impl VrrpRoute {
 impl fmt::Display for VrrpRoute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inet6 = self.to.family() == Family::Inet6;
+        if !self.kind.is_unicast() {
+            write!(f, "{} ", self.kind.name())?;
+        }
         match inet6 && self.to.length == 0 {
             true => f.write_str("::/0")?,
             false => write!(f, "{}", self.to)?,
@@ -125,6 +172,12 @@ impl fmt::Display for VrrpRoute {
         if self.metric != 0 {
             write!(f, " metric {}", self.metric)?;
         }
+        if self.onlink {
+            f.write_str(" onlink")?;
+        }
+        if let Some(mtu) = self.mtu {
+            write!(f, " mtu {mtu}")?;
+        }
         Ok(())
     }
 }
@@ -146,6 +199,9 @@ pub struct VrrpRule {
     pub oif: Option<String>,
     /// Their firewall mark.
     pub fwmark: Option<u32>,
+    /// The bits of it that count; all where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fwmask: Option<u32>,
     /// The table, 1 to 4294967295 but for 255.
     pub table: u32,
 }
@@ -161,6 +217,9 @@ impl fmt::Display for VrrpRule {
         }
         if let Some(mark) = self.fwmark {
             write!(f, " fwmark {mark:#x}")?;
+            if let Some(mask) = self.fwmask {
+                write!(f, "/{mask:#x}")?;
+            }
         }
         if let Some(iif) = &self.iif {
             write!(f, " iif {iif}")?;
@@ -263,6 +322,9 @@ mod tests {
             table: MAIN_TABLE,
             metric: 0,
             scope: AddressScope::Global,
+            kind: RouteKind::Unicast,
+            onlink: false,
+            mtu: None,
         }
     }
 
@@ -275,6 +337,7 @@ mod tests {
             iif: None,
             oif: None,
             fwmark: None,
+            fwmask: None,
             table: 100,
         }
     }
@@ -304,6 +367,7 @@ mod tests {
             table: 100,
             metric: 10,
             scope: AddressScope::Link,
+            ..route()
         };
         let six = VrrpRoute {
             to: Prefix::all(Family::Inet6),
@@ -317,10 +381,23 @@ mod tests {
             "default dev eth0 table 100 scope link src 192.0.2.200 metric 10"
         );
         assert_eq!(six.to_string(), "::/0 via 2001:db8::1 metric 1024");
+        let narrow = VrrpRoute {
+            onlink: true,
+            mtu: Some(1400),
+            ..route()
+        };
+        let nowhere = VrrpRoute {
+            via: None,
+            kind: RouteKind::Blackhole,
+            ..route()
+        };
+        assert_eq!(narrow.to_string(), "198.51.100.0/24 via 192.0.2.1 onlink mtu 1400");
+        assert_eq!(nowhere.to_string(), "blackhole 198.51.100.0/24");
         let marked = VrrpRule {
             family: Family::Inet6,
             from: None,
             fwmark: Some(16),
+            fwmask: Some(255),
             iif: Some("eth1".to_owned()),
             oif: Some("eth0".to_owned()),
             ..rule()
@@ -336,7 +413,7 @@ mod tests {
         );
         assert_eq!(
             marked.to_string(),
-            "from all fwmark 0x10 iif eth1 oif eth0 inet6 table 100 priority 1000"
+            "from all fwmark 0x10/0xff iif eth1 oif eth0 inet6 table 100 priority 1000"
         );
     }
 
@@ -368,7 +445,9 @@ mod tests {
         record.routes.insert(route());
         record.rules.insert(rule());
         let text = serde_json::to_string(&record).expect("text");
-        assert!(!text.contains("devices"), "an older program reads it: {text}");
+        for new in ["devices", "kind", "onlink", "mtu", "fwmask"] {
+            assert!(!text.contains(new), "an older program reads it: {text}");
+        }
         assert_eq!(serde_json::from_str::<VrrpRecord>(&text).expect("a record"), record);
         record.devices.insert(VrrpDevice {
             name: "vrrp.51".to_owned(),

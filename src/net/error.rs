@@ -79,6 +79,15 @@ pub enum NetError {
         /// The other one, with the number of who made it.
         other: String,
     },
+    /// No address of this host has the route's next hop in its network.
+    #[error(
+        "cannot add route {route}: its next hop is in no network of this host there (`onlink = true` with `device`, if it is \
+         on that link all the same)"
+    )]
+    NextHopNotThere {
+        /// Ours.
+        route: String,
+    },
     /// This kernel has no macvlans.
     #[error("cannot make {device}: this kernel has no macvlan (`modprobe macvlan`; else do without `use_vmac`)")]
     NoMacvlan {

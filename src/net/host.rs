@@ -334,6 +334,7 @@ pub(super) fn os_error(error: &NetError) -> Option<i32> {
         | NetError::OtherScope { .. }
         | NetError::AddressInUse { .. }
         | NetError::RouteInUse { .. }
+        | NetError::NextHopNotThere { .. }
         | NetError::FilterTableInUse
         | NetError::NoMacvlan { .. }
         | NetError::NoFilter { .. }

@@ -76,7 +76,7 @@ impl HostRouting {
     ///
     /// # Errors
     /// [`NetError::NoSuchDevice`], [`NetError::NotPermitted`], [`NetError::RouteInUse`] where somebody else's is in its
-    /// place, [`NetError::Kernel`] also where its next hop or its source is not here.
+    /// place, [`NetError::NextHopNotThere`], [`NetError::Kernel`] also where its source is not here.
     pub fn add_route(&self, route: &VrrpRoute) -> Result<Change, NetError> {
         let action = format!("add route {route}");
         with_ipv6(route.to.family(), &action)?;
@@ -88,8 +88,15 @@ impl HostRouting {
         };
         let taken = match add() {
             Ok(()) => return Ok(Change::Made),
-            Err(error) if os_error(&error) == Some(libc::EEXIST) => error,
-            Err(error) => return Err(error),
+            Err(error) => match os_error(&error) {
+                Some(libc::EEXIST) => error,
+                Some(libc::ENETUNREACH | libc::EHOSTUNREACH) if route.via.is_some() && !route.onlink => {
+                    return Err(NetError::NextHopNotThere {
+                        route: route.to_string(),
+                    });
+                }
+                _ => return Err(error),
+            },
         };
         let mut filter = RouteMessage::default();
         filter.header.address_family = number_of(route.to.family());

@@ -40,6 +40,10 @@ struct Wanted {
 }
 
 fn wanted(routers: &Routers, metric: u32) -> Wanted {
+    wanted_with(routers, metric, ["blackhole", "unreachable"], 1400)
+}
+
+fn wanted_with(routers: &Routers, metric: u32, [kind, kind6]: [&str; 2], mtu: u32) -> Wanted {
     let client = routers.lab.client(0);
     let (via, via6) = (client.address4(Segment::Client), client.address6(Segment::Client));
     let (vip, vip6, device) = (routers.vip(0), routers.vip6(0), routers.device(0));
@@ -49,10 +53,15 @@ fn wanted(routers: &Routers, metric: u32) -> Wanted {
            {{ to = \"198.51.100.0/24\", via = \"{via}\", device = \"{device}\", source = \"{vip}\", table = 100, metric = 10 }},\n\
            {{ to = \"0.0.0.0/0\", via = \"{via}\", table = 100, metric = {metric} }},\n\
            {{ to = \"2001:db8:77::/64\", via = \"{via6}\", device = \"{device}\", source = \"{vip6}\", table = 100 }},\n\
+           {{ to = \"198.51.100.0/25\", via = \"203.0.113.1\", device = \"{device}\", onlink = true, mtu = {mtu}, table = 100 }},\n\
+           {{ to = \"198.51.100.128/25\", type = \"{kind}\", table = 100 }},\n\
+           {{ to = \"2001:db8:78::/64\", type = \"{kind6}\", table = 100 }},\n\
+           {{ to = \"2001:db8:79::/64\", via = \"2001:db8:ff::1\", device = \"{device}\", onlink = true, mtu = {mtu}, table = 100 }},\n\
          ]\n\
          rules = [\n\
            {{ from = \"{vip}\", table = 100, priority = 1000 }},\n\
            {{ from = \"{vip6}\", fwmark = 7, table = 100, priority = 1000 }},\n\
+           {{ fwmark = 0x10, fwmask = 0xffff00f0, table = 100, priority = 1001 }},\n\
          ]\n"
     );
     let ours = |line: String| format!("{line} proto 77");
@@ -61,6 +70,12 @@ fn wanted(routers: &Routers, metric: u32) -> Wanted {
         ours(format!("-4 198.51.100.0/24 via {via} dev {device}")) + &format!(" src {vip} metric 10"),
         format!("-4 1000: from {vip} lookup 100 proto 77"),
         ours(format!("-6 2001:db8:77::/64 via {via6} dev {device}")) + &format!(" src {vip6} metric 1024"),
+        ours(format!("-4 198.51.100.0/25 via 203.0.113.1 dev {device}")) + &format!(" onlink mtu {mtu}"),
+        ours(format!("-4 {kind} 198.51.100.128/25")),
+        ours(format!("-6 {kind6} 2001:db8:78::/64 dev lo")) + " metric 1024",
+        ours(format!("-6 2001:db8:79::/64 via 2001:db8:ff::1 dev {device}"))
+            + &format!(" metric 1024 onlink mtu {mtu}"),
+        "-4 1001: from all fwmark 0x10/0xffff00f0 lookup 100 proto 77".to_owned(),
         format!("-6 1000: from {vip6} fwmark 0x7 lookup 100 proto 77"),
     ];
     found.sort();
@@ -137,7 +152,7 @@ fn routes_and_rules_are_where_the_master_is_and_nowhere_else() {
     wait_for_both(&routers, "they go with a clean stop", 1, &all.found);
     let one = routers.start(0, &first, &[]);
     wait_for_both(&routers, "they return", 0, &all.found);
-    assert_eq!(changes(&one), 5, "{}", one.process.log());
+    assert_eq!(changes(&one), all.found.len(), "{}", one.process.log());
 
     let director = routers.director(0);
     director
@@ -153,6 +168,13 @@ fn routes_and_rules_are_where_the_master_is_and_nowhere_else() {
     let other = wanted(&routers, 30);
     reload(&routers, 0, &with(&routers, 151, &other.text));
     wait_for(&routers, "another metric", 0, &other.found);
+    for (kinds, mtu) in [(["prohibit", "blackhole"], 1400), (["unreachable", "prohibit"], 1300)] {
+        let other = wanted_with(&routers, 30, kinds, mtu);
+        reload(&routers, 0, &with(&routers, 151, &other.text));
+        wait_for(&routers, "another type or mtu", 0, &other.found);
+        sleep(Duration::from_secs(2));
+        assert_eq!(found(&routers, 0).len(), other.found.len(), "and that stays");
+    }
     let bare = with(&routers, 151, &format!("virtual_address = [\"{}/32\"]", routers.vip(0)));
     reload(&routers, 0, &bare);
     wait_for(&routers, "none any more", 0, &[]);
@@ -209,11 +231,14 @@ fn what_is_somebody_elses_stays() {
     let text = format!(
         "virtual_address = [\"{vip}/32\"]\nroutes = [\n\
          {{ to = \"198.51.100.0/24\", via = \"{via}\", table = 100, metric = 10 }},\n\
-         {{ to = \"203.0.113.0/24\", via = \"{via}\", table = 100 }},\n]\n\
+         {{ to = \"203.0.113.0/24\", via = \"{via}\", table = 100 }},\n\
+         {{ to = \"10.0.0.0/8\", via = \"203.0.113.99\", table = 100 }},\n]\n\
          rules = [{{ from = \"{vip}\", table = 100, priority = 1000 }}]"
     );
     let mut daemon = routers.start(0, &with(&routers, 150, &text), &[]);
     daemon.wait_for("somebody else's is in its place, 198.51.100.0/24 dev");
+    daemon
+        .wait_for("cannot add route 10.0.0.0/8 via 203.0.113.99 table 100: its next hop is in no network of this host");
     sleep(Duration::from_secs(3));
     assert_eq!(found(&routers, 0), before);
     let told = daemon.process.log().matches("somebody else's is in its place").count();

@@ -378,6 +378,13 @@ impl<'t> Routers<'t> {
                 continue;
             }
             self.routes.insert(route.key(), reader.place(at));
+            if let Some(via) = route.via
+                && spec.addresses.iter().any(|own| own.address == via)
+            {
+                let text = format!("`via` {via} is a `virtual_address` of the instance itself");
+                reader.error(at, text, "a next hop is another host: say which");
+                continue;
+            }
             spec.routes.push(route);
         }
     }

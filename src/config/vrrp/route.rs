@@ -6,23 +6,49 @@ use super::super::checks::optional;
 use super::super::hints::Scope;
 use super::super::reader::{Item, Reader, shorten};
 use super::super::tree::Value;
-use crate::model::{AddressScope, Family, MAIN_TABLE, Prefix, VrrpRoute};
+use crate::model::{AddressScope, Family, MAIN_TABLE, Prefix, RouteKind, VrrpRoute};
 
 /// The kernel's metric of an IPv6 route that has none (`IP6_RT_PRIO_USER`).
 const METRIC_V6: u32 = 1024;
 /// Where the kernel keeps this host's own addresses (`RT_TABLE_LOCAL`).
 const LOCAL_TABLE: u32 = 255;
+/// The least that a link has to carry: RFC 791, RFC 8200.
+const LEAST_MTU: u32 = 68;
+const LEAST_MTU_V6: u32 = 1280;
+/// The kernel makes this of everything above.
+const MOST_MTU: u32 = 65_520;
 
 pub(super) fn read_route(reader: &mut Reader, item: &Item<'_>) -> Option<VrrpRoute> {
     let at = item.span().start;
     let table = reader.table(item, "routes")?;
-    let [to, via, device, source, table, metric, scope] = reader.fields(table, Scope::VrrpRoute);
+    let [to, via, device, source, table, metric, scope, kind, onlink, mtu] = reader.fields(table, Scope::VrrpRoute);
     let Some(to) = to else {
         let hint = "write { to = \"198.51.100.0/24\", via = \"192.0.2.1\" }";
         reader.missing(at, "the route has no `to`", hint);
         return None;
     };
-    if via.is_none() && device.is_none() {
+    let kinds = RouteKind::ALL.map(|kind| (kind.name(), kind));
+    let kind = optional(kind, |item| reader.word(item, "type", &kinds));
+    let of_hops = [
+        (via, "via"),
+        (device, "device"),
+        (source, "source"),
+        (scope, "scope"),
+        (onlink, "onlink"),
+        (mtu, "mtu"),
+    ];
+    let sends_nothing = kind.flatten().filter(|kind| !kind.is_unicast());
+    if let Some(kind) = sends_nothing {
+        for (item, key) in of_hops {
+            if let Some(item) = item {
+                let text = format!("a route of the type {} cannot have `{key}`", kind.name());
+                reader.error(item.span().start, text, "take it out: nothing is sent on");
+            }
+        }
+        if of_hops.iter().any(|(item, _)| item.is_some()) {
+            return None;
+        }
+    } else if kind.is_some() && via.is_none() && device.is_none() {
         let hint = "say the next hop, via = \"192.0.2.1\", or the interface, device = \"eth0\"";
         reader.missing(at, "the route has neither `via` nor `device`", hint);
     }
@@ -40,10 +66,31 @@ pub(super) fn read_route(reader: &mut Reader, item: &Item<'_>) -> Option<VrrpRou
         ("host", AddressScope::Host),
     ];
     let wanted = optional(scope, |item| reader.word(item, "scope", &words));
+    let onlink_at = onlink.map(|item| item.span().start);
+    let onlink = optional(onlink, |item| reader.boolean(item, "onlink"));
+    let mtu_at = mtu.map(|item| item.span().start);
+    let mtu = optional(mtu, |item| reader.number(item, "mtu", LEAST_MTU..=MOST_MTU));
     // What was said and cannot be used has been named.
     let (to, hop, preferred, on) = (to?, hop?, preferred?, on?);
     let (table, metric, wanted) = (table?.unwrap_or(MAIN_TABLE), metric?.unwrap_or(0), wanted?);
+    let (kind, onlink, mtu) = (kind?.unwrap_or_default(), onlink?.unwrap_or_default(), mtu?);
     let family = to.family();
+    if let (Family::Inet6, Some(at), Some(mtu)) = (family, mtu_at, mtu)
+        && mtu < LEAST_MTU_V6
+    {
+        let text = format!("`mtu` of an IPv6 route cannot be {mtu}");
+        reader.error(at, text, format!("a number from {LEAST_MTU_V6} to {MOST_MTU}"));
+        return None;
+    }
+    if let (Family::Inet6, Some(item), Some("lo")) = (family, device, on.as_deref()) {
+        let text = "an IPv6 route by lo sends nothing on";
+        reader.error(
+            item.span().start,
+            text,
+            "say what is meant: type = \"unreachable\" in place of `device`",
+        );
+        return None;
+    }
     for (item, key, address) in [(via, "via", hop), (source, "source", preferred)] {
         if let (Some(item), Some(address)) = (item, address)
             && Family::of(address) != family
@@ -64,11 +111,20 @@ pub(super) fn read_route(reader: &mut Reader, item: &Item<'_>) -> Option<VrrpRou
         reader.error(item.span().start, text, "say on which: device = \"eth0\"");
         return None;
     }
-    if hop.is_none() && on.is_none() {
+    if let Some(at) = onlink_at
+        && onlink
+        && (hop.is_none() || on.is_none())
+    {
+        let text = "`onlink` says nothing without `via` and `device`";
+        reader.error(at, text, "say which next hop is on which link");
+        return None;
+    }
+    if kind.is_unicast() && hop.is_none() && on.is_none() {
         return None;
     }
     let natural = match (family, hop) {
-        (Family::Inet, None) => AddressScope::Link,
+        (Family::Inet, None) if kind.is_unicast() => AddressScope::Link,
+        (Family::Inet, None) => AddressScope::Global,
         (Family::Inet, Some(_)) | (Family::Inet6, _) => AddressScope::Global,
     };
     if let (Some(item), Some(wanted)) = (scope, wanted) {
@@ -103,6 +159,9 @@ pub(super) fn read_route(reader: &mut Reader, item: &Item<'_>) -> Option<VrrpRou
             (_, metric) => metric,
         },
         scope: wanted.unwrap_or(natural),
+        kind,
+        onlink,
+        mtu,
     })
 }
 
@@ -161,7 +220,8 @@ pub(super) fn read_prefix(reader: &mut Reader, item: &Item<'_>, key: &str) -> Op
 /// The address of a host.
 fn read_host(reader: &mut Reader, item: &Item<'_>, key: &str) -> Option<IpAddr> {
     let address = reader.ip_address(item, key)?;
-    if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
+    let is_broadcast = address == IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
+    if address.is_unspecified() || address.is_multicast() || address.is_loopback() || is_broadcast {
         let hint = match key {
             "via" => "the address of a router on one of this host's links",
             _ => "an address of this host, by custom a `virtual_address` of the instance",

@@ -5,7 +5,7 @@ use super::super::hints::Scope;
 use super::super::reader::{Item, Reader};
 use super::super::tree::Value;
 use super::route::{read_prefix, read_table};
-use crate::model::{Family, Prefix, VrrpRule};
+use crate::model::{Family, PATH_MARKS, Prefix, VrrpRule};
 
 /// The rules that the kernel begins with: its own addresses, then `main`, then `default`.
 const OF_THE_KERNEL: [u32; 3] = [0, 32_766, 32_767];
@@ -13,7 +13,7 @@ const OF_THE_KERNEL: [u32; 3] = [0, 32_766, 32_767];
 pub(super) fn read_rule(reader: &mut Reader, item: &Item<'_>) -> Option<VrrpRule> {
     let at = item.span().start;
     let table = reader.table(item, "rules")?;
-    let [from, to, iif, oif, fwmark, family, table, priority] = reader.fields(table, Scope::VrrpRule);
+    let [from, to, iif, oif, fwmark, fwmask, family, table, priority] = reader.fields(table, Scope::VrrpRule);
     let selects = [from, to, iif, oif, fwmark].iter().any(Option::is_some);
     if !selects {
         let hint = "say at least one of `from`, `to`, `iif`, `oif`, `fwmark`; from = \"all\" for every packet";
@@ -37,17 +37,44 @@ pub(super) fn read_rule(reader: &mut Reader, item: &Item<'_>) -> Option<VrrpRule
     let to = optional(to, |item| read_selector(reader, item, "to"));
     let iif = optional(iif, |item| reader.device(item));
     let oif = optional(oif, |item| reader.device(item));
+    let mask_at = fwmask.map_or(at, |item| item.span().start);
+    let is_alone = fwmark.is_none() && fwmask.is_some();
+    if is_alone {
+        let text = "`fwmask` says nothing without `fwmark`";
+        reader.error(mask_at, text, "say which mark: fwmark = 1");
+    }
     let fwmark = optional(fwmark, |item| reader.number(item, "fwmark", 1..=u32::MAX));
+    let fwmask = optional(fwmask, |item| reader.number(item, "fwmask", 1..=u32::MAX));
     let words = [("inet", Family::Inet), ("inet6", Family::Inet6)];
     let said = optional(family, |item| reader.word(item, "family", &words));
     let table = table.and_then(|item| read_table(reader, item));
     let priority = priority.and_then(|item| read_priority(reader, item));
-    if !selects {
+    if !selects || is_alone {
         return None;
     }
     // What was said and cannot be used has been named.
     let (from, to) = (from?.flatten(), to?.flatten());
-    let (iif, oif, fwmark, said) = (iif?, oif?, fwmark?, said?);
+    let (iif, oif, fwmark, fwmask, said) = (iif?, oif?, fwmark?, fwmask?, said?);
+    if let (Some(mark), Some(mask)) = (fwmark, fwmask)
+        && mark & !mask != 0
+    {
+        let text = format!("`fwmark` {mark:#x} has bits that `fwmask` {mask:#x} leaves out");
+        reader.error(mask_at, text, "take them out of the mark, or into the mask");
+        return None;
+    }
+    if let Some(mark) = fwmark
+        && let Some(own) = PATH_MARKS
+            .into_iter()
+            .find(|own| own & fwmask.unwrap_or(u32::MAX) == mark)
+    {
+        let (first, last) = (PATH_MARKS.start(), PATH_MARKS.end());
+        let text = format!("the rule is also for packets with the mark {own:#x}");
+        let hint = format!(
+            "{first:#x} to {last:#x} are ipvsd's own, for checks with via = \"path\": `fwmask` can leave them out"
+        );
+        reader.error(mask_at, text, hint);
+        return None;
+    }
     if let (Some(from), Some(to)) = (&from, &to)
         && from.family() != to.family()
     {
@@ -72,6 +99,8 @@ pub(super) fn read_rule(reader: &mut Reader, item: &Item<'_>) -> Option<VrrpRule
         iif,
         oif,
         fwmark,
+        // The kernel says of every mark that all bits count.
+        fwmask: fwmask.filter(|mask| *mask != u32::MAX),
         table: table?,
     })
 }

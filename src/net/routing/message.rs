@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteType,
 };
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
 
-use crate::model::{AddressScope, Family, Link, Prefix, VrrpRoute, VrrpRule};
+use crate::model::{AddressScope, Family, Link, Prefix, RouteKind, VrrpRoute, VrrpRule};
 use crate::net::{AddOptions, NetError};
 
 /// What our routes and rules carry. The kernel gives a meaning to numbers up to 4 only.
@@ -27,6 +27,15 @@ pub(super) fn set_table(message: &mut RouteMessage, table: u32) {
     message.attributes.push(RouteAttribute::Table(table));
 }
 
+fn type_of(kind: RouteKind) -> RouteType {
+    match kind {
+        RouteKind::Unicast => RouteType::Unicast,
+        RouteKind::Blackhole => RouteType::BlackHole,
+        RouteKind::Unreachable => RouteType::Unreachable,
+        RouteKind::Prohibit => RouteType::Prohibit,
+    }
+}
+
 pub(super) fn route_message(route: &VrrpRoute, links: &[Link]) -> Result<RouteMessage, NetError> {
     let mut message = RouteMessage::default();
     let header = &mut message.header;
@@ -34,7 +43,8 @@ pub(super) fn route_message(route: &VrrpRoute, links: &[Link]) -> Result<RouteMe
     header.destination_prefix_length = route.to.length;
     header.protocol = OURS;
     header.scope = route.scope.number().into();
-    header.kind = RouteType::Unicast;
+    header.kind = type_of(route.kind);
+    header.flags.set(RouteFlags::Onlink, route.onlink);
     set_table(&mut message, route.table);
     let attributes = &mut message.attributes;
     if route.to.length != 0 {
@@ -45,6 +55,9 @@ pub(super) fn route_message(route: &VrrpRoute, links: &[Link]) -> Result<RouteMe
     if route.metric != 0 {
         attributes.push(RouteAttribute::Priority(route.metric));
     }
+    if let Some(mtu) = route.mtu {
+        attributes.push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)]));
+    }
     if let Some(device) = &route.device {
         let Some(link) = links.iter().find(|link| link.name == *device) else {
             return Err(NetError::NoSuchDevice { device: device.clone() });
@@ -54,7 +67,7 @@ pub(super) fn route_message(route: &VrrpRoute, links: &[Link]) -> Result<RouteMe
     Ok(message)
 }
 
-/// A route with one next hop; `None` for other kinds.
+/// A route with one next hop, or none where nothing is sent on; `None` for other kinds.
 pub(super) fn route_of(message: &RouteMessage, links: &[Link]) -> Option<VrrpRoute> {
     let header = &message.header;
     let family = match header.address_family {
@@ -62,7 +75,8 @@ pub(super) fn route_of(message: &RouteMessage, links: &[Link]) -> Option<VrrpRou
         AddressFamily::Inet6 => Family::Inet6,
         _ => return None,
     };
-    let plain = header.kind == RouteType::Unicast && header.tos == 0 && header.source_prefix_length == 0;
+    let kind = RouteKind::ALL.into_iter().find(|kind| type_of(*kind) == header.kind)?;
+    let plain = header.tos == 0 && header.source_prefix_length == 0;
     if !plain || header.flags.contains(RouteFlags::Cloned) {
         return None;
     }
@@ -77,6 +91,9 @@ pub(super) fn route_of(message: &RouteMessage, links: &[Link]) -> Option<VrrpRou
             Family::Inet => AddressScope::from_number(header.scope.into()),
             Family::Inet6 => AddressScope::Global,
         },
+        kind,
+        onlink: header.flags.contains(RouteFlags::Onlink),
+        mtu: None,
     };
     for attribute in &message.attributes {
         match attribute {
@@ -90,6 +107,14 @@ pub(super) fn route_of(message: &RouteMessage, links: &[Link]) -> Option<VrrpRou
             RouteAttribute::PrefSource(source) => route.source = Some(address_of(source)?),
             RouteAttribute::Priority(metric) => route.metric = *metric,
             RouteAttribute::Table(table) => route.table = *table,
+            RouteAttribute::Metrics(metrics) => {
+                route.mtu = metrics.iter().find_map(|metric| match metric {
+                    RouteMetric::Mtu(mtu) => Some(*mtu),
+                    _ => None,
+                });
+            }
+            // An IPv6 route on which nothing is sent is on the loopback for the kernel.
+            RouteAttribute::Oif(_) if !kind.is_unicast() => {}
             RouteAttribute::Oif(index) => {
                 route.device = links
                     .iter()
@@ -124,6 +149,7 @@ pub(super) fn rule_message(rule: &VrrpRule) -> RuleMessage {
     attributes.extend(rule.iif.clone().map(RuleAttribute::Iifname));
     attributes.extend(rule.oif.clone().map(RuleAttribute::Oifname));
     attributes.extend(rule.fwmark.map(RuleAttribute::FwMark));
+    attributes.extend(rule.fwmask.map(RuleAttribute::FwMask));
     attributes.push(RuleAttribute::Table(rule.table));
     attributes.push(RuleAttribute::Priority(rule.priority));
     attributes.push(RuleAttribute::Protocol(OURS));
@@ -157,6 +183,7 @@ pub(super) fn rule_of(message: &RuleMessage) -> Option<(VrrpRule, u8)> {
         iif: None,
         oif: None,
         fwmark: None,
+        fwmask: None,
         table: header.table.into(),
     };
     for attribute in &message.attributes {
@@ -178,7 +205,8 @@ pub(super) fn rule_of(message: &RuleMessage) -> Option<(VrrpRule, u8)> {
             RuleAttribute::FwMark(mark) => rule.fwmark = Some(*mark).filter(|mark| *mark != 0),
             RuleAttribute::Table(table) => rule.table = *table,
             RuleAttribute::Priority(priority) => rule.priority = *priority,
-            RuleAttribute::FwMask(mask) | RuleAttribute::SuppressPrefixLen(mask) if *mask != u32::MAX => return None,
+            RuleAttribute::FwMask(mask) => rule.fwmask = Some(*mask).filter(|mask| *mask != u32::MAX),
+            RuleAttribute::SuppressPrefixLen(length) if *length != u32::MAX => return None,
             RuleAttribute::L3MDev(true)
             | RuleAttribute::UidRange(_)
             | RuleAttribute::IpProtocol(_)
@@ -222,12 +250,17 @@ mod tests {
             table: 100,
             metric: 10,
             scope: AddressScope::Global,
+            kind: RouteKind::Unicast,
+            onlink: true,
+            mtu: Some(1400),
         };
         let everything = VrrpRoute {
             to: Prefix::all(Family::Inet),
             via: None,
             scope: AddressScope::Link,
             metric: 0,
+            onlink: false,
+            mtu: None,
             ..plain.clone()
         };
         let six = VrrpRoute {
@@ -244,6 +277,24 @@ mod tests {
             let nowhere = route_message(&route, &[]);
             assert!(matches!(nowhere, Err(NetError::NoSuchDevice { .. })), "{nowhere:?}");
         }
+        for kind in [RouteKind::Blackhole, RouteKind::Unreachable, RouteKind::Prohibit] {
+            let route = VrrpRoute {
+                to: Prefix::of(ip("2001:db8:1::"), 64),
+                via: None,
+                device: None,
+                source: None,
+                table: 100,
+                metric: 1024,
+                scope: AddressScope::Global,
+                kind,
+                onlink: false,
+                mtu: None,
+            };
+            let mut message = route_message(&route, &links()).expect("a message");
+            // So the kernel shows it, with the number of the loopback.
+            message.attributes.push(RouteAttribute::Oif(7));
+            assert_eq!(route_of(&message, &links()), Some(route));
+        }
         let bare = VrrpRule {
             family: Family::Inet,
             priority: 1000,
@@ -252,6 +303,7 @@ mod tests {
             iif: None,
             oif: None,
             fwmark: None,
+            fwmask: None,
             table: 100,
         };
         let full = VrrpRule {
@@ -261,6 +313,7 @@ mod tests {
             iif: Some("lo".to_owned()),
             oif: Some("eth0".to_owned()),
             fwmark: Some(1),
+            fwmask: Some(0xff),
             table: 70_000,
             ..bare.clone()
         };
@@ -280,6 +333,7 @@ mod tests {
             iif: None,
             oif: None,
             fwmark: Some(1),
+            fwmask: None,
             table: 100,
         };
         let with = |attribute| {
@@ -287,9 +341,10 @@ mod tests {
             message.attributes.push(attribute);
             rule_of(&message)
         };
-        assert_eq!(with(RuleAttribute::FwMask(0xff)), None);
         assert_eq!(with(RuleAttribute::SuppressPrefixLen(0)), None);
-        assert!(with(RuleAttribute::FwMask(u32::MAX)).is_some());
+        let [narrow, whole] = [0xff, u32::MAX].map(|mask| with(RuleAttribute::FwMask(mask)).map(|(found, _)| found));
+        assert_ne!(narrow, Some(rule.clone()));
+        assert_eq!(whole, Some(rule.clone()), "the kernel says it of every mark");
         assert!(with(RuleAttribute::SuppressPrefixLen(u32::MAX)).is_some());
         let mut inverted = rule_message(&rule);
         inverted.header.flags |= RuleFlags::Invert;

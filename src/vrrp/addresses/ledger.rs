@@ -92,7 +92,7 @@ mod tests {
 
     use super::super::example as address;
     use super::*;
-    use crate::model::{AddressScope, Family, Prefix};
+    use crate::model::{AddressScope, Family, Prefix, RouteKind};
 
     fn addresses(addresses: &[&VrrpAddress]) -> Belongings {
         Belongings {
@@ -112,6 +112,9 @@ mod tests {
                 table: 100,
                 metric,
                 scope: AddressScope::Link,
+                kind: RouteKind::Unicast,
+                onlink: false,
+                mtu: None,
             }],
             rules: vec![VrrpRule {
                 family: Family::Inet,
@@ -121,6 +124,7 @@ mod tests {
                 iif: None,
                 oif: None,
                 fwmark: Some(1),
+                fwmask: None,
                 table: 100,
             }],
             device: None,

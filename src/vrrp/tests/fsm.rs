@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{
-    Prefix, VrrpAction, VrrpChange, VrrpEvent, VrrpPassword, VrrpReason, VrrpRefusal, VrrpRoute, VrrpState,
+    Prefix, RouteKind, VrrpAction, VrrpChange, VrrpEvent, VrrpPassword, VrrpReason, VrrpRefusal, VrrpRoute, VrrpState,
     VrrpTracking,
 };
 use crate::vrrp::Instance;
@@ -739,6 +739,9 @@ fn other_settings_do_not_cost_the_mastership() {
             table: 100,
             metric: 0,
             scope: AddressScope::Global,
+            kind: RouteKind::Unicast,
+            onlink: false,
+            mtu: None,
         });
     });
     // The addresses are those of the beginning again.
