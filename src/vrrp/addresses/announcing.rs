@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{ANNOUNCING, Keeper};
 use crate::model::{Link, VrrpAddress};
@@ -93,29 +93,58 @@ impl Keeper {
         }
         let held: BTreeSet<_> = self.held.values().flat_map(|held| &held.addresses).collect();
         self.announcements.drop_unless(|address| held.contains(address));
-        // How many addresses were passed over on each device that takes nothing.
-        let mut stuck = BTreeMap::new();
-        for (address, count) in self.announcements.take_due() {
-            if let Some((_, passed)) = stuck.get_mut(&address.device) {
-                *passed += 1;
-                continue;
+        let due = self.announcements.take_due();
+        // On each device that takes nothing, the first address that it did not take.
+        let mut stuck: BTreeMap<&str, &VrrpAddress> = BTreeMap::new();
+        let (mut refused, mut told) = (BTreeSet::new(), BTreeSet::new());
+        let mut left: BTreeMap<&str, Duration> = BTreeMap::new();
+        // All once, before any of them again.
+        for again in [false, true] {
+            for (address, count) in &due {
+                let count = if again { count.saturating_sub(1) } else { *count.min(&1) };
+                if count == 0 || refused.contains(address) || stuck.contains_key(&*address.device) {
+                    continue;
+                }
+                self.turns.fetch_add(1, Ordering::Relaxed);
+                let (began, left) = (Instant::now(), left.entry(&address.device).or_insert(ANNOUNCING));
+                let result = tokio::time::timeout(*left, self.tell_neighbours(address, count)).await;
+                *left = left.saturating_sub(began.elapsed());
+                match result {
+                    Ok(Ok(())) => drop(told.insert(address)),
+                    // Nobody is behind it.
+                    Ok(Err(NetError::NotEthernet { .. })) => {
+                        refused.insert(address);
+                        self.note_announced(address, None);
+                    }
+                    Ok(Err(problem)) => {
+                        refused.insert(address);
+                        self.note_announced(address, Some(problem.to_string()));
+                    }
+                    Err(_elapsed) => drop(stuck.insert(&address.device, address)),
+                }
             }
-            self.turns.fetch_add(1, Ordering::Relaxed);
-            match tokio::time::timeout(ANNOUNCING, self.tell_neighbours(&address, count)).await {
-                // Nobody is behind it.
-                Ok(Ok(()) | Err(NetError::NotEthernet { .. })) => self.note_announced(&address, None),
-                Ok(Err(problem)) => self.note_announced(&address, Some(problem.to_string())),
-                Err(_elapsed) => drop(stuck.insert(address.device.clone(), (address, 0))),
-            }
+            // What is sent by a virtual interface is handed on by a thread of the kernel's, which on one processor waits for
+            // this one.
+            std::thread::yield_now();
         }
-        for (address, passed) in stuck.into_values() {
-            let more = match passed {
-                0 => String::new(),
-                _ => format!(", nor were {passed} more addresses announced"),
-            };
-            let limit = ANNOUNCING.as_secs();
-            let problem = format!("an announcement has not gone out in {limit} s{more}; neighbours there may not know");
-            self.note_announced(&address, Some(problem));
+        for address in due.keys() {
+            match stuck.get(&*address.device) {
+                Some(first) if *first == address => {
+                    let others = due
+                        .keys()
+                        .filter(|other| other.device == address.device && *other != address);
+                    let more = match others.filter(|other| !told.contains(other)).count() {
+                        0 => String::new(),
+                        passed => format!(", nor were {passed} more addresses announced"),
+                    };
+                    let limit = ANNOUNCING.as_secs();
+                    let problem =
+                        format!("an announcement has not gone out in {limit} s{more}; neighbours there may not know");
+                    self.note_announced(address, Some(problem));
+                }
+                _ if told.contains(address) && !refused.contains(address) => self.note_announced(address, None),
+                Some(_) | None => {}
+            }
         }
     }
 
