@@ -1,7 +1,7 @@
 //! The thread that virtual routers live in: sockets and time in, adverts out.
 //!
-//! It sleeps in ppoll(2) until an advert comes in or one is due, and does nothing else that could make one late: the
-//! addresses have a thread of their own (`addresses`), and whoever wants something leaves a note, of which a few are
+//! It sleeps in ppoll(2) until an advert comes in or a timer says that one is due (a time limit of ppoll's own may be late by
+//! a thousandth of it), and does nothing else that could make one late: the addresses have a thread of their own (`addresses`), and whoever wants something leaves a note, of which a few are
 //! read before the time is looked at again. Its clock counts while the host is suspended (`CLOCK_BOOTTIME`), so that an
 //! instance knows for how long it was away. What has come in is read before the clock is looked at. What is to be shown
 //! and told is put down once, at the end of a turn.
@@ -24,6 +24,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{self, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
@@ -95,6 +96,11 @@ pub fn start(ledger: Ledger, tell: impl Fn(News) + Send + 'static) -> io::Result
             }
         })?;
     let task = Task {
+        timer: TimerFd::new(
+            timerfd::ClockId::CLOCK_BOOTTIME,
+            TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
+        )?,
+        armed: None,
         routers: Routers::default(),
         wanted: (Vec::new(), Vec::new()),
         voices: BTreeMap::new(),
@@ -154,6 +160,10 @@ struct Voice {
 }
 
 struct Task {
+    /// Wakes it.
+    timer: TimerFd,
+    /// When that is.
+    armed: Option<Instant>,
     routers: Routers,
     /// The last configuration: an instance may have to wait for another one's end.
     wanted: (Vec<Arc<VrrpSpec>>, Vec<VrrpSyncGroup>),
@@ -243,16 +253,29 @@ impl Task {
     }
 
     /// Sleeps until something comes in or is due.
-    fn wait(&self, wake: &EventFd) {
+    fn wait(&mut self, wake: &EventFd) {
         let gather = match self.routers.instances().nth(1) {
             Some(_) => GATHER,
             None => Duration::ZERO,
         };
         let due = self.routers.next_wake().map(|due| due + gather);
         let due = due.into_iter().chain(self.retry).min();
-        let timeout = due.map(|due| TimeSpec::from_duration(due.since(now())));
+        if due != self.armed {
+            let set = due.map_or_else(
+                || self.timer.unset(),
+                |due| {
+                    let at = TimeSpec::from_duration(due.since_start());
+                    self.timer
+                        .set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME)
+                },
+            );
+            self.armed = due.filter(|_| set.is_ok());
+        }
+        let limit = due.filter(|due| self.armed != Some(*due));
+        let timeout = limit.map(|due| TimeSpec::from_duration(due.since(now())));
         let sockets = self.listeners.values().map(|(_, listener)| listener.as_fd());
-        let mut waits: Vec<_> = std::iter::once(wake.as_fd())
+        let mut waits: Vec<_> = [wake.as_fd(), self.timer.as_fd()]
+            .into_iter()
             .chain(sockets)
             .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
             .collect();
