@@ -8,6 +8,7 @@
 
 mod lost;
 mod moving;
+mod packets;
 mod probes;
 mod running;
 

@@ -8,9 +8,8 @@
 use std::cmp::Ordering as Order;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{ErrorKind, IoSliceMut};
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::Arc;
@@ -21,14 +20,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use ipvsd::ipvs::Client;
 use ipvsd::model::control::{EventKind, Reply};
-use nix::cmsg_space;
-use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
-use nix::sys::time::TimeSpec;
-use socket2::{Domain, SockFilter, Socket, Type};
 
 use super::lost::Contestant;
+use super::packets::{Packet, Packets};
 use super::{
     Bench, DESTINATIONS, Daemon, Keepalived, Row, in_new_namespace, keepalived_conf, run, service, toml, wait,
 };
@@ -140,94 +135,6 @@ impl Drop for Servers {
     }
 }
 
-/// Packets of one kind, kept by the kernel with the time at which they were sent.
-struct Started(Socket);
-
-impl Started {
-    /// What passes at once is read when all is over, so that nobody reads beside the contestants.
-    const ROOM: usize = 256 << 20;
-
-    /// What this host receives, also over its loopback.
-    const IP: u16 = 0x0800;
-    /// What it sends as well.
-    const ALL: u16 = 0x0003;
-
-    /// The first packets of connections.
-    const PROBES: [SockFilter; 8] = [
-        // TCP, at the offset that the header's own length says: SYN without ACK.
-        op(0x30, 0, 0, 9),
-        op(0x15, 0, 4, 6),
-        op(0xb1, 0, 0, 0),
-        op(0x50, 0, 0, 13),
-        op(0x54, 0, 0, 0x12),
-        op(0x15, 1, 0, 0x02),
-        op(0x06, 0, 0, 0),
-        op(0x06, 0, 0, 40),
-    ];
-
-    /// VRRP's adverts, over IPv4.
-    const ADVERTS: [SockFilter; 7] = [
-        op(0x30, 0, 0, 0),
-        op(0x54, 0, 0, 0xf0),
-        op(0x15, 0, 2, 0x40),
-        op(0x30, 0, 0, 9),
-        op(0x15, 1, 0, 112),
-        op(0x06, 0, 0, 0),
-        op(0x06, 0, 0, 40),
-    ];
-
-    fn watch(protocol: u16, what: &[SockFilter]) -> Result<Self> {
-        let open = || -> std::io::Result<_> {
-            let protocol = i32::from(protocol.to_be()).into();
-            let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(protocol))?;
-            socket.attach_filter(what)?;
-            setsockopt(&socket, sockopt::RcvBufForce, &Self::ROOM)?;
-            setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
-            Ok(socket)
-        };
-        open().map(Self).context("cannot watch for packets")
-    }
-
-    /// When each of them until now was sent, since 1970, and where to.
-    fn all(self) -> Result<Vec<(Duration, IpAddr)>> {
-        let end = SystemTime::now().duration_since(UNIX_EPOCH)?;
-        let mut found = vec![];
-        loop {
-            let mut packet = [0; 40];
-            let mut buffers = [IoSliceMut::new(&mut packet)];
-            let mut more = cmsg_space!(TimeSpec);
-            let read = recvmsg::<()>(
-                self.0.as_raw_fd(),
-                &mut buffers,
-                Some(&mut more),
-                MsgFlags::MSG_DONTWAIT,
-            );
-            let at = match read {
-                Ok(read) => read
-                    .cmsgs()
-                    .context("a packet without a time")?
-                    .find_map(|message| match message {
-                        ControlMessageOwned::ScmTimestampns(at) => Some(Duration::from(at)),
-                        _ => None,
-                    }),
-                Err(Errno::EAGAIN) => break,
-                Err(error) => return Err(error).context("cannot read the packets"),
-            };
-            let at = at.context("a packet without a time")?;
-            let server = Ipv4Addr::new(packet[16], packet[17], packet[18], packet[19]);
-            // What came before the kernel had begun to stamp packets is stamped when it is read.
-            if at <= end {
-                found.push((at, server.into()));
-            }
-        }
-        Ok(found)
-    }
-}
-
-const fn op(code: u16, jt: u8, jf: u8, k: u32) -> SockFilter {
-    SockFilter::new(code, jt, jf, k)
-}
-
 impl Bench {
     /// 10,000 servers, each probed every ten seconds.
     pub(super) fn probes(&self) -> Result<Vec<Row>> {
@@ -308,10 +215,10 @@ impl Bench {
             let mut client = Client::connect()?;
             wait(|| Ok(client.destinations(&service(SERVICES - 1))?.len() == DESTINATIONS))?;
             thread::sleep(SETTLE);
-            let sent = Started::watch(Started::ALL, &Started::ADVERTS)?;
+            let sent = Packets::watch(&Packets::ADVERTS)?;
             thread::sleep(ADVERTS);
             processor_time(daemon.id()).context("who sends them")?;
-            let times: Vec<_> = sent.all()?.into_iter().map(|(at, _)| at).collect();
+            let times: Vec<_> = sent.all()?.into_iter().map(|packet| packet.at).collect();
             ensure!(times.len() > 100, "there were {} adverts", times.len());
             // keepalived has no grid: each one is due an interval after the one before.
             let mut late: Vec<_> = times
@@ -463,13 +370,13 @@ fn observe(servers: &Servers, daemon: &Child, lateness: fn(&[Duration]) -> Vec<D
     let used = processor_time(daemon.id())?.saturating_sub(used);
     let count = u32::try_from(servers.counted() - count).context("too many probes")?;
     ensure!(count > 0, "nobody was probed");
-    let started = Started::watch(Started::IP, &Started::PROBES)?;
+    let started = Packets::watch(&Packets::HANDSHAKES)?;
     thread::sleep(TIMED);
     let probes = started.all()?;
     let memory = largest_resident(daemon.id())?;
     let mut of_server: BTreeMap<IpAddr, Vec<Duration>> = BTreeMap::new();
-    for (at, server) in &probes {
-        of_server.entry(*server).or_default().push(*at);
+    for probe in &probes {
+        of_server.entry(probe.destination()).or_default().push(probe.at);
     }
     let mut late: Vec<_> = of_server.values().flat_map(|times| lateness(times)).collect();
     late.sort_unstable();
@@ -505,10 +412,10 @@ fn from_one_to_the_next(times: &[Duration]) -> Vec<Duration> {
         .collect()
 }
 
-fn burst(probes: &[(Duration, IpAddr)]) -> f64 {
+fn burst(probes: &[Packet]) -> f64 {
     let (mut first, mut most) = (0, 0);
-    for (last, (at, _)) in probes.iter().enumerate() {
-        while at.saturating_sub(probes[first].0) >= WINDOW {
+    for (last, probe) in probes.iter().enumerate() {
+        while probe.at.saturating_sub(probes[first].at) >= WINDOW {
             first += 1;
         }
         most = most.max(last - first + 1);
