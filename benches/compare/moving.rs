@@ -84,14 +84,7 @@ impl Bench {
             let theirs = self.blows(Contestant::Keepalived, advert)?;
             let stretches = ours.stretches.iter().zip(&theirs.stretches);
             for ((_, blow, target), (ours, theirs)) in BLOWS.into_iter().zip(stretches) {
-                let shown = |rounds: &Vec<Duration>| {
-                    let longest = rounds.iter().max().copied().unwrap_or_default();
-                    format!(
-                        "{}, at most {}",
-                        milliseconds(median(rounds.clone())),
-                        milliseconds(longest)
-                    )
-                };
+                let shown = |rounds| middle_and_most(rounds, milliseconds);
                 rows.push(Row {
                     what: format!(
                         "a virtual address, adverts every {} ms, {blow}: nobody answers for",
@@ -103,11 +96,8 @@ impl Bench {
                     target: target.to_owned(),
                 });
             }
-            let shown = |silences: &Vec<Duration>| {
-                let tenths = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1000.0);
-                let longest = silences.iter().max().copied().unwrap_or_default();
-                format!("{}, at most {}", tenths(median(silences.clone())), tenths(longest))
-            };
+            let tenths = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1000.0);
+            let shown = |silences| middle_and_most(silences, tenths);
             rows.push(Row {
                 what: format!(
                     "a virtual address, adverts every {} ms, the host dead: from its last advert to the other's announcement",
@@ -292,6 +282,11 @@ impl Pair<'_> {
         let announced = after.find(|packet| packet.announced() == self.vip());
         Ok(announced.context("the second director has announced nothing")?.at - last)
     }
+}
+
+fn middle_and_most(times: &[Duration], shown: impl Fn(Duration) -> String) -> String {
+    let most = times.iter().max().copied().unwrap_or_default();
+    format!("{}, at most {}", shown(median(times.to_vec())), shown(most))
 }
 
 /// The threads that are started in it run before all others: on one processor a client that is late itself would look like

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::tree::{Table, Value};
 
-use super::hints::{self, Scope};
+use super::hints;
 use super::problem::Place;
 use super::reader::{Item, Reader, kind, shorten};
+use super::scope::Scope;
 use super::{duration, probes};
 use crate::model::{
     CheckSpec, Family, Flap, Initial, IntervalFrom, Jitter, Origin, PATH_MARKS, ProbeKind, ProbeSpec, ProbeType, Via,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::checks::optional;
-use super::hints::Scope;
 use super::reader::{Item, Reader, shorten};
+use super::scope::Scope;
 use super::tree::Value;
 use crate::model::Command;
 

@@ -1,7 +1,7 @@
 //! How packets reach a server: `forward` and `tun`.
 
-use super::hints::Scope;
 use super::reader::{Item, Reader};
+use super::scope::Scope;
 use crate::model::{Forwarding, Tunnel, TunnelChecksum, TunnelKind};
 
 /// The words of `forward`.

@@ -9,6 +9,7 @@
 //! | `sources` | the texts, and how a file means its includes |
 //! | `files` | each file of them taken apart to its table, those that others include after them |
 //! | `problem` | problems as values |
+//! | `scope` | the tables, and which keys each has |
 //! | `reader`, `hints` | typed access to values, what an unknown word most likely means |
 //! | `address`, `duration` | the small grammars inside strings |
 //! | `checks`, `vrrp`, `virtual_server`, `service`, `pool`, `policy`, `command`, `forwarding`, `notify`, `peer`, `settings`, `sync` | the tables and their rules |
@@ -29,6 +30,7 @@ mod pool;
 mod probes;
 mod problem;
 mod reader;
+mod scope;
 mod service;
 mod settings;
 mod sources;
@@ -43,8 +45,8 @@ pub use sources::{Source, Sources, Unreadable, has_wildcard, name_matches};
 
 use self::checks::NamedChecks;
 use self::files::File;
-use self::hints::Scope;
 use self::reader::{Item, Reader};
+use self::scope::Scope;
 use self::settings::SettingsSeen;
 use self::sync::SyncSeen;
 use self::virtual_server::Assembly;

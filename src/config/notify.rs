@@ -9,9 +9,10 @@ use hyper::header::{HeaderName, HeaderValue};
 use lettre::message::Mailbox;
 
 use super::checks::optional;
-use super::hints::{self, Scope};
+use super::hints;
 use super::probes::{is_host_name, read_path};
 use super::reader::{Item, Reader, shorten};
+use super::scope::Scope;
 use super::settings::SettingsSeen;
 use super::tree::Table;
 use crate::model::control::EventKind;

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::checks::optional;
-use super::hints::Scope;
 use super::probes::read_path;
 use super::reader::{Item, Reader, shorten};
+use super::scope::Scope;
 use super::settings::SettingsSeen;
 use crate::model::{Config, PeerSettings, PublicKey};
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::checks::optional;
 use super::command::read_command;
-use super::hints::Scope;
 use super::problem::Place;
 use super::reader::{Item, Reader};
+use super::scope::Scope;
 use super::tree::Table;
 use crate::model::{ForeignDestinations, Notify, PoolPolicy, RealServer, ReturnMode, Scheduler};
 

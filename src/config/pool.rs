@@ -10,9 +10,9 @@ use super::address;
 use super::checks::NamedChecks;
 use super::command::read_command;
 use super::forwarding;
-use super::hints::Scope;
 use super::problem::Place;
 use super::reader::{Item, Reader, kind};
+use super::scope::Scope;
 use crate::model::{
     CheckSpec, Command, DestinationKey, DestinationSpec, Family, Forwarding, Notify, RealServer, ServiceKey,
     SorryServer, Via,

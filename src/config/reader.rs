@@ -9,8 +9,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::duration;
-use super::hints::{self, Scope};
+use super::hints;
 use super::problem::{Ground, Ledger, Place, Severity};
+use super::scope::Scope;
 pub(super) use super::tree::Item;
 use super::tree::{Table, Value};
 

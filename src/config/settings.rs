@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::tree::Value;
 
-use super::hints::{self, Scope};
+use super::hints;
 use super::problem::Place;
 use super::reader::{Item, Reader, kind, shorten};
+use super::scope::Scope;
 use super::sync::{self, SyncSeen};
 use crate::model::{Config, Sysctl};
 

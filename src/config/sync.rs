@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::checks::optional;
-use super::hints::Scope;
 use super::problem::Place;
 use super::reader::{Item, Reader, shorten};
+use super::scope::Scope;
 use super::settings::SettingsSeen;
 use super::tree::Value;
 use super::vrrp::Moving;

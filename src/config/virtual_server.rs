@@ -7,11 +7,11 @@ use super::tree::Table;
 
 use super::checks::NamedChecks;
 use super::forwarding;
-use super::hints::Scope;
 use super::policy::{self, OnDown};
 use super::pool::{self, Front};
 use super::problem::Place;
 use super::reader::{Item, Reader, shorten};
+use super::scope::Scope;
 use super::service::{is_udp_or_mark, read_flags, read_persistence, read_scheduler, read_services};
 use super::vrrp::{Follower, Moving};
 use crate::model::{Family, Forwarding, ServerDefaults, ServiceFlags, ServiceKey, ServiceSpec, VirtualServer};

@@ -38,7 +38,7 @@ type Wanted = Option<BTreeSet<IpAddr>>;
 /// Whoever sees to it.
 pub(super) struct Keeper {
     wanted: watch::Sender<Wanted>,
-    /// Why that cannot be done.
+    /// Why that is not so, as far as is known.
     problem: watch::Sender<Option<String>>,
     task: Option<JoinHandle<()>>,
     file: PathBuf,
@@ -76,7 +76,7 @@ impl Keeper {
         self.wanted.borrow().clone().unwrap_or_default()
     }
 
-    /// Why they take more than they should; `None` where they do not.
+    /// Why they may take more than they should; `None` where they do not.
     pub(super) fn problem(&self) -> Option<String> {
         self.problem.borrow().clone()
     }

@@ -1,10 +1,11 @@
 //! The thread that virtual routers live in: sockets and time in, adverts out.
 //!
-//! It sleeps in ppoll(2) until an advert comes in or a timer says that one is due (a time limit of ppoll's own may be late by
-//! a thousandth of it), and does nothing else that could make one late: the addresses have a thread of their own (`addresses`), and whoever wants something leaves a note, of which a few are
-//! read before the time is looked at again. Its clock counts while the host is suspended (`CLOCK_BOOTTIME`), so that an
-//! instance knows for how long it was away. What has come in is read before the clock is looked at. What is to be shown
-//! and told is put down once, at the end of a turn.
+//! It sleeps in ppoll(2) until an advert comes in or a timer says that one is due (a time limit of ppoll's own may be late
+//! by a thousandth of it), and does nothing else that could make one late: the addresses have a thread of their own
+//! (`addresses`), and whoever wants something leaves a note, of which a few are read before the time is looked at again.
+//! Its clock counts while the host is suspended (`CLOCK_BOOTTIME`), so that an instance knows for how long it was away.
+//! What has come in is read before the clock is looked at. What is to be shown and told is put down once, at the end of a
+//! turn.
 
 mod acting;
 mod handle;
@@ -252,6 +253,21 @@ impl Task {
         self.act(wanted);
     }
 
+    /// Has the timer wake it then. Answers with how long to sleep at most, where the timer cannot.
+    fn set_timer(&mut self, due: Option<Instant>) -> Option<TimeSpec> {
+        if due != self.armed {
+            let set = match due.map(|due| TimeSpec::from_duration(due.since_start())) {
+                None => self.timer.unset(),
+                Some(at) => self
+                    .timer
+                    .set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME),
+            };
+            self.armed = due.filter(|_| set.is_ok());
+        }
+        let limit = due.filter(|due| self.armed != Some(*due));
+        limit.map(|due| TimeSpec::from_duration(due.since(now())))
+    }
+
     /// Sleeps until something comes in or is due.
     fn wait(&mut self, wake: &EventFd) {
         let gather = match self.routers.instances().nth(1) {
@@ -260,19 +276,7 @@ impl Task {
         };
         let due = self.routers.next_wake().map(|due| due + gather);
         let due = due.into_iter().chain(self.retry).min();
-        if due != self.armed {
-            let set = due.map_or_else(
-                || self.timer.unset(),
-                |due| {
-                    let at = TimeSpec::from_duration(due.since_start());
-                    self.timer
-                        .set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME)
-                },
-            );
-            self.armed = due.filter(|_| set.is_ok());
-        }
-        let limit = due.filter(|due| self.armed != Some(*due));
-        let timeout = limit.map(|due| TimeSpec::from_duration(due.since(now())));
+        let timeout = self.set_timer(due);
         let sockets = self.listeners.values().map(|(_, listener)| listener.as_fd());
         let mut waits: Vec<_> = [wake.as_fd(), self.timer.as_fd()]
             .into_iter()

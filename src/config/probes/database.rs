@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::hints::Scope;
 use super::super::reader::{Item, Reader};
+use super::super::scope::Scope;
 use super::super::tree::Table;
 use super::{optional, path, pattern, tls};
 use crate::model::{Login, MysqlProbe, PostgresqlProbe, ProbeKind, Query, RedisProbe, RedisRole, Secret, ValueTest};

@@ -6,8 +6,8 @@ use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::uri::{Authority, PathAndQuery};
 
-use super::super::hints::Scope;
 use super::super::reader::{Item, Reader, kind, shorten};
+use super::super::scope::Scope;
 use super::super::tree::{Table, Value};
 use super::{bytes, optional, pattern, tls};
 use crate::model::{BodyTest, HttpProbe, HttpVersion, ProbeKind};

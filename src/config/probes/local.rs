@@ -1,8 +1,8 @@
 //! The `script` and `file` types: what is found out on this host.
 
 use super::super::command::{DEFAULT_USER, read_argv, read_user};
-use super::super::hints::Scope;
 use super::super::reader::Reader;
+use super::super::scope::Scope;
 use super::super::tree::Table;
 use super::{optional, path};
 use crate::model::{FileProbe, ProbeKind, ScriptProbe};

@@ -12,8 +12,9 @@ use std::path::PathBuf;
 pub(super) use tls::is_name as is_host_name;
 
 use super::checks::optional;
-use super::hints::{Scope, unknown_word};
+use super::hints::unknown_word;
 use super::reader::{Item, Reader, shorten};
+use super::scope::Scope;
 use super::tree::Table;
 use crate::model::{AgentProbe, Pattern, ProbeKind, ProbeType, TlsProbe};
 

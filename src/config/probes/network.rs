@@ -3,8 +3,8 @@
 use hickory_proto::rr::Name;
 use hyper::http::uri::Authority;
 
-use super::super::hints::Scope;
 use super::super::reader::{Reader, shorten};
+use super::super::scope::Scope;
 use super::super::tree::Table;
 use super::{bytes, database, optional, pattern, tls};
 use crate::model::{Bytes, DnsProbe, GrpcProbe, LdapProbe, ProbeKind, ReplyTest, SmtpProbe, UdpProbe};

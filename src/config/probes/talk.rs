@@ -1,7 +1,7 @@
 //! What is said over a connection: the `tcp` and `tls` types.
 
-use super::super::hints::Scope;
 use super::super::reader::{Item, Reader};
+use super::super::scope::Scope;
 use super::super::tree::Table;
 use super::{bytes, optional, pattern};
 use crate::model::TalkStep;

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::super::hints::Scope;
 use super::super::reader::{Reader, shorten};
+use super::super::scope::Scope;
 use super::super::tree::Table;
 use super::{optional, path};
 use crate::model::{TlsSettings, Trust};

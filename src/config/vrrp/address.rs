@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::super::hints::Scope;
 use super::super::reader::{Item, Reader, shorten};
+use super::super::scope::Scope;
 use super::super::tree::Value;
 use crate::model::{AddressScope, Family, VrrpAddress};
 

@@ -1,7 +1,7 @@
 //! `[[vrrp_sync_group]]`.
 
-use super::super::hints::Scope;
 use super::super::reader::{Item, Reader, shorten};
+use super::super::scope::Scope;
 use super::{Routers, notify};
 use crate::model::VrrpSyncGroup;
 

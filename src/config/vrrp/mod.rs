@@ -33,9 +33,9 @@ use self::instance::{read_accept, read_interval, read_password, read_peers, read
 use self::route::read_route;
 use self::rule::read_rule;
 use self::track::TrackedServer;
-use super::hints::Scope;
 use super::problem::Place;
 use super::reader::{Item, Reader, shorten};
+use super::scope::Scope;
 use super::sync::{self, Wait};
 use super::tree::Table;
 use crate::model::{

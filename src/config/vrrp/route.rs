@@ -1,10 +1,10 @@
 //! One of the `routes` of an instance.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::super::checks::optional;
-use super::super::hints::Scope;
 use super::super::reader::{Item, Reader, shorten};
+use super::super::scope::Scope;
 use super::super::tree::Value;
 use crate::model::{AddressScope, Family, MAIN_TABLE, Prefix, RouteKind, VrrpRoute};
 
@@ -124,8 +124,7 @@ pub(super) fn read_route(reader: &mut Reader, item: &Item<'_>) -> Option<VrrpRou
     }
     let natural = match (family, hop) {
         (Family::Inet, None) if kind.is_unicast() => AddressScope::Link,
-        (Family::Inet, None) => AddressScope::Global,
-        (Family::Inet, Some(_)) | (Family::Inet6, _) => AddressScope::Global,
+        (Family::Inet | Family::Inet6, _) => AddressScope::Global,
     };
     if let (Some(item), Some(wanted)) = (scope, wanted) {
         let at = item.span().start;
@@ -220,7 +219,7 @@ pub(super) fn read_prefix(reader: &mut Reader, item: &Item<'_>, key: &str) -> Op
 /// The address of a host.
 fn read_host(reader: &mut Reader, item: &Item<'_>, key: &str) -> Option<IpAddr> {
     let address = reader.ip_address(item, key)?;
-    let is_broadcast = address == IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
+    let is_broadcast = address == Ipv4Addr::BROADCAST;
     if address.is_unspecified() || address.is_multicast() || address.is_loopback() || is_broadcast {
         let hint = match key {
             "via" => "the address of a router on one of this host's links",

@@ -1,8 +1,8 @@
 //! One of the `rules` of an instance.
 
-use super::super::checks::optional;
-use super::super::hints::Scope;
+use super::super::checks::{optional, read_fwmark};
 use super::super::reader::{Item, Reader};
+use super::super::scope::Scope;
 use super::super::tree::Value;
 use super::route::{read_prefix, read_table};
 use crate::model::{Family, PATH_MARKS, Prefix, VrrpRule};
@@ -43,7 +43,7 @@ pub(super) fn read_rule(reader: &mut Reader, item: &Item<'_>) -> Option<VrrpRule
         let text = "`fwmask` says nothing without `fwmark`";
         reader.error(mask_at, text, "say which mark: fwmark = 1");
     }
-    let fwmark = optional(fwmark, |item| reader.number(item, "fwmark", 1..=u32::MAX));
+    let fwmark = optional(fwmark, |item| read_fwmark(reader, item));
     let fwmask = optional(fwmask, |item| reader.number(item, "fwmask", 1..=u32::MAX));
     let words = [("inet", Family::Inet), ("inet6", Family::Inet6)];
     let said = optional(family, |item| reader.word(item, "family", &words));
@@ -62,10 +62,8 @@ pub(super) fn read_rule(reader: &mut Reader, item: &Item<'_>) -> Option<VrrpRule
         reader.error(mask_at, text, "take them out of the mark, or into the mask");
         return None;
     }
-    if let Some(mark) = fwmark
-        && let Some(own) = PATH_MARKS
-            .into_iter()
-            .find(|own| own & fwmask.unwrap_or(u32::MAX) == mark)
+    if let (Some(mark), Some(mask)) = (fwmark, fwmask)
+        && let Some(own) = PATH_MARKS.into_iter().find(|own| own & mask == mark)
     {
         let (first, last) = (PATH_MARKS.start(), PATH_MARKS.end());
         let text = format!("the rule is also for packets with the mark {own:#x}");

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::super::checks::optional;
 use super::super::command::{DEFAULT_USER, read_argv, read_user};
-use super::super::hints::Scope;
 use super::super::probes::read_path;
 use super::super::problem::Place;
 use super::super::reader::{Item, Reader, shorten};
+use super::super::scope::Scope;
 use super::super::tree::Value;
 use crate::model::{VrrpFile, VrrpProcess, VrrpScript, VrrpSpec, VrrpTrack, VrrpTracked};
 

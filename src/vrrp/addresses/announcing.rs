@@ -96,13 +96,15 @@ impl Keeper {
         let due = self.announcements.take_due();
         // On each device that takes nothing, the first address that it did not take.
         let mut stuck: BTreeMap<&str, &VrrpAddress> = BTreeMap::new();
-        let (mut refused, mut told) = (BTreeSet::new(), BTreeSet::new());
         let mut left: BTreeMap<&str, Duration> = BTreeMap::new();
+        // What is to be said of each: a problem, or none.
+        let mut outcomes: BTreeMap<&VrrpAddress, Option<String>> = BTreeMap::new();
         // All once, before any of them again.
         for again in [false, true] {
             for (address, count) in &due {
                 let count = if again { count.saturating_sub(1) } else { *count.min(&1) };
-                if count == 0 || refused.contains(address) || stuck.contains_key(&*address.device) {
+                let has_failed = matches!(outcomes.get(address), Some(Some(_)));
+                if count == 0 || has_failed || stuck.contains_key(&*address.device) {
                     continue;
                 }
                 self.turns.fetch_add(1, Ordering::Relaxed);
@@ -110,16 +112,9 @@ impl Keeper {
                 let result = tokio::time::timeout(*left, self.tell_neighbours(address, count)).await;
                 *left = left.saturating_sub(began.elapsed());
                 match result {
-                    Ok(Ok(())) => drop(told.insert(address)),
-                    // Nobody is behind it.
-                    Ok(Err(NetError::NotEthernet { .. })) => {
-                        refused.insert(address);
-                        self.note_announced(address, None);
-                    }
-                    Ok(Err(problem)) => {
-                        refused.insert(address);
-                        self.note_announced(address, Some(problem.to_string()));
-                    }
+                    // Nobody is behind what is no Ethernet.
+                    Ok(Ok(()) | Err(NetError::NotEthernet { .. })) => drop(outcomes.insert(address, None)),
+                    Ok(Err(problem)) => drop(outcomes.insert(address, Some(problem.to_string()))),
                     Err(_elapsed) => drop(stuck.insert(&address.device, address)),
                 }
             }
@@ -127,24 +122,18 @@ impl Keeper {
             // this one.
             std::thread::yield_now();
         }
-        for address in due.keys() {
-            match stuck.get(&*address.device) {
-                Some(first) if *first == address => {
-                    let others = due
-                        .keys()
-                        .filter(|other| other.device == address.device && *other != address);
-                    let more = match others.filter(|other| !told.contains(other)).count() {
-                        0 => String::new(),
-                        passed => format!(", nor were {passed} more addresses announced"),
-                    };
-                    let limit = ANNOUNCING.as_secs();
-                    let problem =
-                        format!("an announcement has not gone out in {limit} s{more}; neighbours there may not know");
-                    self.note_announced(address, Some(problem));
-                }
-                _ if told.contains(address) && !refused.contains(address) => self.note_announced(address, None),
-                Some(_) | None => {}
-            }
+        for (device, address) in stuck {
+            let others = due.keys().filter(|other| other.device == device && *other != address);
+            let more = match others.filter(|other| !outcomes.contains_key(other)).count() {
+                0 => String::new(),
+                passed => format!(", nor were {passed} more addresses announced"),
+            };
+            let limit = ANNOUNCING.as_secs();
+            let problem = format!("an announcement has not gone out in {limit} s{more}; neighbours there may not know");
+            outcomes.insert(address, Some(problem));
+        }
+        for (address, problem) in outcomes {
+            self.note_announced(address, problem);
         }
     }
 
