@@ -398,6 +398,8 @@ pub enum VrrpAction {
         /// 0 says that it leaves.
         priority: u8,
     },
+    /// The master is silent, or leaves: it may be told to add its addresses soon.
+    Prepare,
     /// Put the addresses on their devices, and the routes and rules behind them into their tables.
     AddAddresses,
     /// Take the routes and rules out of their tables, and then the addresses off their devices.

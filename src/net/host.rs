@@ -211,8 +211,16 @@ impl HostNetwork {
     /// # Errors
     /// [`NetError::NoSuchDevice`], [`NetError::NotPermitted`], [`NetError::Ipv6Off`], [`NetError::Kernel`].
     pub fn add_address(&self, vip: &VirtualAddress, options: &AddOptions) -> Result<Change, NetError> {
+        let link = self.link(&vip.device)?;
+        self.add_address_to(link.index, vip, options)
+    }
+
+    /// As [`HostNetwork::add_address`], on the device that has this number as far as is known.
+    ///
+    /// # Errors
+    /// As [`HostNetwork::add_address`].
+    pub fn add_address_to(&self, index: u32, vip: &VirtualAddress, options: &AddOptions) -> Result<Change, NetError> {
         let VirtualAddress { device, address } = vip;
-        let link = self.link(device)?;
         let action = format!("put {address} on {device}");
         if address.is_ipv6() && !module::summon_ipv6() {
             return Err(NetError::Ipv6Off {
@@ -229,7 +237,7 @@ impl HostNetwork {
                 .address(address, prefix)
                 .build(),
         };
-        message.header.index = link.index;
+        message.header.index = index;
         message.header.scope = options.scope.number().into();
         message
             .attributes

@@ -173,6 +173,11 @@ impl Announcer {
         })
     }
 
+    /// The number of its device.
+    pub fn index(&self) -> u32 {
+        self.link.index
+    }
+
     /// Whether it was opened on this device as it is now.
     pub fn fits(&self, link: &Link) -> bool {
         link.up && (self.link.index, self.link.mac) == (link.index, link.mac)

@@ -66,6 +66,8 @@ pub(super) enum Order {
     Expect(BTreeMap<Arc<str>, Arc<Belongings>>),
     /// These are the instances.
     Watch(Vec<Arc<VrrpSpec>>),
+    /// An instance may soon be told to hold what it has: what it would have to wait for then is done now.
+    Prepare(Arc<str>),
     /// Exactly these addresses of an instance have to be on their devices, these routes and rules in their tables. Where
     /// that is nothing, the number comes back with [`Report::Released`] once no address is here.
     Hold(Arc<str>, Belongings, u64),
@@ -213,6 +215,7 @@ impl Keeper {
                     let of = self.begin_move(&name, wanted, number);
                     moves.insert(name, of);
                 }
+                Order::Prepare(name) => self.prepare(&name),
                 Order::Announce(name, repeat) => self.owe(&name, repeat),
                 Order::LookForOthers(name) => suspects.push(name),
                 Order::Serve(addresses) => {

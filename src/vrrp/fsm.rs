@@ -104,6 +104,8 @@ struct Listening {
     master: Option<IpAddr>,
     /// It has said that it leaves.
     left: bool,
+    /// Since it was heard last, it was said that the addresses may be needed soon.
+    prepared: bool,
     /// Since when one of lower priority has been heard.
     lower_since: Option<Instant>,
     /// When that was the last time.
@@ -318,6 +320,7 @@ impl Instance {
             interval: self.spec.advert_interval,
             master: None,
             left: false,
+            prepared: false,
             lower_since: None,
             lower_heard: None,
             synced: false,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ipvsd::model::{Mac, VirtualAddress};
 use ipvsd::net::neighbour::{Burst, ProbeTiming, announce, probe};
-use ipvsd::net::{Change, HostNetwork, NetError, module, vip};
+use ipvsd::net::{AddOptions, Change, HostNetwork, NetError, module, vip};
 use ipvsd_lab::{
     Client, Finished, Host, Lab, Nginx, Segment, Topology, prepare_director_by_hand, require_kernel, wait_until,
 };
@@ -582,6 +582,18 @@ fn probing_and_announcing_say_what_is_wrong_with_the_interface() {
         let network = HostNetwork::connect().unwrap();
         let error = vip::hold(&network, &missing).await.unwrap_err();
         assert!(error.to_string().contains("eth9"), "{error}");
+        // A device that had this number and has gone since.
+        for address in [address, lab.vip6(0).into()] {
+            let missing = VirtualAddress {
+                address,
+                ..missing.clone()
+            };
+            let error = network.add_address_to(9_999, &missing, &AddOptions::director());
+            assert!(
+                matches!(error, Err(NetError::NoSuchDevice { .. })),
+                "{address}: {error:?}"
+            );
+        }
         assert_eq!(vip::release(&network, &missing).unwrap(), Change::AlreadySo);
     });
 }

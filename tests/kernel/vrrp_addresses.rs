@@ -205,6 +205,28 @@ fn an_address_that_passes_from_one_instance_to_another_by_a_reload_stays() {
 }
 
 #[test]
+fn what_a_backup_is_about_to_put_on_is_on_record_before_the_master_is_given_up() {
+    let routers = Routers::build("vrrp-ahead");
+    let vip = routers.vip(0);
+    let run = routers.director(0).directory().join("run").display().to_string();
+    let slow = Own {
+        priority: 100,
+        more: "advert_int = \"2s\"",
+    };
+    let is_on_record = || {
+        let record = format!("{run}/*/vrrp-addresses.json");
+        let shown = routers.director(0).exec(&["sh", "-c", &format!("cat {record}")]);
+        shown.is_ok_and(|shown| shown.stdout.contains(&vip.to_string()))
+    };
+    let mut daemon = routers.start(0, &routers.instance(0, slow), &["--run-dir", &run]);
+    assert!(!is_on_record(), "another router may be master");
+    wait_until("it is on record", SOON, is_on_record).expect("in time");
+    assert!(!routers.has(0, vip), "there are more than 2 s to come");
+    daemon.wait_for("virtual router VI_1 is master");
+    wait_until("it is there", SOON, || routers.has(0, vip)).expect("in time");
+}
+
+#[test]
 fn an_address_without_its_device_is_told_of_once_and_the_others_are_not_announced_for_it() {
     let routers = Routers::build("vrrp-lost");
     let (director, client) = (routers.director(0), routers.lab.client(0));

@@ -13,6 +13,7 @@ use super::ledger::Belongings;
 use super::owners::{Parting, are_one};
 use super::{Keeper, Report, is, is_at, vip};
 use crate::model::{HostAddress, VrrpAddress, VrrpEntry};
+use crate::net::neighbour::Announcer;
 use crate::net::{AddOptions, Change, HostNetwork, NetError};
 
 /// What is here and should not be.
@@ -43,6 +44,13 @@ impl Move {
 pub(super) type Moves = BTreeMap<Arc<str>, Move>;
 
 impl Keeper {
+    /// Puts on record what an instance may soon be told to hold, of which none is here yet: what is on record and never
+    /// comes goes from there with whatever else the instance gives up.
+    pub(super) fn prepare(&mut self, name: &str) {
+        let spec = self.specs.iter().find(|spec| spec.name == name);
+        self.ledger.add(spec.map(|spec| Belongings::of(spec)).iter());
+    }
+
     /// Takes an order in: from here on the instance holds this.
     pub(super) fn begin_move(&mut self, name: &Arc<str>, wanted: Belongings, order: u64) -> Move {
         self.owners.was_told(name);
@@ -170,7 +178,7 @@ impl Keeper {
                     && !matches!(address.address, IpAddr::V6(address) if address.is_unicast_link_local()),
                 ..AddOptions::director()
             };
-            let result = network.add_address(&vip(address), &options);
+            let result = self.add(network, address, &options);
             self.announcements.saw(address, result.is_ok());
             // Somebody has taken it off, and neighbours may have asked meanwhile.
             let had = left.gone.iter().any(|gone| gone.addresses.contains(address));
@@ -185,6 +193,18 @@ impl Keeper {
         }
         let raised = raised?;
         taken.map(|taken| (taken, raised))
+    }
+
+    /// Puts an address on its device, which is asked for only where it is not known: while a takeover is under way each
+    /// question is time that nobody answers in.
+    fn add(&self, network: &HostNetwork, address: &VrrpAddress, options: &AddOptions) -> Result<Change, NetError> {
+        let vip = vip(address);
+        let known = self.announcers.get(&address.device).map(Announcer::index);
+        match known.map(|index| network.add_address_to(index, &vip, options)) {
+            // Another device has its name by now, or none.
+            None | Some(Err(NetError::NoSuchDevice { .. })) => network.add_address(&vip, options),
+            Some(result) => result,
+        }
     }
 
     /// Takes off the addresses that an instance has no more; answers with whether none is here any more, and adds those that

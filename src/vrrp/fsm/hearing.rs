@@ -142,6 +142,7 @@ impl Instance {
         if let Phase::Backup(listening) = &mut self.phase {
             listening.heard = now;
             listening.left = false;
+            listening.prepared = false;
             listening.claim = None;
             listening.yields = true;
             listening.master = Some(source);

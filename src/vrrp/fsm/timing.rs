@@ -11,7 +11,7 @@ impl Instance {
         let own = match &self.phase {
             Phase::Initialize | Phase::Fault | Phase::Ended => None,
             Phase::Backup(listening) if listening.claim.is_some() => None,
-            Phase::Backup(listening) => Some(self.deadline(listening)),
+            Phase::Backup(listening) => Some(self.preparing(listening).unwrap_or(self.deadline(listening))),
             Phase::Master(speaking) => [
                 Some(speaking.next_advert),
                 speaking.second_burst,
@@ -55,6 +55,20 @@ impl Instance {
         listening.heard + wait
     }
 
+    /// When the addresses are to be prepared for, if they are not: when one advert is missing and the next one is due.
+    fn preparing(&self, listening: &Listening) -> Option<Instant> {
+        let ahead = if listening.left { 0 } else { DOWN_ADVERTS - 1 };
+        let is_due = !listening.prepared && !self.holding;
+        is_due.then(|| listening.heard + listening.interval * ahead)
+    }
+
+    fn prepare(&mut self, out: &mut Vec<VrrpAction>) {
+        if let Phase::Backup(listening) = &mut self.phase {
+            listening.prepared = true;
+            out.push(VrrpAction::Prepare);
+        }
+    }
+
     pub(super) fn garps(&self, now: Instant) -> Garps {
         let after = |wait: Duration| (!wait.is_zero()).then(|| now + wait);
         Garps {
@@ -83,9 +97,12 @@ impl Instance {
         let priority = self.priority();
         if let Phase::Backup(listening) = &self.phase
             && listening.claim.is_none()
-            && now >= self.deadline(listening)
         {
-            self.pass_deadline(now, out);
+            if now >= self.deadline(listening) {
+                self.pass_deadline(now, out);
+            } else if self.preparing(listening).is_some_and(|due| now >= due) {
+                self.prepare(out);
+            }
         }
         if let Phase::Master(speaking) = &mut self.phase {
             if now >= speaking.next_advert {

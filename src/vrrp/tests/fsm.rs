@@ -30,12 +30,29 @@ impl Lone {
         lone
     }
 
+    /// What it wanted done, but for what it wants prepared.
     fn tell(&mut self, millis: u64, event: VrrpEvent) -> Vec<VrrpAction> {
-        self.instance.handle(event, at(millis))
+        let mut actions = self.instance.handle(event, at(millis));
+        actions.retain(|action| *action != VrrpAction::Prepare);
+        actions
+    }
+
+    /// As [`Lone::pass_all`], but for what it wants prepared.
+    fn pass(&mut self, until: u64) -> Vec<(u64, VrrpAction)> {
+        let mut done = self.pass_all(until);
+        done.retain(|(_, action)| *action != VrrpAction::Prepare);
+        done
+    }
+
+    /// When it wanted something prepared, in milliseconds.
+    fn prepared(&mut self, until: u64) -> Vec<u64> {
+        let mut done = self.pass_all(until);
+        done.retain(|(_, action)| *action == VrrpAction::Prepare);
+        done.into_iter().map(|(millis, _)| millis).collect()
     }
 
     /// Wakes it whenever it wants to be woken until then; what it wanted done, with the time in milliseconds.
-    fn pass(&mut self, until: u64) -> Vec<(u64, VrrpAction)> {
+    fn pass_all(&mut self, until: u64) -> Vec<(u64, VrrpAction)> {
         let mut done = Vec::new();
         while let Some(wake) = self.instance.next_wake().filter(|wake| *wake <= at(until)) {
             let actions = self.instance.handle(VrrpEvent::TimeReached, wake);
@@ -101,6 +118,44 @@ fn whoever_hears_nobody_becomes_master_after_three_intervals_and_the_skew() {
         announced.collect::<Vec<_>>(),
         [&(8_609, VrrpAction::Announce { repeat: 5 })]
     );
+}
+
+#[test]
+fn what_a_takeover_needs_is_prepared_once_an_advert_is_missing() {
+    let mut lone = Lone::started(|_| {});
+    for millis in [500, 1_500, 2_500] {
+        lone.hear(millis, 2, 200);
+    }
+    assert!(lone.prepared(4_499).is_empty(), "not while the master speaks");
+    assert_eq!(lone.prepared(5_000), [4_500]);
+    lone.hear(5_000, 2, 200);
+    assert_eq!(lone.prepared(8_608), [7_000], "and again when it falls silent again");
+    assert_eq!(lone.state(), VrrpState::Backup);
+    assert!(lone.prepared(30_000).is_empty(), "a master has it all");
+    assert_eq!(lone.state(), VrrpState::Master);
+    // Who leaves is followed soon.
+    let mut lone = Lone::started(|_| {});
+    lone.hear(500, 2, 200);
+    let source = host(2);
+    let advert = lone.instance.spec().advert(0);
+    let left = lone
+        .instance
+        .handle(VrrpEvent::AdvertReceived { source, advert }, at(1_000));
+    assert_eq!(left, [VrrpAction::Prepare]);
+    // What a process before this one has left is on record.
+    let mut lone = Lone {
+        instance: Instance::new(spec_with(|_| {}), None),
+    };
+    lone.tell(0, VrrpEvent::InterfaceReady(host(1)));
+    let addresses_found = true;
+    lone.tell(
+        0,
+        VrrpEvent::Started {
+            addresses_found,
+            spoke: None,
+        },
+    );
+    assert!(lone.prepared(3_000).is_empty());
 }
 
 #[test]

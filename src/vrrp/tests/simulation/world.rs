@@ -308,7 +308,10 @@ impl World {
     }
 
     fn act(&mut self, number: usize, name: &Arc<str>, action: VrrpAction) {
-        self.stirred |= !matches!(action, VrrpAction::SendAdvert { .. } | VrrpAction::Announce { .. });
+        self.stirred |= !matches!(
+            action,
+            VrrpAction::SendAdvert { .. } | VrrpAction::Announce { .. } | VrrpAction::Prepare
+        );
         let segment = NAMES.iter().position(|known| **known == **name).unwrap();
         self.history = self
             .history
@@ -343,7 +346,7 @@ impl World {
                 self.wrong
                     .get_or_insert_with(|| format!("an advert was refused: {why}"));
             }
-            VrrpAction::End => {}
+            VrrpAction::Prepare | VrrpAction::End => {}
         }
         let host = &mut self.hosts[number];
         if host.running && host.routers.instances().next().is_none() {
