@@ -1,12 +1,12 @@
 //! Plan, apply, run, reload, stop: what the kernel holds afterwards.
 
 use std::net::SocketAddr;
-use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use ipvsd_lab::{Forwarding, Host, wait_until};
 use nix::sys::signal::Signal;
 
+use crate::service_manager::ServiceManager;
 use crate::site::{Daemon, Family, IPVSD, Site, configure, ipvsd, table};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -418,23 +418,16 @@ fn observe_writes_nothing_and_says_what_it_would() {
 fn the_service_manager_is_told_of_readiness_and_the_watchdog_is_fed() {
     let site = bare("notify");
     let director = site.director();
-    let socket = director.directory().join("notify");
-    let listener = UnixDatagram::bind(&socket).expect("a socket");
-    listener.set_read_timeout(Some(SOON)).expect("a time limit");
+    let manager = ServiceManager::listen();
     let file = configure(director, &one_service(80, &[11])).display().to_string();
-    let path = socket.display().to_string();
-    let environment = [("NOTIFY_SOCKET", path.as_str()), ("WATCHDOG_USEC", "600000")];
     let process = director
-        .spawn_with(&[IPVSD, "run", "-c", &file], &environment)
+        .spawn_with(&[IPVSD, "run", "-c", &file], &manager.environment("600000"))
         .expect("ipvsd starts");
     let mut heard = String::new();
     let mut hear_until = |word: &str| {
-        let mut buffer = [0; 4096];
         while !heard.contains(word) {
-            let read = listener
-                .recv(&mut buffer)
-                .unwrap_or_else(|error| panic!("no {word} after `{heard}`: {error}"));
-            heard.push_str(&String::from_utf8_lossy(&buffer[..read]));
+            let told = manager.hear(SOON);
+            heard += &told.unwrap_or_else(|| panic!("no {word} after `{heard}`"));
             heard.push('\n');
         }
         heard.clear();

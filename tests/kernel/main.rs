@@ -29,6 +29,7 @@ mod scenario_s4;
 mod scenario_s5;
 mod scenario_s6;
 mod schedulers;
+mod service_manager;
 mod site;
 mod stop;
 mod truth;

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use ipvsd_lab::{Forwarding, Prober, wait_until};
 use nix::sys::signal::Signal;
 
+use crate::service_manager::ServiceManager;
 use crate::site::{Daemon, Family, IPVSD, Site, holds, table};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -82,37 +82,22 @@ fn a_flush_takes_out_what_is_ours_and_runs_the_commands_that_were_asked_for() {
 
 #[test]
 fn a_stuck_daemon_is_no_longer_vouched_for_and_started_again_under_traffic() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let socket = folder.path().join("notify");
-    let listener = UnixDatagram::bind(&socket).expect("a socket");
-    listener.set_nonblocking(true).expect("a socket");
+    let manager = ServiceManager::listen();
     let site = Site::build("watchdog", Forwarding::Nat, Family::V4, 2, 1);
     let _nginx = site.nginx_on(2);
     let vip = SocketAddr::new(site.vip(0), 80);
     let more = format!("device = \"eth0\"\n{CHECK}");
     let file = site.configure(&site.virtual_server("web", &format!("address = \"{vip}\""), &more, &[(0, 1), (1, 1)]));
-    let (file, path) = (file.display().to_string(), socket.display().to_string());
-    let environment = [("NOTIFY_SOCKET", path.as_str()), ("WATCHDOG_USEC", "600000")];
+    let file = file.display().to_string();
     let start = || {
         let command = [IPVSD, "run", "-c", &file];
         let process = site
             .director()
-            .spawn_with(&command, &environment)
+            .spawn_with(&command, &manager.environment("600000"))
             .expect("ipvsd starts");
         let mut daemon = Daemon { process };
         daemon.wait_for("ready:");
         daemon
-    };
-    // How often the daemon is vouched for in so long a time.
-    let fed = |time: Duration| {
-        let (end, mut fed, mut buffer) = (Instant::now() + time, 0, [0; 4096]);
-        while Instant::now() < end {
-            match listener.recv(&mut buffer) {
-                Ok(read) => fed += usize::from(String::from_utf8_lossy(&buffer[..read]).contains("WATCHDOG=1")),
-                Err(_) => std::thread::sleep(Duration::from_millis(10)),
-            }
-        }
-        fed
     };
     let mut daemon = start();
     site.client()
@@ -120,16 +105,16 @@ fn a_stuck_daemon_is_no_longer_vouched_for_and_started_again_under_traffic() {
         .expect("traffic");
     let (every, timeout) = (Duration::from_millis(25), Duration::from_secs(5));
     let prober = Prober::start(site.lab.client(0), vip, every, timeout, Duration::from_secs(60)).expect("a prober");
-    assert!(fed(Duration::from_secs(2)) >= 5);
+    assert!(manager.fed(Duration::from_secs(2)) >= 5);
     daemon.process.signal_alone(Signal::SIGSTOP).expect("a signal");
     // What it had said before.
-    fed(Duration::from_millis(200));
-    assert_eq!(fed(Duration::from_secs(2)), 0);
+    manager.fed(Duration::from_millis(200));
+    assert_eq!(manager.fed(Duration::from_secs(2)), 0);
     // What the service manager does then.
     daemon.process.signal_alone(Signal::SIGKILL).expect("a signal");
     daemon.process.wait(SOON).expect("an end");
     let daemon = start();
-    assert!(fed(Duration::from_secs(2)) >= 5);
+    assert!(manager.fed(Duration::from_secs(2)) >= 5);
     let report = prober.stop().expect("a report");
     assert!(report.failures().is_empty(), "{report}\n{}", daemon.process.log());
 }

@@ -3,7 +3,6 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,6 +12,7 @@ use ipvsd_lab::{Finished, Forwarding, Prober, wait_until};
 use nix::sys::signal::Signal;
 
 use crate::restart::watched;
+use crate::service_manager::ServiceManager;
 use crate::site::{Daemon, Family, Held, IPVSD, Site, table};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -93,29 +93,22 @@ impl Running {
 #[test]
 fn upgrades_under_traffic_lose_no_connection_no_verdict_and_no_caller() {
     const TIMES: usize = 5;
-    let folder = tempfile::tempdir().expect("a folder");
-    let socket = folder.path().join("notify");
-    let listener = UnixDatagram::bind(&socket).expect("a socket");
-    listener
-        .set_read_timeout(Some(Duration::from_millis(100)))
-        .expect("a time limit");
+    let manager = Arc::new(ServiceManager::listen());
     let heard = Arc::new(Mutex::new(String::new()));
     let (ended, all) = (Arc::new(AtomicBool::new(false)), Arc::clone(&heard));
     let listening = {
-        let ended = Arc::clone(&ended);
+        let (ended, manager) = (Arc::clone(&ended), Arc::clone(&manager));
         std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
             while !ended.load(Ordering::Relaxed) {
-                if let Ok(read) = listener.recv(&mut buffer) {
+                if let Some(told) = manager.hear(Duration::from_millis(100)) {
                     let mut heard = all.lock().unwrap();
-                    *heard += &String::from_utf8_lossy(&buffer[..read]);
+                    *heard += &told;
                     heard.push('\n');
                 }
             }
         })
     };
-    let path = socket.display().to_string();
-    let mut running = Running::start("upgrade", &[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", "900000")]);
+    let mut running = Running::start("upgrade", &manager.environment("900000"));
     let site = &running.site;
     let mut nginx = site.nginx_on(3);
     running.serve(&[1, 1, 1]);

@@ -1,12 +1,12 @@
 //! A thread of the virtual routers that hangs: the service manager's watchdog is left hungry while it does, and no longer.
 
 use std::fs;
-use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use ipvsd_lab::wait_until;
 
 use crate::routers::{Routers, SOON, own, thread};
+use crate::service_manager::ServiceManager;
 use crate::site::{Daemon, IPVSD, configure};
 
 /// Holds one thread, by ptrace(2), until a file is there.
@@ -22,17 +22,6 @@ print('held', flush=True)
 while not os.path.exists(sys.argv[2]): time.sleep(0.05)
 libc.ptrace(DETACH, thread, 0, 0)
 "#;
-
-/// How often the watchdog was fed within this time.
-fn fed(listener: &UnixDatagram, time: Duration) -> usize {
-    let (began, mut buffer, mut count) = (Instant::now(), [0; 4096], 0);
-    while began.elapsed() < time {
-        if let Ok(read) = listener.recv(&mut buffer) {
-            count += String::from_utf8_lossy(&buffer[..read]).matches("WATCHDOG=1").count();
-        }
-    }
-    count
-}
 
 /// The nice value of a thread (proc_pid_stat(5)).
 fn nice(daemon: u32, thread: &str) -> i32 {
@@ -62,26 +51,21 @@ fn the_threads_of_virtual_routers_run_before_the_others() {
 fn the_watchdog_is_not_fed_while_the_thread_that_speaks_hangs() {
     let routers = Routers::build("vrrp-hangs");
     let director = routers.director(0);
-    let folder = tempfile::tempdir().expect("a folder");
-    let socket = folder.path().join("notify");
-    let listener = UnixDatagram::bind(&socket).expect("a socket");
-    listener
-        .set_read_timeout(Some(Duration::from_millis(100)))
-        .expect("a time limit");
-    let path = socket.display().to_string();
+    let manager = ServiceManager::listen();
     let file = configure(director, &routers.instance(0, own(150)))
         .display()
         .to_string();
-    let environment = [("NOTIFY_SOCKET", path.as_str()), ("WATCHDOG_USEC", "3000000")];
     let command = [IPVSD, "run", "-c", &file];
     let daemon = Daemon {
-        process: director.spawn_with(&command, &environment).expect("ipvsd starts"),
+        process: director
+            .spawn_with(&command, &manager.environment("3000000"))
+            .expect("ipvsd starts"),
     };
     wait_until("it is master", SOON, || routers.has(0, routers.vip(0))).expect("in time");
-    assert!(fed(&listener, Duration::from_secs(4)) > 0, "{}", daemon.process.log());
+    assert!(manager.fed(Duration::from_secs(4)) > 0, "{}", daemon.process.log());
 
     let speaks = thread(daemon.process.id(), "vrrp");
-    let release = folder.path().join("release");
+    let release = director.directory().join("release");
     let mut holder = director
         .spawn(&["python3", "-c", HOLD, &speaks, &release.display().to_string()])
         .expect("python");
@@ -90,12 +74,12 @@ fn the_watchdog_is_not_fed_while_the_thread_that_speaks_hangs() {
     let began = Instant::now();
     while !daemon.process.log().contains(said) {
         assert!(began.elapsed() < SOON, "{}", daemon.process.log());
-        fed(&listener, Duration::from_millis(100));
+        manager.fed(Duration::from_millis(100));
     }
-    assert_eq!(fed(&listener, Duration::from_secs(4)), 0, "{}", daemon.process.log());
+    assert_eq!(manager.fed(Duration::from_secs(4)), 0, "{}", daemon.process.log());
     fs::write(&release, "").expect("a file");
     wait_until("the watchdog is fed again", SOON, || {
-        fed(&listener, Duration::from_secs(1)) > 0
+        manager.fed(Duration::from_secs(1)) > 0
     })
     .unwrap_or_else(|problem| panic!("{problem}: {}", daemon.process.log()));
     assert_eq!(daemon.process.log().matches("no longer fed").count(), 1);
