@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::problem::Place;
 use super::super::reader::{Reader, shorten};
-use super::{Routers, vmac};
+use super::{Routers, key_of, vmac};
 use crate::model::{AddressScope, Family, Forwarding, ServiceKey, VirtualServer, VrrpAddress, VrrpSpec};
 
 const SERVE_ELSEWHERE: &str = "take `accept` out there, or let other hosts serve";
@@ -85,7 +85,7 @@ impl Routers<'_> {
         reader.file = follower.place.file;
         match &follower.instance {
             Some(name) => self.refer(reader, follower.place.offset, name, server),
-            None => self.keep_apart(reader, follower.place.offset, &server.services),
+            None => self.keep_apart(reader, follower.place.offset, server),
         }
     }
 
@@ -117,7 +117,8 @@ impl Routers<'_> {
         }
         for address in services.iter().filter_map(ServiceKey::address) {
             let own = Family::of(address);
-            let key = (address, None);
+            let device = vmac::device(&draft.spec);
+            let key = key_of(address, &device);
             if draft.spec.addresses.iter().any(|held| held.address == address) {
                 continue;
             }
@@ -130,7 +131,7 @@ impl Routers<'_> {
             draft.spec.addresses.push(VrrpAddress {
                 address,
                 prefix: own.host_prefix(),
-                device: vmac::device(&draft.spec),
+                device,
                 scope: AddressScope::Global,
                 label: None,
                 unadvertised: *draft.family.get_or_insert(own) != own,
@@ -166,9 +167,10 @@ impl Routers<'_> {
     }
 
     /// A virtual server that keeps its addresses on a device for good.
-    fn keep_apart(&self, reader: &mut Reader, at: usize, services: &[ServiceKey]) {
-        for address in services.iter().filter_map(ServiceKey::address) {
-            if let Some(first) = self.addresses.get(&(address, None)) {
+    fn keep_apart(&self, reader: &mut Reader, at: usize, server: &VirtualServer) {
+        let device = server.device.as_deref().unwrap_or_default();
+        for address in server.services.iter().filter_map(ServiceKey::address) {
+            if let Some(first) = self.addresses.get(&key_of(address, device)) {
                 let text = format!("{address} follows a vrrp_instance and is on a `device` for good");
                 reader.second(at, *first, text, "write `vrrp_instance` in place of `device`");
                 return;

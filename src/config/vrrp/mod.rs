@@ -54,8 +54,7 @@ pub(super) struct Routers<'t> {
     groups: Vec<VrrpSyncGroup>,
     names: HashMap<&'t str, Place>,
     group_names: HashMap<&'t str, Place>,
-    /// Each address with the device that it is on where other devices may have it too.
-    addresses: HashMap<(IpAddr, Option<String>), Place>,
+    addresses: HashMap<AddressKey, Place>,
     routes: HashMap<RouteKey, Place>,
     rules: HashMap<VrrpRule, Place>,
     /// The groups that name instances, by instance.
@@ -347,8 +346,7 @@ impl<'t> Routers<'t> {
     }
 
     fn is_new(&mut self, reader: &mut Reader, at: usize, address: &VrrpAddress) -> bool {
-        let local = matches!(address.address, IpAddr::V6(address) if address.is_unicast_link_local());
-        let key = (address.address, local.then(|| address.device.clone()));
+        let key = key_of(address.address, &address.device);
         if let Some(first) = self.addresses.get(&key) {
             let text = format!("virtual address {} is there twice", address.address);
             reader.second(
@@ -456,6 +454,14 @@ impl<'t> Routers<'t> {
         (config.vrrp_instances, config.vrrp_sync_groups) = (specs, self.groups);
         self.waits
     }
+}
+
+/// An address, with the device that it is on where other devices may have it too.
+type AddressKey = (IpAddr, Option<String>);
+
+fn key_of(address: IpAddr, device: &str) -> AddressKey {
+    let is_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+    (address, is_local.then(|| device.to_owned()))
 }
 
 /// What holds for an instance whoever has brought its addresses: its own table or virtual servers.
