@@ -38,6 +38,7 @@ mod vagrant;
 mod vrrp;
 mod vrrp_accept;
 mod vrrp_addresses;
+mod vrrp_announcing;
 mod vrrp_hanging;
 mod vrrp_obstacles;
 mod vrrp_partition;

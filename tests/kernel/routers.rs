@@ -112,6 +112,18 @@ impl Routers {
         )
     }
 
+    /// As [`Routers::instance`], of the first director and with [`ADVERTS`]: alone it is master soon.
+    pub(crate) fn first_with(&self, more: &str) -> String {
+        let more = format!("{ADVERTS}\n{more}");
+        self.instance(
+            0,
+            Own {
+                priority: 150,
+                more: &more,
+            },
+        )
+    }
+
     /// Starts a director with this configuration.
     pub(crate) fn start(&self, index: usize, text: &str, more: &[&str]) -> Daemon {
         let director = self.director(index);

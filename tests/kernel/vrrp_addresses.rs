@@ -11,20 +11,9 @@ use nix::sys::signal::Signal;
 use crate::routers::{ADVERTS, Own, Routers, SOON, measured, own, thread};
 use crate::site::{Daemon, configure, ipvsd};
 
-fn with_instance(routers: &Routers, more: &str) -> String {
-    let more = format!("{ADVERTS}\n{more}");
-    routers.instance(
-        0,
-        Own {
-            priority: 150,
-            more: &more,
-        },
-    )
-}
-
 /// The same virtual server, whose address is there for good.
 fn with_device(routers: &Routers) -> String {
-    let text = with_instance(routers, "");
+    let text = routers.first_with("");
     let server = text.find("[[virtual_server]]").expect("a virtual server");
     let device = format!("device = \"{}\"", routers.device(0));
     text[server..].replace("vrrp_instance = \"VI_1\"", &device)
@@ -66,7 +55,7 @@ fn an_address_that_a_virtual_router_takes_over_by_a_reload_is_there_all_the_time
         let prober =
             Prober::start(routers.lab.client(0), address, every, timeout, Duration::from_secs(60)).expect("a prober");
         sleep(Duration::from_millis(500));
-        reload(&routers, &with_instance(&routers, &more));
+        reload(&routers, &routers.first_with(&more));
         daemon.wait_for("virtual router VI_1 is master");
         wait_until("the address has its prefix", SOON, || entries(&routers) == [prefix])
             .unwrap_or_else(|problem| panic!("{problem}: {:?}\n{}", entries(&routers), daemon.process.log()));
@@ -130,7 +119,7 @@ fn an_address_that_a_virtual_server_takes_over_by_a_reload_stays() {
         (format!("virtual_address = [\"{vip}/24\"]"), "24", String::new()),
         (elsewhere.clone(), "32", instance),
     ] {
-        let mut daemon = routers.start(0, &with_instance(&routers, &more), &[]);
+        let mut daemon = routers.start(0, &routers.first_with(&more), &[]);
         daemon.wait_for("virtual router VI_1 is master");
         let client = Client::new(routers.lab.client(0));
         client.wait_for_answer(address, "behind", SOON).expect("an answer");
@@ -170,7 +159,7 @@ fn an_address_that_passes_from_one_instance_to_another_by_a_reload_stays() {
     let routers = Routers::build("vrrp-pass");
     let vip = routers.vip(0);
     let text = |owner: &str| {
-        let first = with_instance(&routers, &format!("virtual_address = [\"{}/24\"]", routers.vip(1)));
+        let first = routers.first_with(&format!("virtual_address = [\"{}/24\"]", routers.vip(1)));
         let first = first.replace("vrrp_instance = \"VI_1\"", &format!("vrrp_instance = \"{owner}\""));
         format!(
             "[[vrrp_instance]]\nname = \"VI_2\"\ninterface = \"{}\"\nvirtual_router_id = 52\n{ADVERTS}\n\
@@ -227,50 +216,6 @@ fn what_a_backup_is_about_to_put_on_is_on_record_before_the_master_is_given_up()
 }
 
 #[test]
-fn an_address_without_its_device_is_told_of_once_and_the_others_are_not_announced_for_it() {
-    let routers = Routers::build("vrrp-lost");
-    let (director, client) = (routers.director(0), routers.lab.client(0));
-    let [vip, lost] = [0, 1].map(|index| routers.vip(index));
-    let device = || {
-        let lines = [
-            "link add other0 type veth peer name other1",
-            "link set other0 up",
-            "link set other1 up",
-        ];
-        director.ip(&lines).expect("ip");
-    };
-    device();
-    let more =
-        format!("garp_master_delay = \"0s\"\nvirtual_address = [{{ address = \"{lost}/32\", device = \"other0\" }}]");
-    let mut daemon = routers.start(0, &with_instance(&routers, &more), &[]);
-    wait_until("both are there", SOON, || routers.has(0, vip) && routers.has(0, lost)).expect("in time");
-    sleep(Duration::from_secs(1));
-    let filter = format!("arp and ether src {}", routers.mac(0));
-    let seen = client.tcpdump(&["-l", "-n", "-i", "eth0", &filter]).expect("tcpdump");
-    let announced = || seen.log().matches(&format!("Request who-has {vip} ")).count();
-    director.ip(&["link del other0"]).expect("ip");
-    sleep(Duration::from_secs(6));
-    let log = daemon.process.log();
-    assert_eq!(announced(), 0, "{}\n{log}", seen.log());
-    let complaints = log
-        .lines()
-        .filter(|line| line.contains("WARN") || line.contains("ERROR"));
-    let complaints = complaints.filter(|line| line.contains("other0")).count();
-    assert_eq!(complaints, 1, "{log}");
-    assert!(routers.has(0, vip));
-
-    device();
-    wait_until("it is back", SOON, || routers.has(0, lost)).expect("in time");
-    sleep(Duration::from_secs(1));
-    assert_eq!(announced(), 0, "nothing has happened to this one: {}", seen.log());
-    director.ip(&[&format!("address del {vip}/32 dev eth0")]).expect("ip");
-    wait_until("what is put back is announced", SOON, || announced() == 1)
-        .unwrap_or_else(|problem| panic!("{problem}: {}\n{}", seen.log(), daemon.process.log()));
-    daemon.process.signal(Signal::SIGTERM).expect("a signal");
-    daemon.process.wait(SOON).expect("it ends");
-}
-
-#[test]
 fn a_quick_restart_keeps_the_role_also_where_commands_take_their_time_at_the_end() {
     let routers = Routers::build("vrrp-slow-end");
     let _server = routers.serve();
@@ -315,7 +260,7 @@ fn what_an_instance_has_left_goes_with_it_also_where_the_daemon_was_dead_meanwhi
         drop(daemon);
         assert!(routers.has(0, vip), "a killed daemon takes nothing with it");
     };
-    killed(&with_instance(&routers, ""));
+    killed(&routers.first_with(""));
     let mut daemon = routers.start(0, "virtual_server = []", &[]);
     daemon.wait_for("address of a former virtual router taken off");
     assert!(!routers.has(0, vip));
@@ -328,7 +273,7 @@ fn what_an_instance_has_left_goes_with_it_also_where_the_daemon_was_dead_meanwhi
         routers.device(0),
         routers.vip(1)
     );
-    let daemon = routers.start(0, &format!("{second}{}", with_instance(&routers, "")), &[]);
+    let daemon = routers.start(0, &format!("{second}{}", routers.first_with("")), &[]);
     wait_until("both are master", SOON, || {
         routers.has(0, vip) && routers.has(0, routers.vip(1))
     })
@@ -343,7 +288,7 @@ fn what_an_instance_has_left_goes_with_it_also_where_the_daemon_was_dead_meanwhi
     daemon.process.wait(SOON).expect("it ends");
 
     // What a virtual server keeps there now is not taken off.
-    killed(&with_instance(&routers, ""));
+    killed(&routers.first_with(""));
     let daemon = routers.start(0, &with_device(&routers), &[]);
     sleep(Duration::from_secs(2));
     assert_eq!(entries(&routers), ["32"]);
@@ -401,7 +346,7 @@ call(DETACH)
 fn an_address_that_cannot_be_taken_off_goes_as_soon_as_it_can() {
     let routers = Routers::build("vrrp-stays");
     let (director, vip) = (routers.director(0), routers.vip(0));
-    let mut first = routers.start(0, &with_instance(&routers, ""), &[]);
+    let mut first = routers.start(0, &routers.first_with(""), &[]);
     wait_until("it is master", SOON, || routers.has(0, vip)).expect("in time");
     let release = director.directory().join("release");
     let keeper = thread(first.process.id(), "vrrp-addresses");
@@ -421,7 +366,7 @@ fn an_address_that_cannot_be_taken_off_goes_as_soon_as_it_can() {
 fn a_director_without_descriptors_still_takes_its_address_off() {
     let routers = Routers::build("vrrp-files");
     let (director, vip) = (routers.director(0), routers.vip(0));
-    let first = routers.start(0, &with_instance(&routers, ""), &[]);
+    let first = routers.start(0, &routers.first_with(""), &[]);
     wait_until("it is master", SOON, || routers.has(0, vip)).expect("in time");
     let pid = first.process.id().to_string();
     director
@@ -491,40 +436,4 @@ fn each_address_is_on_its_device_with_its_scope_and_its_label() {
         place(plain).is_some() && place(other).is_some()
     })
     .expect("in time");
-}
-
-#[test]
-fn neighbours_are_told_again_where_the_interface_of_a_master_gets_another_mac() {
-    let routers = Routers::build("vrrp-mac");
-    let addresses = [routers.vip(0), routers.vip6(0)];
-    let [plain, plain6] = addresses;
-    let instance = |name: &str, address: String| {
-        format!(
-            "[[vrrp_instance]]\nname = \"{name}\"\ninterface = \"{}\"\nvirtual_router_id = 51\n{ADVERTS}\n\
-             virtual_address = [\"{address}\"]\n",
-            routers.device(0)
-        )
-    };
-    let text = format!(
-        "virtual_server = []\n{}{}",
-        instance("VI_4", format!("{plain}/24")),
-        instance("VI_6", format!("{plain6}/64"))
-    );
-    let director = routers.director(0);
-    let daemon = Daemon::spawn(director, &configure(director, &text), &[]);
-    for address in addresses {
-        routers.wait_for_master("it is started", 0, address);
-        wait_until("it answers", SOON, || routers.pings(address)).expect("in time");
-        routers.wait_until_learnt("the client knows it", address, 0);
-    }
-    let before = routers.mac(0);
-    director
-        .ip(&[&format!("link set {} address 02:00:00:00:5e:01", routers.device(0))])
-        .expect("another one");
-    assert_ne!(routers.mac(0), before);
-    for address in addresses {
-        // The client asks nobody: its entry is a good one as far as it knows.
-        routers.wait_until_learnt("the client was told of the other one", address, 0);
-        assert!(routers.has(0, address), "{}", daemon.process.log());
-    }
 }

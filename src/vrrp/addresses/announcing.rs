@@ -16,6 +16,8 @@ pub(super) struct Announcements {
     here: BTreeSet<VrrpAddress>,
     /// Those that are to be announced, and how often.
     owed: BTreeMap<VrrpAddress, u32>,
+    /// Devices that took nothing when it was tried last: nobody waits for them again before they do.
+    stuck: BTreeSet<String>,
 }
 
 impl Announcements {
@@ -86,7 +88,7 @@ impl Keeper {
         }
     }
 
-    /// Announces what is to be and is here.
+    /// Announces what is to be and is here; what could not be is owed still, and is tried again in a while.
     pub(super) async fn announce_what_is_here(&mut self) {
         if self.announcements.owed.is_empty() {
             return;
@@ -108,28 +110,46 @@ impl Keeper {
                     continue;
                 }
                 self.turns.fetch_add(1, Ordering::Relaxed);
-                let (began, left) = (Instant::now(), left.entry(&address.device).or_insert(ANNOUNCING));
+                let left = left.entry(&address.device).or_insert_with(|| {
+                    let is_stuck = self.announcements.stuck.contains(&address.device);
+                    if is_stuck { Duration::ZERO } else { ANNOUNCING }
+                });
+                let began = Instant::now();
                 let result = tokio::time::timeout(*left, self.tell_neighbours(address, count)).await;
                 *left = left.saturating_sub(began.elapsed());
                 match result {
                     // Nobody is behind what is no Ethernet.
                     Ok(Ok(()) | Err(NetError::NotEthernet { .. })) => drop(outcomes.insert(address, None)),
                     Ok(Err(problem)) => drop(outcomes.insert(address, Some(problem.to_string()))),
-                    Err(_elapsed) => drop(stuck.insert(&address.device, address)),
+                    Err(_elapsed) => {
+                        // Once is not what was asked for.
+                        outcomes.remove(address);
+                        stuck.insert(&address.device, address);
+                    }
                 }
             }
             // What is sent by a virtual interface is handed on by a thread of the kernel's, which on one processor waits for
             // this one.
             std::thread::yield_now();
         }
+        let unannounced = |address: &VrrpAddress| !matches!(outcomes.get(address), Some(None));
+        for address in due.keys().filter(|address| unannounced(address)) {
+            self.announcements.owe(address, 1);
+            self.troubled = true;
+        }
+        let stuck_before = std::mem::take(&mut self.announcements.stuck);
+        self.announcements.stuck = stuck.keys().map(|device| (*device).to_owned()).collect();
         for (device, address) in stuck {
+            if stuck_before.contains(device) {
+                continue;
+            }
             let others = due.keys().filter(|other| other.device == device && *other != address);
             let more = match others.filter(|other| !outcomes.contains_key(other)).count() {
                 0 => String::new(),
                 passed => format!(", nor were {passed} more addresses announced"),
             };
             let limit = ANNOUNCING.as_secs();
-            let problem = format!("an announcement has not gone out in {limit} s{more}; neighbours there may not know");
+            let problem = format!("an announcement has not gone out in {limit} s{more}, and neighbours may not know");
             outcomes.insert(address, Some(problem));
         }
         for (address, problem) in outcomes {

@@ -94,7 +94,7 @@ impl Keeper {
             }
             Some(problem) => {
                 if self.said.announcements.is_news(address.clone(), &problem) {
-                    warn!(address = %address.address, device = address.device, "{problem}");
+                    warn!(address = %address.address, device = address.device, "{problem}; it is tried again every second");
                 }
             }
         }
