@@ -20,7 +20,8 @@ use crate::vrrp::task::Spoken;
 
 /// Where it is kept when each master has spoken last.
 const SPOKEN: &str = "vrrp.json";
-/// Where the addresses, routes, rules and devices are on record that virtual routers have put on this host.
+/// Where the addresses, routes, rules and devices are on record that virtual routers have put on this host, or are about
+/// to.
 const LEDGER: &str = "vrrp-addresses.json";
 
 /// What is known of the process that wrote a file.
@@ -127,12 +128,17 @@ impl VrrpFiles {
         spoken
     }
 
-    /// Puts down what is on this host.
-    pub(super) fn put_down(&self, record: &VrrpRecord) {
+    /// Puts down what is on this host, or may soon be; answers with whether it could.
+    pub(super) fn put_down(&self, record: &VrrpRecord) -> bool {
         let namespace = &self.namespace;
-        if let Err(problem) = write(&self.ledger, &LedgerDraft { namespace, record }) {
-            error!("{problem:#}; addresses of virtual routers may be left if the daemon dies now");
+        let written = write(&self.ledger, &LedgerDraft { namespace, record });
+        if let Err(problem) = &written {
+            error!(
+                "{problem:#}; addresses of virtual routers may be left if the daemon dies before it could be written (it \
+                 is tried again with the next change)"
+            );
         }
+        written.is_ok()
     }
 
     /// Puts down when each master has spoken last, for the process that takes this one's place.

@@ -234,7 +234,7 @@ impl fmt::Display for VrrpRule {
     }
 }
 
-/// What virtual routers have put on this host, for the process after this one.
+/// What virtual routers have put on this host, or are about to, for the process after this one.
 ///
 /// A list of addresses is read as well: so it was written once where there was nothing else.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -259,6 +259,24 @@ impl VrrpRecord {
     pub fn is_empty(&self) -> bool {
         let nothing_else = self.devices.is_empty() && self.settings.is_empty();
         self.addresses.is_empty() && self.routes.is_empty() && self.rules.is_empty() && nothing_else
+    }
+
+    /// Takes in all that another one has.
+    pub fn add(&mut self, other: &Self) {
+        self.addresses.extend(other.addresses.iter().cloned());
+        self.routes.extend(other.routes.iter().cloned());
+        self.rules.extend(other.rules.iter().cloned());
+        self.devices.extend(other.devices.iter().cloned());
+        self.settings.extend(other.settings.iter().cloned());
+    }
+
+    /// Takes out all that another one has.
+    pub fn remove(&mut self, other: &Self) {
+        self.addresses.retain(|entry| !other.addresses.contains(entry));
+        self.routes.retain(|route| !other.routes.contains(route));
+        self.rules.retain(|rule| !other.rules.contains(rule));
+        self.devices.retain(|device| !other.devices.contains(device));
+        self.settings.retain(|setting| !other.settings.contains(setting));
     }
 }
 

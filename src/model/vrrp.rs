@@ -398,7 +398,7 @@ pub enum VrrpAction {
         /// 0 says that it leaves.
         priority: u8,
     },
-    /// The master is silent, or leaves: it may be told to add its addresses soon.
+    /// Be ready to put the addresses on: the master has missed an advert, or leaves.
     Prepare,
     /// Put the addresses on their devices, and the routes and rules behind them into their tables.
     AddAddresses,

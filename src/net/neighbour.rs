@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use nix::libc;
+use nix::net::if_::if_indextoname;
 use nix::sys::socket::LinkAddr;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 use tokio::io::unix::AsyncFd;
@@ -173,9 +174,10 @@ impl Announcer {
         })
     }
 
-    /// The number of its device.
-    pub fn index(&self) -> u32 {
-        self.link.index
+    /// The number of its device, where that has its name still.
+    pub fn index(&self) -> Option<u32> {
+        let name = if_indextoname(self.link.index).ok()?;
+        (name.to_bytes() == self.link.name.as_bytes()).then_some(self.link.index)
     }
 
     /// Whether it was opened on this device as it is now.

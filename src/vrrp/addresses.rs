@@ -205,7 +205,7 @@ impl Keeper {
 
     /// Carries out what was ordered, in this order; what instances hold, where one is ordered after the other, together.
     async fn carry_out(&mut self, orders: impl IntoIterator<Item = Order>, tell: &impl Fn(&str, Report)) {
-        let (mut moves, mut suspects) = (Moves::new(), Vec::new());
+        let (mut moves, mut suspects, mut silent) = (Moves::new(), Vec::new(), BTreeSet::new());
         for order in orders {
             match order {
                 Order::Hold(name, wanted, number) => {
@@ -215,7 +215,7 @@ impl Keeper {
                     let of = self.begin_move(&name, wanted, number);
                     moves.insert(name, of);
                 }
-                Order::Prepare(name) => self.prepare(&name),
+                Order::Prepare(name) => drop(silent.insert(name)),
                 Order::Announce(name, repeat) => self.owe(&name, repeat),
                 Order::LookForOthers(name) => suspects.push(name),
                 Order::Serve(addresses) => {
@@ -239,12 +239,14 @@ impl Keeper {
             }
         }
         self.make_moves(&mut moves, tell).await;
+        self.prepare(&silent);
         self.look_for_others(suspects);
     }
 
     async fn watch(&mut self, specs: Vec<Arc<VrrpSpec>>, tell: &impl Fn(&str, Report)) {
         self.specs = specs;
         self.told.clear();
+        self.ledger.withdraw();
         let routing = self.specs.iter().any(|spec| Belongings::of(spec).has_routing());
         if routing && !std::mem::replace(&mut self.watches_routes, true) {
             tokio::spawn(routes::watch(Arc::clone(&self.stirred)));

@@ -104,7 +104,7 @@ struct Listening {
     master: Option<IpAddr>,
     /// It has said that it leaves.
     left: bool,
-    /// Since it was heard last, it was said that the addresses may be needed soon.
+    /// Since it was heard last, the addresses were prepared for.
     prepared: bool,
     /// Since when one of lower priority has been heard.
     lower_since: Option<Instant>,
@@ -427,6 +427,7 @@ impl Instance {
                 }
             }
             Phase::Backup(listening) => {
+                listening.prepared = false;
                 if self.spec.version == VrrpVersion::V2 || listening.master.is_none() {
                     listening.interval = self.spec.advert_interval;
                 }

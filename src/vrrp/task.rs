@@ -5,7 +5,7 @@
 //! (`addresses`), and whoever wants something leaves a note, of which a few are read before the time is looked at again.
 //! Its clock counts while the host is suspended (`CLOCK_BOOTTIME`), so that an instance knows for how long it was away.
 //! What has come in is read before the clock is looked at. What is to be shown and told is put down once, at the end of a
-//! turn.
+//! turn, and after the addresses' thread has had a chance where it is to put some on: the one thing that it gives way to.
 
 mod acting;
 mod handle;
@@ -117,6 +117,7 @@ pub fn start(ledger: Ledger, tell: impl Fn(News) + Send + 'static) -> io::Result
         spoken: Spoken::new(),
         retry: None,
         stopping: None,
+        takes_over: false,
         unshown: false,
         shown,
         untold: Vec::new(),
@@ -186,6 +187,8 @@ struct Task {
     spoken: Spoken,
     retry: Option<Instant>,
     stopping: Option<oneshot::Sender<()>>,
+    /// Addresses were ordered on in this turn.
+    takes_over: bool,
     /// What is shown may be otherwise by now.
     unshown: bool,
     shown: Arc<Mutex<Vec<Shown>>>,
@@ -217,6 +220,10 @@ impl Task {
             }
             for (name, event) in std::mem::take(&mut self.sendings) {
                 self.happen(&name, event);
+            }
+            if std::mem::take(&mut self.takes_over) {
+                // Nobody answers until the addresses are here: on one processor they come before the news of it.
+                thread::yield_now();
             }
             self.publish();
             if self.stopping.is_some() && self.routers.instances().next().is_none() {

@@ -27,6 +27,8 @@ mod reloads;
 #[path = "../kernel/routers.rs"]
 mod routers;
 mod same_meaning;
+#[path = "../kernel/service_manager.rs"]
+mod service_manager;
 #[allow(dead_code, reason = "shared with the tests of tests/kernel, which use all of it")]
 #[path = "../kernel/site.rs"]
 mod site;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use ipvsd_lab::{Forwarding, wait_until};
@@ -10,6 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::chance::{Times, measured, seeded};
 use crate::pool::{Servers, holdings, traffic};
+use crate::service_manager::ServiceManager;
 use crate::site::{Daemon, Family, IPVSD, Site, configure};
 use crate::traced::{Counts, Notes, netlink_thread, spoil, writes};
 use crate::wanted::{Destination, Service, Wanted, weights};
@@ -166,36 +166,19 @@ fn through_errors_of_every_call_to_the_kernel_the_table_becomes_right_and_traffi
 
 #[test]
 fn a_daemon_whose_kernel_does_not_answer_is_not_vouched_for_until_it_does() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let socket = folder.path().join("notify");
-    let listener = UnixDatagram::bind(&socket).expect("a socket");
-    listener.set_nonblocking(true).expect("a socket");
+    let manager = ServiceManager::listen();
     let site = Site::build("unanswered", Forwarding::Nat, Family::V4, 2, 1);
     let _servers = Servers::threads(&site, 2);
     let vip = SocketAddr::new(site.vip(0), 80);
     let file = site.configure(&pool(&site, &[(0, 1), (1, 1)])).display().to_string();
-    let path = socket.display().to_string();
-    let environment = [("NOTIFY_SOCKET", path.as_str()), ("WATCHDOG_USEC", "1500000")];
     let command = [IPVSD, "run", "-c", &file];
     let process = site
         .director()
-        .spawn_with(&command, &environment)
+        .spawn_with(&command, &manager.environment("1500000"))
         .expect("ipvsd starts");
     let mut daemon = Daemon { process };
     daemon.wait_for("ready:");
-    // How often the daemon is vouched for, and how often it says anything else, in so long a time.
-    let heard = |time: Duration| {
-        let (end, mut fed, mut other, mut buffer) = (Instant::now() + time, 0, 0, [0; 4096]);
-        while Instant::now() < end {
-            match listener.recv(&mut buffer) {
-                Ok(read) if String::from_utf8_lossy(&buffer[..read]).contains("WATCHDOG=1") => fed += 1,
-                Ok(_) => other += 1,
-                Err(_) => std::thread::sleep(Duration::from_millis(10)),
-            }
-        }
-        (fed, other)
-    };
-    assert!(heard(Duration::from_secs(3)).0 >= 4);
+    assert!(manager.fed(Duration::from_secs(3)) >= 4);
     site.client()
         .wait_for_answer(vip, "real-server-1", SOON)
         .expect("traffic flows");
@@ -208,18 +191,20 @@ fn a_daemon_whose_kernel_does_not_answer_is_not_vouched_for_until_it_does() {
         "delay_enter=120000000",
     );
     // A minute is long for the kernel, and normal for the loading of modules on a slow disk.
-    assert!(heard(Duration::from_secs(45)).0 >= 60);
+    assert!(manager.fed(Duration::from_secs(45)) >= 60);
     wait_until("it is said", SOON * 2, || {
         daemon.process.log().contains("the kernel has not answered for 60 s")
     })
     .unwrap_or_else(|error| panic!("{error}\n{}", daemon.process.log()));
-    heard(Duration::from_millis(100));
+    manager.fed(Duration::from_millis(100));
     // The loop is alive and says so; it does not say that all is well.
-    let (fed, other) = heard(Duration::from_secs(5));
+    let (fed, other) = manager.count(Duration::from_secs(5));
     assert!(fed == 0 && other >= 5, "{fed} {other}");
     drop(held_up);
-    wait_until("it is vouched for again", SOON, || heard(Duration::from_secs(1)).0 > 0)
-        .unwrap_or_else(|error| panic!("{error}\n{}", daemon.process.log()));
+    wait_until("it is vouched for again", SOON, || {
+        manager.fed(Duration::from_secs(1)) > 0
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", daemon.process.log()));
     let report = prober.stop().expect("a report");
     assert!(report.failures().is_empty(), "{report}\n{}", daemon.process.log());
 }

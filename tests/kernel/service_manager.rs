@@ -38,14 +38,22 @@ impl ServiceManager {
 
     /// How often the watchdog is fed within this time.
     pub(crate) fn fed(&self, time: Duration) -> usize {
-        let (end, mut fed) = (Instant::now() + time, 0);
+        self.count(time).0
+    }
+
+    /// How often the watchdog is fed within this time, and how often it is told anything else.
+    pub(crate) fn count(&self, time: Duration) -> (usize, usize) {
+        let (end, mut fed, mut other) = (Instant::now() + time, 0, 0);
         loop {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return fed;
+                return (fed, other);
             }
-            let heard = self.hear(left).unwrap_or_default();
-            fed += heard.matches("WATCHDOG=1").count();
+            match self.hear(left) {
+                Some(heard) if heard.contains("WATCHDOG=1") => fed += 1,
+                Some(_) => other += 1,
+                None => {}
+            }
         }
     }
 }

@@ -415,7 +415,7 @@ impl<'t> Routers<'t> {
         for draft in &self.drafts {
             examine(reader, draft, &mut numbers);
         }
-        vmac::finish(reader, &mut self.drafts);
+        vmac::finish(reader, &mut self.drafts, virtual_servers);
         for Draft {
             place,
             spec,

@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 
 use super::super::problem::Place;
-use super::super::reader::{Item, Reader};
+use super::super::reader::{Item, Reader, shorten};
 use super::super::tree::Value;
 use super::Draft;
-use crate::model::{Vmac, VrrpSpec};
+use crate::model::{VirtualServer, Vmac, VrrpSpec};
 
 /// Reads both keys; answers with where the first stands, if there is to be a virtual MAC.
 pub(super) fn read(
@@ -71,7 +71,7 @@ fn provisional(spec: &VrrpSpec) -> String {
 }
 
 /// Gives the devices their names, now that the families are known, and sees to it that no two have one.
-pub(super) fn finish(reader: &mut Reader, drafts: &mut [Draft]) {
+pub(super) fn finish(reader: &mut Reader, drafts: &mut [Draft], virtual_servers: &[VirtualServer]) {
     let mut names = HashMap::new();
     let interfaces: Vec<_> = drafts.iter().map(|draft| draft.spec.interface.clone()).collect();
     for draft in drafts {
@@ -91,6 +91,16 @@ pub(super) fn finish(reader: &mut Reader, drafts: &mut [Draft]) {
         if interfaces.contains(&vmac.device) {
             let text = format!("`use_vmac` cannot be {}, which is an `interface`", vmac.device);
             let hint = "give it a name that no interface has, as \"vrrp.51\": ipvsd makes the device itself";
+            reader.error_at(place, text, hint);
+        }
+        let mut servers = virtual_servers.iter();
+        if let Some(server) = servers.find(|server| server.device.as_ref() == Some(&vmac.device)) {
+            let text = format!(
+                "{}, which `use_vmac` makes, is the `device` of virtual_server \"{}\"",
+                vmac.device,
+                shorten(&server.name)
+            );
+            let hint = "it is there where the master is: write `vrrp_instance` there in place of `device`";
             reader.error_at(place, text, hint);
         }
         match names.get(&vmac.device) {

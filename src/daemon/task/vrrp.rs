@@ -34,7 +34,7 @@ pub(super) struct Routers {
     pub(super) thread: Option<Handle>,
     /// What they leave for the next process.
     files: VrrpFiles,
-    /// The addresses that they have put on devices.
+    /// The addresses that they have put on devices, or are about to.
     held: BTreeSet<IpAddr>,
     /// How often each of the threads had looked around.
     turns: Turns,
@@ -97,13 +97,12 @@ impl Shell {
             let files = self.routers.files.clone();
             self.routers.held = addresses(&left);
             let held = self.sender.clone();
-            let ledger = Ledger {
-                record: left,
-                write: Box::new(move |record| {
-                    files.put_down(record);
-                    let _ = held.send(Message::RoutersHold(addresses(record)));
-                }),
-            };
+            let ledger = Ledger::new(left, move |record| {
+                let written = files.put_down(record);
+                // The loop has ended where nobody listens any more.
+                let _ = held.send(Message::RoutersHold(addresses(record)));
+                written
+            });
             let sender = self.sender.clone();
             let tell = move |news| {
                 // The loop has ended where nobody listens any more.
@@ -153,7 +152,7 @@ impl Shell {
         self.packet_filter.want(&refused);
     }
 
-    /// Virtual routers have put addresses on this host, or have taken some off.
+    /// Virtual routers are about to put addresses on this host, or have taken some off.
     pub(super) fn routers_hold(&mut self, addresses: BTreeSet<IpAddr>) {
         self.routers.held = addresses;
         self.refuse();

@@ -16,8 +16,21 @@ pub(super) struct Announcements {
     here: BTreeSet<VrrpAddress>,
     /// Those that are to be announced, and how often.
     owed: BTreeMap<VrrpAddress, u32>,
+    /// Those that could not be announced, not even once.
+    failed: BTreeSet<VrrpAddress>,
     /// Devices that took nothing when it was tried last: nobody waits for them again before they do.
     stuck: BTreeSet<String>,
+}
+
+/// What came of trying to announce some addresses.
+#[derive(Default)]
+struct Attempt<'a> {
+    /// Why an address was not announced, or that it was; of a stuck device's there is nothing.
+    outcomes: BTreeMap<&'a VrrpAddress, Option<String>>,
+    /// The time that was left for each device.
+    left: BTreeMap<&'a str, Duration>,
+    /// Those that took nothing any more.
+    stuck: BTreeSet<&'a str>,
 }
 
 impl Announcements {
@@ -36,9 +49,29 @@ impl Announcements {
         *owed = repeat.max(*owed);
     }
 
-    /// No instance holds it any more.
-    fn drop_unless(&mut self, is_held: impl Fn(&VrrpAddress) -> bool) {
-        self.owed.retain(|address, _| is_held(address));
+    /// What could not be announced is to be announced once.
+    pub(super) fn try_again(&mut self) {
+        for address in std::mem::take(&mut self.failed) {
+            self.owe(&address, 1);
+        }
+    }
+
+    /// No instance holds what is not among these.
+    fn drop_unless(&mut self, held: &BTreeSet<&VrrpAddress>) {
+        self.owed.retain(|address, _| held.contains(address));
+        self.failed.retain(|address| held.contains(address));
+        self.stuck
+            .retain(|device| held.iter().any(|address| address.device == *device));
+    }
+
+    /// The addresses that wait for a stuck device.
+    pub(super) fn waiting_for<'a>(&'a self, device: &'a str) -> impl Iterator<Item = &'a VrrpAddress> {
+        self.failed.iter().filter(move |address| address.device == device)
+    }
+
+    /// The devices that took nothing when it was tried last.
+    pub(super) fn stuck(&self) -> &BTreeSet<String> {
+        &self.stuck
     }
 
     /// What is to be announced now: it is here.
@@ -88,29 +121,47 @@ impl Keeper {
         }
     }
 
-    /// Announces what is to be and is here; what could not be is owed still, and is tried again in a while.
+    /// Announces what is to be and is here. What could not be announced is in another attempt's way only once a second.
     pub(super) async fn announce_what_is_here(&mut self) {
         if self.announcements.owed.is_empty() {
             return;
         }
         let held: BTreeSet<_> = self.held.values().flat_map(|held| &held.addresses).collect();
-        self.announcements.drop_unless(|address| held.contains(address));
+        self.announcements.drop_unless(&held);
+        self.said.drop_announced_unless(&held);
         let due = self.announcements.take_due();
-        // On each device that takes nothing, the first address that it did not take.
-        let mut stuck: BTreeMap<&str, &VrrpAddress> = BTreeMap::new();
-        let mut left: BTreeMap<&str, Duration> = BTreeMap::new();
-        // What is to be said of each: a problem, or none.
-        let mut outcomes: BTreeMap<&VrrpAddress, Option<String>> = BTreeMap::new();
+        let Attempt { outcomes, left, stuck } = self.attempt(&due).await;
+        for (device, _) in left {
+            match stuck.contains(device) {
+                true => drop(self.announcements.stuck.insert(device.to_owned())),
+                false => drop(self.announcements.stuck.remove(device)),
+            }
+        }
+        for (address, problem) in &outcomes {
+            if problem.is_some() {
+                self.announcements.failed.insert((*address).clone());
+            }
+            self.note_announced(address, problem.as_deref());
+        }
+        let waiting = due.keys().filter(|address| !outcomes.contains_key(address));
+        self.announcements.failed.extend(waiting.cloned());
+        self.troubled |= !self.announcements.failed.is_empty();
+        self.note_stuck();
+    }
+
+    /// Announces each address so many times.
+    async fn attempt<'a>(&mut self, due: &'a BTreeMap<VrrpAddress, u32>) -> Attempt<'a> {
+        let mut attempt = Attempt::default();
         // All once, before any of them again.
         for again in [false, true] {
-            for (address, count) in &due {
+            for (address, count) in due {
                 let count = if again { count.saturating_sub(1) } else { *count.min(&1) };
-                let has_failed = matches!(outcomes.get(address), Some(Some(_)));
-                if count == 0 || has_failed || stuck.contains_key(&*address.device) {
+                let has_failed = matches!(attempt.outcomes.get(address), Some(Some(_)));
+                if count == 0 || has_failed || attempt.stuck.contains(&*address.device) {
                     continue;
                 }
                 self.turns.fetch_add(1, Ordering::Relaxed);
-                let left = left.entry(&address.device).or_insert_with(|| {
+                let left = attempt.left.entry(&address.device).or_insert_with(|| {
                     let is_stuck = self.announcements.stuck.contains(&address.device);
                     if is_stuck { Duration::ZERO } else { ANNOUNCING }
                 });
@@ -119,42 +170,16 @@ impl Keeper {
                 *left = left.saturating_sub(began.elapsed());
                 match result {
                     // Nobody is behind what is no Ethernet.
-                    Ok(Ok(()) | Err(NetError::NotEthernet { .. })) => drop(outcomes.insert(address, None)),
-                    Ok(Err(problem)) => drop(outcomes.insert(address, Some(problem.to_string()))),
-                    Err(_elapsed) => {
-                        // Once is not what was asked for.
-                        outcomes.remove(address);
-                        stuck.insert(&address.device, address);
-                    }
+                    Ok(Ok(()) | Err(NetError::NotEthernet { .. })) => drop(attempt.outcomes.insert(address, None)),
+                    Ok(Err(problem)) => drop(attempt.outcomes.insert(address, Some(problem.to_string()))),
+                    Err(_elapsed) => drop(attempt.stuck.insert(&address.device)),
                 }
             }
             // What is sent by a virtual interface is handed on by a thread of the kernel's, which on one processor waits for
             // this one.
             std::thread::yield_now();
         }
-        let unannounced = |address: &VrrpAddress| !matches!(outcomes.get(address), Some(None));
-        for address in due.keys().filter(|address| unannounced(address)) {
-            self.announcements.owe(address, 1);
-            self.troubled = true;
-        }
-        let stuck_before = std::mem::take(&mut self.announcements.stuck);
-        self.announcements.stuck = stuck.keys().map(|device| (*device).to_owned()).collect();
-        for (device, address) in stuck {
-            if stuck_before.contains(device) {
-                continue;
-            }
-            let others = due.keys().filter(|other| other.device == device && *other != address);
-            let more = match others.filter(|other| !outcomes.contains_key(other)).count() {
-                0 => String::new(),
-                passed => format!(", nor were {passed} more addresses announced"),
-            };
-            let limit = ANNOUNCING.as_secs();
-            let problem = format!("an announcement has not gone out in {limit} s{more}, and neighbours may not know");
-            outcomes.insert(address, Some(problem));
-        }
-        for (address, problem) in outcomes {
-            self.note_announced(address, problem);
-        }
+        attempt
     }
 
     async fn tell_neighbours(&mut self, address: &VrrpAddress, count: u32) -> Result<(), NetError> {
@@ -202,7 +227,7 @@ mod tests {
         assert_eq!(announcements.take_due(), BTreeMap::from([(gone.clone(), 5)]));
         announcements.saw(&gone, false);
         announcements.owe(&gone, 1);
-        announcements.drop_unless(|address| *address == here);
+        announcements.drop_unless(&BTreeSet::from([&here]));
         announcements.saw(&gone, true);
         assert!(announcements.take_due().is_empty(), "it was given up meanwhile");
     }

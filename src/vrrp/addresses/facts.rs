@@ -121,6 +121,7 @@ impl Keeper {
                 self.told.insert(spec.name.clone(), facts);
             }
         }
+        self.announcements.try_again();
         self.announce_what_is_here().await;
     }
 }

@@ -44,11 +44,14 @@ impl Move {
 pub(super) type Moves = BTreeMap<Arc<str>, Move>;
 
 impl Keeper {
-    /// Puts on record what an instance may soon be told to hold, of which none is here yet: what is on record and never
-    /// comes goes from there with whatever else the instance gives up.
-    pub(super) fn prepare(&mut self, name: &str) {
-        let spec = self.specs.iter().find(|spec| spec.name == name);
-        self.ledger.add(spec.map(|spec| Belongings::of(spec)).iter());
+    /// Puts on record what instances may soon be told to hold, so that they do not wait for it then.
+    pub(super) fn prepare(&mut self, names: &BTreeSet<Arc<str>>) {
+        if names.is_empty() {
+            return;
+        }
+        let specs = self.specs.iter().filter(|spec| names.contains(&*spec.name));
+        let wanted: Vec<_> = specs.map(|spec| Belongings::of(spec)).collect();
+        self.ledger.prepare(wanted.iter());
     }
 
     /// Takes an order in: from here on the instance holds this.
@@ -195,15 +198,12 @@ impl Keeper {
         taken.map(|taken| (taken, raised))
     }
 
-    /// Puts an address on its device, which is asked for only where it is not known: while a takeover is under way each
-    /// question is time that nobody answers in.
+    /// Puts an address on its device, by the number that this is known by: nobody answers while it is asked for.
     fn add(&self, network: &HostNetwork, address: &VrrpAddress, options: &AddOptions) -> Result<Change, NetError> {
         let vip = vip(address);
-        let known = self.announcers.get(&address.device).map(Announcer::index);
-        match known.map(|index| network.add_address_to(index, &vip, options)) {
-            // Another device has its name by now, or none.
-            None | Some(Err(NetError::NoSuchDevice { .. })) => network.add_address(&vip, options),
-            Some(result) => result,
+        match self.announcers.get(&address.device).and_then(Announcer::index) {
+            Some(index) => network.add_address_to(index, &vip, options),
+            None => network.add_address(&vip, options),
         }
     }
 

@@ -35,31 +35,59 @@ impl Belongings {
     }
 }
 
-/// What virtual routers of this host have put on it, for the process after this one.
+/// Puts a record down; answers with whether it could.
+type Write = Box<dyn Fn(&VrrpRecord) -> bool + Send>;
+
+/// What virtual routers of this host have put on it, or are about to, for the process after this one.
 pub struct Ledger {
-    /// What is there, as far as is known.
-    pub record: VrrpRecord,
-    /// Puts it down; called before something is put in, and after something was taken out.
-    pub write: Box<dyn Fn(&VrrpRecord) + Send>,
+    /// What is there as far as is known, and what is prepared.
+    pub(super) record: VrrpRecord,
+    /// What was not there and may be soon.
+    prepared: VrrpRecord,
+    /// What is put down is another record.
+    unwritten: bool,
+    write: Write,
 }
 
 impl Ledger {
-    pub(super) fn change(&mut self, change: impl FnOnce(&mut VrrpRecord)) {
-        let before = self.record.clone();
-        change(&mut self.record);
-        if self.record != before {
-            (self.write)(&self.record);
+    /// One of what a process before this one has left. `write` puts the record down and answers with whether it could; it
+    /// is called before something is put in, and after something was taken out.
+    pub fn new(record: VrrpRecord, write: impl Fn(&VrrpRecord) -> bool + Send + 'static) -> Self {
+        Self {
+            record,
+            prepared: VrrpRecord::default(),
+            unwritten: false,
+            write: Box::new(write),
         }
     }
 
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut VrrpRecord)) {
+        let before = self.record.clone();
+        change(&mut self.record);
+        if self.unwritten || self.record != before {
+            self.unwritten = !(self.write)(&self.record);
+        }
+    }
+
+    /// This is put in next.
     pub(super) fn add<'a>(&mut self, wanted: impl Iterator<Item = &'a Belongings>) {
-        self.change(|record| {
-            for wanted in wanted {
-                record.addresses.extend(wanted.addresses.iter().map(VrrpAddress::entry));
-                record.routes.extend(wanted.routes.iter().cloned());
-                record.rules.extend(wanted.rules.iter().cloned());
-            }
-        });
+        let wanted = record_of(wanted);
+        self.prepared.remove(&wanted);
+        self.change(|record| record.add(&wanted));
+    }
+
+    /// This may be put in soon.
+    pub(super) fn prepare<'a>(&mut self, wanted: impl Iterator<Item = &'a Belongings>) {
+        let mut wanted = record_of(wanted);
+        wanted.remove(&self.record);
+        self.prepared.add(&wanted);
+        self.change(|record| record.add(&wanted));
+    }
+
+    /// What was prepared and was not put in is nobody's.
+    pub(super) fn withdraw(&mut self) {
+        let prepared = std::mem::take(&mut self.prepared);
+        self.change(|record| record.remove(&prepared));
     }
 
     /// What belongs to no instance any more: neither to one of these, nor to one that still ends.
@@ -84,6 +112,17 @@ impl Ledger {
             .retain(|setting| !devices.iter().any(|device| device.interface == setting.interface));
         orphans
     }
+}
+
+/// Devices are put on record by whoever makes them.
+fn record_of<'a>(wanted: impl Iterator<Item = &'a Belongings>) -> VrrpRecord {
+    let mut record = VrrpRecord::default();
+    for wanted in wanted {
+        record.addresses.extend(wanted.addresses.iter().map(VrrpAddress::entry));
+        record.routes.extend(wanted.routes.iter().cloned());
+        record.rules.extend(wanted.rules.iter().cloned());
+    }
+    record
 }
 
 #[cfg(test)]
@@ -131,18 +170,19 @@ mod tests {
         }
     }
 
-    /// A ledger with nothing in it, and what it has written: how many things each time.
+    /// So many things find no room.
+    const FULL: usize = 3;
+
+    /// A ledger with nothing in it, and what it has tried to write: how many things each time.
     fn ledger() -> (Ledger, Arc<Mutex<Vec<usize>>>) {
         let written = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&written);
-        let ledger = Ledger {
-            record: VrrpRecord::default(),
-            write: Box::new(move |record| {
-                let many = record.addresses.len() + record.routes.len() + record.rules.len();
-                log.lock().expect("a log").push(many);
-            }),
+        let write = move |record: &VrrpRecord| {
+            let many = record.addresses.len() + record.routes.len() + record.rules.len();
+            log.lock().expect("a log").push(many);
+            many != FULL
         };
-        (ledger, written)
+        (Ledger::new(VrrpRecord::default(), write), written)
     }
 
     #[test]
@@ -164,6 +204,41 @@ mod tests {
             record.addresses.remove(&two.entry());
         });
         assert_eq!(*written.lock().expect("a log"), [2, 1]);
+    }
+
+    #[test]
+    fn what_was_prepared_and_has_not_come_is_withdrawn() {
+        let (mut ledger, written) = ledger();
+        let (one, two) = (address(1, "eth0", 24), address(2, "eth0", 32));
+        ledger.add([addresses(&[&one])].iter());
+        ledger.prepare([addresses(&[&one, &two])].iter());
+        ledger.withdraw();
+        assert_eq!(
+            ledger.record.addresses,
+            BTreeSet::from([one.entry()]),
+            "that one is there"
+        );
+        ledger.prepare([addresses(&[&two])].iter());
+        ledger.add([addresses(&[&two])].iter());
+        ledger.withdraw();
+        assert_eq!(ledger.record.addresses.len(), 2, "it has come");
+        assert_eq!(*written.lock().expect("a log"), [1, 2, 1, 2]);
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_written_before_something_is_put_in() {
+        let (mut ledger, written) = ledger();
+        let all: Vec<_> = (1..=4).map(|last| address(last, "eth0", 32)).collect();
+        let first = || addresses(&[&all[0], &all[1], &all[2]]);
+        ledger.prepare([first()].iter());
+        ledger.add([first()].iter());
+        ledger.add([addresses(&[&all[3]])].iter());
+        ledger.add([first()].iter());
+        assert_eq!(
+            *written.lock().expect("a log"),
+            [FULL, FULL, 4],
+            "tried until it could be"
+        );
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! What the keeper of the addresses says, and once only until it is something else.
 
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::{error, info, warn};
 
-use super::Keeper;
+use super::{ANNOUNCING, Keeper};
 use crate::model::{VrrpAddress, VrrpEntry};
 use crate::net::{Change, NetError};
 
@@ -41,6 +41,8 @@ pub(super) struct Said {
     pub(super) addresses: Once<VrrpAddress>,
     /// Of an address that could not be announced.
     announcements: Once<VrrpAddress>,
+    /// For how many addresses a device took nothing.
+    stuck: BTreeMap<String, usize>,
     /// Of an address that belongs to nobody any more.
     pub(super) orphans: Once<VrrpEntry>,
     /// Of a route or rule that could not be put in, or taken out.
@@ -49,6 +51,15 @@ pub(super) struct Said {
     devices: Once<String>,
     /// Of this host, by what it means.
     host: Once<&'static str>,
+}
+
+impl Said {
+    /// Nobody has what is not among these.
+    pub(super) fn drop_announced_unless(&mut self, held: &BTreeSet<&VrrpAddress>) {
+        self.announcements.0.retain(|address, _| held.contains(address));
+        self.stuck
+            .retain(|device, _| held.iter().any(|address| address.device == *device));
+    }
 }
 
 impl Keeper {
@@ -85,7 +96,7 @@ impl Keeper {
     }
 
     /// Says why an address could not be announced, or that it was at last.
-    pub(super) fn note_announced(&mut self, address: &VrrpAddress, problem: Option<String>) {
+    pub(super) fn note_announced(&mut self, address: &VrrpAddress, problem: Option<&str>) {
         match problem {
             None => {
                 if self.said.announcements.is_over(address) {
@@ -93,9 +104,41 @@ impl Keeper {
                 }
             }
             Some(problem) => {
-                if self.said.announcements.is_news(address.clone(), &problem) {
+                if self.said.announcements.is_news(address.clone(), problem) {
                     warn!(address = %address.address, device = address.device, "{problem}; it is tried again every second");
                 }
+            }
+        }
+    }
+
+    /// Says which devices take no announcement, again where more addresses wait for it, and when all have gone out.
+    pub(super) fn note_stuck(&mut self) {
+        let devices: BTreeSet<_> = self
+            .announcements
+            .stuck()
+            .iter()
+            .chain(self.said.stuck.keys())
+            .cloned()
+            .collect();
+        for device in devices {
+            let mut waiting = self.announcements.waiting_for(&device);
+            let Some(first) = waiting.next() else {
+                if self.said.stuck.remove(&device).is_some() {
+                    info!(device, "all virtual addresses of this device are announced at last");
+                }
+                continue;
+            };
+            let (count, told) = (1 + waiting.count(), self.said.stuck.get(&device).copied().unwrap_or(0));
+            if self.announcements.stuck().contains(&device) && count > told {
+                warn!(
+                    device,
+                    "{device} has taken no packets for {} s: virtual addresses that could not be announced: {count}, the \
+                     first of them {}; neighbours may send to the director before, and it is tried again every second \
+                     (see what waits there: tc -s qdisc show dev {device})",
+                    ANNOUNCING.as_secs(),
+                    first.address
+                );
+                self.said.stuck.insert(device, count);
             }
         }
     }

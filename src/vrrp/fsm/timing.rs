@@ -57,9 +57,9 @@ impl Instance {
 
     /// When the addresses are to be prepared for, if they are not: when one advert is missing and the next one is due.
     fn preparing(&self, listening: &Listening) -> Option<Instant> {
-        let ahead = if listening.left { 0 } else { DOWN_ADVERTS - 1 };
-        let is_due = !listening.prepared && !self.holding;
-        is_due.then(|| listening.heard + listening.interval * ahead)
+        let intervals = if listening.left { 0 } else { DOWN_ADVERTS - 1 };
+        let is_unprepared = !listening.prepared && !self.holding;
+        is_unprepared.then(|| listening.heard + listening.interval * intervals)
     }
 
     fn prepare(&mut self, out: &mut Vec<VrrpAction>) {

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
-use std::thread;
 
 use super::{News, Shown, Task, now};
 use crate::model::{Mac, VrrpAction, VrrpReason, VrrpServing, VrrpState};
@@ -56,12 +55,12 @@ impl Task {
         let mut stirred = false;
         let mut touched: Option<Arc<str>> = None;
         for (name, action) in wanted {
-            // What is only said changes nothing here.
-            let is_said = matches!(
+            // What is only said, or made ready, changes nothing here.
+            let changes_nothing = matches!(
                 action,
                 VrrpAction::SendAdvert { .. } | VrrpAction::Announce { .. } | VrrpAction::Prepare
             );
-            if !is_said && touched.as_ref() != Some(&name) {
+            if !changes_nothing && touched.as_ref() != Some(&name) {
                 self.tell_serving(&name);
                 touched = Some(Arc::clone(&name));
             }
@@ -69,6 +68,7 @@ impl Task {
                 VrrpAction::SendAdvert { priority } => self.send(&name, priority),
                 VrrpAction::Prepare => self.orders.push(Order::Prepare(name)),
                 VrrpAction::AddAddresses => {
+                    self.takes_over = true;
                     let has = self.routers.get(&name).map(|instance| Belongings::of(instance.spec()));
                     self.orders.push(Order::Hold(name, has.unwrap_or_default(), 0));
                 }
@@ -122,15 +122,9 @@ impl Task {
 
     /// Together, for what is ordered together is done together, and an address is announced as soon as it is there.
     pub(super) fn give_orders(&mut self) {
-        if self.orders.is_empty() {
-            return;
-        }
-        let moves = self.orders.iter().any(|order| matches!(order, Order::Hold(..)));
-        // Nobody is there who takes them, and that will be seen.
-        let _ = self.addresses.send(std::mem::take(&mut self.orders));
-        if moves {
-            // Nobody answers until they are carried out. On one processor that comes before telling others of it.
-            thread::yield_now();
+        if !self.orders.is_empty() {
+            // Nobody is there who takes them, and that will be seen.
+            let _ = self.addresses.send(std::mem::take(&mut self.orders));
         }
     }
 

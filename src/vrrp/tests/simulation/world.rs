@@ -346,7 +346,13 @@ impl World {
                 self.wrong
                     .get_or_insert_with(|| format!("an advert was refused: {why}"));
             }
-            VrrpAction::Prepare | VrrpAction::End => {}
+            VrrpAction::Prepare => {
+                if self.hosts[number].holds[segment] {
+                    self.wrong
+                        .get_or_insert_with(|| "it prepares for what it has".to_owned());
+                }
+            }
+            VrrpAction::End => {}
         }
         let host = &mut self.hosts[number];
         if host.running && host.routers.instances().next().is_none() {
