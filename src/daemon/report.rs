@@ -16,12 +16,15 @@ use crate::model::{ServerState, Transition};
 /// How many repairs of one drift have a line each.
 const MOST_REPAIRS: usize = 50;
 
+/// Also warnings of libraries, but for that netlink news was lost: whoever listens looks at everything then.
+const UNTOLD: &str = "info,netlink_proto=error";
+
 /// Sends the log to journald where standard error is connected to it, else as text to standard error.
 ///
-/// `IPVSD_LOG` filters it, for example `debug` or `ipvsd=debug`; `info` without it. Colour only on a terminal and
+/// `IPVSD_LOG` filters it, for example `debug` or `ipvsd=debug`; [`UNTOLD`] without it. Colour only on a terminal and
 /// without `NO_COLOR`.
 pub(super) fn start_log() {
-    let filter = || EnvFilter::try_from_env("IPVSD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = || EnvFilter::try_from_env("IPVSD_LOG").unwrap_or_else(|_| EnvFilter::new(UNTOLD));
     // Inherited by what a service starts with its output elsewhere: only the numbers in it tell (systemd.exec(5)).
     let journald = std::env::var("JOURNAL_STREAM")
         .ok()

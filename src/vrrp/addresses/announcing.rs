@@ -138,8 +138,9 @@ impl Keeper {
             }
         }
         for (address, problem) in &outcomes {
-            if problem.is_some() {
-                self.announcements.failed.insert((*address).clone());
+            match problem {
+                Some(_) => drop(self.announcements.failed.insert((*address).clone())),
+                None => drop(self.announcements.failed.remove(*address)),
             }
             self.note_announced(address, problem.as_deref());
         }
