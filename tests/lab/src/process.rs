@@ -72,15 +72,36 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Sends a signal to the program and everything it started that stayed in its process group.
+    /// Sends a signal to the program and everything it started that stayed in its process group; after one that stops it,
+    /// the program stands still.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        killpg(self.group(), signal).with_context(|| format!("cannot send {signal} to {}", self.program))
+        let sent = killpg(self.group(), signal);
+        self.is_signalled(sent, signal)
     }
 
-    /// Sends a signal to the program alone.
+    /// As [`Process::signal`], to the program alone.
     pub fn signal_alone(&self, signal: Signal) -> Result<()> {
-        nix::sys::signal::kill(self.group(), signal)
-            .with_context(|| format!("cannot send {signal} to {}", self.program))
+        let sent = nix::sys::signal::kill(self.group(), signal);
+        self.is_signalled(sent, signal)
+    }
+
+    fn is_signalled(&self, sent: nix::Result<()>, signal: Signal) -> Result<()> {
+        sent.with_context(|| format!("cannot send {signal} to {}", self.program))?;
+        match signal {
+            // Each thread runs on until it comes to it.
+            Signal::SIGSTOP => wait_until("a stopped program stands still", GONE_LIMIT, || self.stands_still()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether each of its threads is stopped, or has ended (proc_pid_stat(5)).
+    fn stands_still(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.id()));
+        threads.into_iter().flatten().flatten().all(|thread| {
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            let state = stat.rsplit_once(") ").and_then(|(_, after)| after.chars().next());
+            matches!(state, None | Some('T' | 't' | 'Z' | 'X'))
+        })
     }
 
     /// Waits for its end; fails, with what it wrote, when it still runs after `limit`.
