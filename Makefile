@@ -55,8 +55,7 @@ test-real: setup
 	@tests/lab/without-ipvs
 
 demo: setup
-	@cargo build --quiet --bin ipvsd
-	@demo=$$(tests/lab/built example demo --quiet) && tests/lab/run -- "$$demo"
+	@demo=$$(tests/lab/built example demo --quiet --bin ipvsd) && tests/lab/run -- "$$demo"
 
 lab: setup
 	@cargo build --quiet --bin ipvsd
