@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgid};
 
 use crate::namespace::Namespace;
 use crate::wait_until;
@@ -72,36 +72,28 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Sends a signal to the program and everything it started that stayed in its process group; after one that stops it,
-    /// the program stands still.
+    /// Sends a signal to the program and everything it started that stayed in its process group; after one that stops
+    /// them, they stand still.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let sent = killpg(self.group(), signal);
-        self.is_signalled(sent, signal)
+        self.is_signalled(sent, signal, &|process| getpgid(Some(process)) == Ok(self.group()))
     }
 
     /// As [`Process::signal`], to the program alone.
     pub fn signal_alone(&self, signal: Signal) -> Result<()> {
         let sent = nix::sys::signal::kill(self.group(), signal);
-        self.is_signalled(sent, signal)
+        self.is_signalled(sent, signal, &|process| process == self.group())
     }
 
-    fn is_signalled(&self, sent: nix::Result<()>, signal: Signal) -> Result<()> {
+    fn is_signalled(&self, sent: nix::Result<()>, signal: Signal, concerns: &dyn Fn(Pid) -> bool) -> Result<()> {
         sent.with_context(|| format!("cannot send {signal} to {}", self.program))?;
         match signal {
             // Each thread runs on until it comes to it.
-            Signal::SIGSTOP => wait_until("a stopped program stands still", GONE_LIMIT, || self.stands_still()),
+            Signal::SIGSTOP => wait_until("a stopped program stands still", GONE_LIMIT, || {
+                processes().filter(|process| concerns(*process)).all(stands_still)
+            }),
             _ => Ok(()),
         }
-    }
-
-    /// Whether each of its threads is stopped, or has ended (proc_pid_stat(5)).
-    fn stands_still(&self) -> bool {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.id()));
-        threads.into_iter().flatten().flatten().all(|thread| {
-            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-            let state = stat.rsplit_once(") ").and_then(|(_, after)| after.chars().next());
-            matches!(state, None | Some('T' | 't' | 'Z' | 'X'))
-        })
     }
 
     /// Waits for its end; fails, with what it wrote, when it still runs after `limit`.
@@ -151,4 +143,20 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn processes() -> impl Iterator<Item = Pid> {
+    let names = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.map(Pid::from_raw)
+}
+
+/// Whether each of its threads is stopped, or has ended (proc_pid_stat(5)).
+fn stands_still(process: Pid) -> bool {
+    let threads = fs::read_dir(format!("/proc/{process}/task"));
+    threads.into_iter().flatten().flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let state = stat.rsplit_once(") ").and_then(|(_, after)| after.chars().next());
+        matches!(state, None | Some('T' | 't' | 'Z' | 'X'))
+    })
 }
