@@ -16,8 +16,9 @@ use crate::model::{ServerState, Transition};
 /// How many repairs of one drift have a line each.
 const MOST_REPAIRS: usize = 50;
 
-/// Also warnings of libraries, but for that netlink news was lost: whoever listens looks at everything then.
-const UNTOLD: &str = "info,netlink_proto=error";
+/// Also warnings of libraries, but for the one that reads netlink messages: where news was lost, whoever listens looks at
+/// everything again, and a socket that is shut is told of by whoever has it.
+const UNTOLD: &str = "info,netlink_proto::framed=error";
 
 /// Sends the log to journald where standard error is connected to it, else as text to standard error.
 ///

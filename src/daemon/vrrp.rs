@@ -128,17 +128,20 @@ impl VrrpFiles {
         spoken
     }
 
-    /// Puts down what is on this host, or may soon be; answers with whether it could.
-    pub(super) fn put_down(&self, record: &VrrpRecord) -> bool {
+    /// Puts down what is on this host, or may soon be; answers with whether it could, and says why not where that is
+    /// not what was `said` last.
+    pub(super) fn put_down(&self, record: &VrrpRecord, said: &mut Option<String>) -> bool {
         let namespace = &self.namespace;
         let written = write(&self.ledger, &LedgerDraft { namespace, record });
-        if let Err(problem) = &written {
+        let problem = written.err().map(|problem| format!("{problem:#}"));
+        if let Some(problem) = problem.as_ref().filter(|problem| said.as_ref() != Some(problem)) {
             error!(
-                "{problem:#}; addresses of virtual routers may be left if the daemon dies before it could be written (it \
+                "{problem}; addresses of virtual routers may be left if the daemon dies before it could be written (it \
                  is tried again with the next change)"
             );
         }
-        written.is_ok()
+        *said = problem;
+        said.is_none()
     }
 
     /// Puts down when each master has spoken last, for the process that takes this one's place.
@@ -209,7 +212,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let files = files(folder.path(), namespace());
         assert!(files.left(Writer::Unknown).is_empty() && files.recall(Writer::Unknown).is_empty());
-        files.put_down(&record());
+        files.put_down(&record(), &mut None);
         files.keep_spoken(&spoken());
         assert_eq!(files.left(Writer::Unknown), record());
         assert_eq!(files.left(Writer::Unknown), record(), "it stays");
@@ -232,7 +235,7 @@ mod tests {
         ];
         for other in others {
             let others = files(folder.path(), other);
-            others.put_down(&record());
+            others.put_down(&record(), &mut None);
             others.keep_spoken(&spoken());
             let ours = files(folder.path(), namespace());
             for writer in [Writer::Unknown, Writer::ThisProcess] {
@@ -270,7 +273,7 @@ mod tests {
     fn a_torn_file_is_passed_over() {
         let folder = tempfile::tempdir().expect("a folder");
         let files = files(folder.path(), namespace());
-        files.put_down(&record());
+        files.put_down(&record(), &mut None);
         files.keep_spoken(&spoken());
         for file in [LEDGER, SPOKEN] {
             let path = folder.path().join(file);

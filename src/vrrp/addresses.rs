@@ -246,8 +246,9 @@ impl Keeper {
     async fn watch(&mut self, specs: Vec<Arc<VrrpSpec>>, tell: &impl Fn(&str, Report)) {
         self.specs = specs;
         self.told.clear();
-        self.ledger.withdraw();
-        let routing = self.specs.iter().any(|spec| Belongings::of(spec).has_routing());
+        let of_specs: Vec<_> = self.specs.iter().map(|spec| Belongings::of(spec)).collect();
+        self.ledger.withdraw(of_specs.iter());
+        let routing = of_specs.iter().any(Belongings::has_routing);
         if routing && !std::mem::replace(&mut self.watches_routes, true) {
             tokio::spawn(routes::watch(Arc::clone(&self.stirred)));
         }

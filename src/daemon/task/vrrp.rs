@@ -97,8 +97,9 @@ impl Shell {
             let files = self.routers.files.clone();
             self.routers.held = addresses(&left);
             let held = self.sender.clone();
+            let mut said = None;
             let ledger = Ledger::new(left, move |record| {
-                let written = files.put_down(record);
+                let written = files.put_down(record, &mut said);
                 // The loop has ended where nobody listens any more.
                 let _ = held.send(Message::RoutersHold(addresses(record)));
                 written

@@ -64,9 +64,10 @@ impl Announcements {
             .retain(|device| held.iter().any(|address| address.device == *device));
     }
 
-    /// The addresses that wait for a stuck device.
+    /// The addresses of a device that could not be announced yet.
     pub(super) fn waiting_for<'a>(&'a self, device: &'a str) -> impl Iterator<Item = &'a VrrpAddress> {
-        self.failed.iter().filter(move |address| address.device == device)
+        let all = self.failed.iter().chain(self.owed.keys());
+        all.filter(move |address| address.device == device)
     }
 
     /// The devices that took nothing when it was tried last.
@@ -128,15 +129,10 @@ impl Keeper {
         }
         let held: BTreeSet<_> = self.held.values().flat_map(|held| &held.addresses).collect();
         self.announcements.drop_unless(&held);
-        self.said.drop_announced_unless(&held);
+        self.said.forget_announcements_unless(&held, &self.announcements);
         let due = self.announcements.take_due();
-        let Attempt { outcomes, left, stuck } = self.attempt(&due).await;
-        for (device, _) in left {
-            match stuck.contains(device) {
-                true => drop(self.announcements.stuck.insert(device.to_owned())),
-                false => drop(self.announcements.stuck.remove(device)),
-            }
-        }
+        let Attempt { outcomes, left, .. } = self.attempt(&due).await;
+        let tried = left.into_keys();
         for (address, problem) in &outcomes {
             match problem {
                 Some(_) => drop(self.announcements.failed.insert((*address).clone())),
@@ -144,8 +140,14 @@ impl Keeper {
             }
             self.note_announced(address, problem.as_deref());
         }
-        let waiting = due.keys().filter(|address| !outcomes.contains_key(address));
-        self.announcements.failed.extend(waiting.cloned());
+        let waiting: BTreeSet<_> = due.keys().filter(|address| !outcomes.contains_key(address)).collect();
+        for device in tried {
+            match waiting.iter().any(|address| address.device == device) {
+                true => drop(self.announcements.stuck.insert(device.to_owned())),
+                false => drop(self.announcements.stuck.remove(device)),
+            }
+        }
+        self.announcements.failed.extend(waiting.into_iter().cloned());
         self.troubled |= !self.announcements.failed.is_empty();
         self.note_stuck();
     }
@@ -172,7 +174,13 @@ impl Keeper {
                 match result {
                     // Nobody is behind what is no Ethernet.
                     Ok(Ok(()) | Err(NetError::NotEthernet { .. })) => drop(attempt.outcomes.insert(address, None)),
-                    Ok(Err(problem)) => drop(attempt.outcomes.insert(address, Some(problem.to_string()))),
+                    // Once is enough, if it has to be.
+                    Ok(Err(problem)) => {
+                        attempt
+                            .outcomes
+                            .entry(address)
+                            .or_insert_with(|| Some(problem.to_string()));
+                    }
                     Err(_elapsed) => drop(attempt.stuck.insert(&address.device)),
                 }
             }

@@ -36,7 +36,7 @@ impl Belongings {
 }
 
 /// Puts a record down; answers with whether it could.
-type Write = Box<dyn Fn(&VrrpRecord) -> bool + Send>;
+type Write = Box<dyn FnMut(&VrrpRecord) -> bool + Send>;
 
 /// What virtual routers of this host have put on it, or are about to, for the process after this one.
 pub struct Ledger {
@@ -52,7 +52,7 @@ pub struct Ledger {
 impl Ledger {
     /// One of what a process before this one has left. `write` puts the record down and answers with whether it could; it
     /// is called before something is put in, and after something was taken out.
-    pub fn new(record: VrrpRecord, write: impl Fn(&VrrpRecord) -> bool + Send + 'static) -> Self {
+    pub fn new(record: VrrpRecord, write: impl FnMut(&VrrpRecord) -> bool + Send + 'static) -> Self {
         Self {
             record,
             prepared: VrrpRecord::default(),
@@ -84,10 +84,12 @@ impl Ledger {
         self.change(|record| record.add(&wanted));
     }
 
-    /// What was prepared and was not put in is nobody's.
-    pub(super) fn withdraw(&mut self) {
-        let prepared = std::mem::take(&mut self.prepared);
-        self.change(|record| record.remove(&prepared));
+    /// What was prepared, was not put in and is not wanted by any of these is nobody's.
+    pub(super) fn withdraw<'a>(&mut self, known: impl Iterator<Item = &'a Belongings>) {
+        let mut gone = self.prepared.clone();
+        gone.remove(&record_of(known));
+        self.prepared.remove(&gone);
+        self.change(|record| record.remove(&gone));
     }
 
     /// What belongs to no instance any more: neither to one of these, nor to one that still ends.
@@ -212,15 +214,13 @@ mod tests {
         let (one, two) = (address(1, "eth0", 24), address(2, "eth0", 32));
         ledger.add([addresses(&[&one])].iter());
         ledger.prepare([addresses(&[&one, &two])].iter());
-        ledger.withdraw();
-        assert_eq!(
-            ledger.record.addresses,
-            BTreeSet::from([one.entry()]),
-            "that one is there"
-        );
+        ledger.withdraw([addresses(&[&two])].iter());
+        assert_eq!(ledger.record.addresses.len(), 2, "it may come");
+        ledger.withdraw([].iter());
+        assert_eq!(ledger.record.addresses, BTreeSet::from([one.entry()]), "one is there");
         ledger.prepare([addresses(&[&two])].iter());
         ledger.add([addresses(&[&two])].iter());
-        ledger.withdraw();
+        ledger.withdraw([].iter());
         assert_eq!(ledger.record.addresses.len(), 2, "it has come");
         assert_eq!(*written.lock().expect("a log"), [1, 2, 1, 2]);
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::{error, info, warn};
 
+use super::announcing::Announcements;
 use super::{ANNOUNCING, Keeper};
 use crate::model::{VrrpAddress, VrrpEntry};
 use crate::net::{Change, NetError};
@@ -54,11 +55,10 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// Nobody has what is not among these.
-    pub(super) fn drop_announced_unless(&mut self, held: &BTreeSet<&VrrpAddress>) {
+    /// Nobody has what is not among these, and nobody waits for its device any more.
+    pub(super) fn forget_announcements_unless(&mut self, held: &BTreeSet<&VrrpAddress>, of: &Announcements) {
         self.announcements.0.retain(|address, _| held.contains(address));
-        self.stuck
-            .retain(|device, _| held.iter().any(|address| address.device == *device));
+        self.stuck.retain(|device, _| of.waiting_for(device).next().is_some());
     }
 }
 
