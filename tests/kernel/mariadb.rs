@@ -135,8 +135,8 @@ fn client_command(server: SocketAddr, user: &str, password: &str, statements: &s
     command.map(str::to_owned).to_vec()
 }
 
-/// The same on the server's own host, as root.
-pub(crate) fn order(host: &Host, data: &str, statements: &str) {
+/// The same on the server's own host, as root; what it answers.
+pub(crate) fn order(host: &Host, data: &str, statements: &str) -> String {
     let socket = format!("--socket={data}/socket");
     let command = [
         "mariadb",
@@ -146,5 +146,5 @@ pub(crate) fn order(host: &Host, data: &str, statements: &str) {
         "--execute",
         statements,
     ];
-    host.exec_ok(&command).expect("a client");
+    host.exec_ok(&command).expect("a client")
 }

@@ -30,9 +30,19 @@ impl Lone {
         lone
     }
 
+    /// What it wants done now; it prepares as a backup only, and for nothing that it has.
+    fn handle(&mut self, event: VrrpEvent, now: Instant) -> Vec<VrrpAction> {
+        let actions = self.instance.handle(event, now);
+        if actions.contains(&VrrpAction::Prepare) {
+            assert_eq!(self.state(), VrrpState::Backup, "{actions:?}");
+            assert!(!self.instance.holds_addresses(), "{actions:?}");
+        }
+        actions
+    }
+
     /// What it wanted done, but for what it wants prepared.
     fn tell(&mut self, millis: u64, event: VrrpEvent) -> Vec<VrrpAction> {
-        let mut actions = self.instance.handle(event, at(millis));
+        let mut actions = self.handle(event, at(millis));
         actions.retain(|action| *action != VrrpAction::Prepare);
         actions
     }
@@ -55,7 +65,7 @@ impl Lone {
     fn pass_all(&mut self, until: u64) -> Vec<(u64, VrrpAction)> {
         let mut done = Vec::new();
         while let Some(wake) = self.instance.next_wake().filter(|wake| *wake <= at(until)) {
-            let actions = self.instance.handle(VrrpEvent::TimeReached, wake);
+            let actions = self.handle(VrrpEvent::TimeReached, wake);
             let millis = wake.since_start().as_millis() as u64;
             done.extend(actions.into_iter().map(|action| (millis, action)));
         }
@@ -138,9 +148,7 @@ fn what_a_takeover_needs_is_prepared_once_an_advert_is_missing() {
     lone.hear(500, 2, 200);
     let source = host(2);
     let advert = lone.instance.spec().advert(0);
-    let left = lone
-        .instance
-        .handle(VrrpEvent::AdvertReceived { source, advert }, at(1_000));
+    let left = lone.handle(VrrpEvent::AdvertReceived { source, advert }, at(1_000));
     assert_eq!(left, [VrrpAction::Prepare]);
     // What a process before this one has left is on record.
     let mut lone = Lone {

@@ -187,6 +187,12 @@ fn no_probe_gets_this_host_blocked_and_a_host_that_is_blocked_is_told_the_remedy
 
     // What does count: a connection that ends at the greeting.
     let address = stand.at(PORT);
+    let counted = || -> u32 {
+        let said = mariadb::order(server, &data, "SHOW GLOBAL STATUS LIKE 'Aborted_connects'");
+        let count = said.split_whitespace().last();
+        count.and_then(|count| count.parse().ok()).expect("a number")
+    };
+    let before = counted();
     for _ in 0..3 {
         let greeted = || {
             let mut stream = TcpStream::connect(address).expect("a connection");
@@ -194,6 +200,7 @@ fn no_probe_gets_this_host_blocked_and_a_host_that_is_blocked_is_told_the_remedy
         };
         stand.director().in_namespace(greeted).expect("a namespace");
     }
+    ipvsd_lab::wait_until("the server has counted them", super::SOON, || counted() >= before + 3).expect("in time");
     let said = blocked().expect("blocked");
     assert_eq!(
         said,

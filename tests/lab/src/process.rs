@@ -76,16 +76,16 @@ impl Process {
     /// them, they stand still.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let sent = killpg(self.group(), signal);
-        self.is_signalled(sent, signal, &|process| getpgid(Some(process)) == Ok(self.group()))
+        self.take_effect(sent, signal, &|process| getpgid(Some(process)) == Ok(self.group()))
     }
 
     /// As [`Process::signal`], to the program alone.
     pub fn signal_alone(&self, signal: Signal) -> Result<()> {
         let sent = nix::sys::signal::kill(self.group(), signal);
-        self.is_signalled(sent, signal, &|process| process == self.group())
+        self.take_effect(sent, signal, &|process| process == self.group())
     }
 
-    fn is_signalled(&self, sent: nix::Result<()>, signal: Signal, concerns: &dyn Fn(Pid) -> bool) -> Result<()> {
+    fn take_effect(&self, sent: nix::Result<()>, signal: Signal, concerns: &dyn Fn(Pid) -> bool) -> Result<()> {
         sent.with_context(|| format!("cannot send {signal} to {}", self.program))?;
         match signal {
             // Each thread runs on until it comes to it.
